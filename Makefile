@@ -1,0 +1,43 @@
+# make demo | test | lint | clean. PYTHON chooses the interpreter that the virtual environment is made with.
+PYTHON ?= python3
+RUN := runs/demo-$(shell date +%Y%m%d-%H%M%S)
+STF := .venv/bin/stf
+
+.PHONY: help setup demo test lint clean
+
+help:
+	@echo "make demo    train a small unsupervised model, evaluate it and draw its fields"
+	@echo "make test    run the tests"
+	@echo "make lint    check the code with ruff"
+	@echo "make clean   remove everything that was built (runs/ stays)"
+
+setup: .venv/installed
+
+.venv/installed: pyproject.toml constraints.txt
+	@echo "Installing into .venv (a few minutes the first time)"
+	$(PYTHON) -m venv .venv
+	.venv/bin/python -m pip install --quiet -c constraints.txt setuptools
+	.venv/bin/python -m pip install --quiet -c constraints.txt --no-build-isolation -e '.[dev]'
+	@touch $@
+
+demo: setup
+	@echo "1/3 Training without supervision into $(RUN)"
+	$(STF) train --mode unsupervised --out $(RUN)
+	@echo "2/3 Measuring the trained model"
+	$(STF) evaluate $(RUN) --json $(RUN)/evaluation.json
+	@echo "3/3 Drawing its fields"
+	$(STF) visualize-fields $(RUN)
+	@echo "Done: the model is in $(RUN), the figures in $(RUN)/figures, the numbers in $(RUN)/evaluation.json"
+
+test: setup
+	@echo "Running the tests"
+	OMP_NUM_THREADS=1 .venv/bin/python -m pytest -n 2 -q
+
+lint: setup
+	@echo "Checking the code"
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+
+clean:
+	rm -rf .venv build dist *.egg-info .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,1 @@
+"""The command line: parses arguments and calls; everything heavy is imported inside the commands."""

@@ -1,0 +1,81 @@
+"""``stf evaluate``: measure a trained model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from ffrl.errors import UserError, require
+
+from . import runs
+from .flags import build, flags_of, show_help, split, wants_help
+
+
+@dataclass(frozen=True)
+class DataLocation:
+    """Where the sequences come from."""
+
+    root: Path | None = None
+    """Folder of the data set (default: the one that the run was trained on)."""
+
+
+@dataclass(frozen=True)
+class Evaluate:
+    """Measure a trained model: errors of its flows, likelihood, and which field is which transformation."""
+
+    run: Annotated[tyro.conf.Positional[Path | None], tyro.conf.arg(metavar="[RUN]", help_behavior_hint="")] = None
+    """Run folder (left out: the newest under runs/)."""
+    data: DataLocation = field(default_factory=DataLocation)
+    split: Literal["validation", "test"] = "validation"
+    """Which part of the data; the test set is for final numbers."""
+    json: Annotated[Path | None, tyro.conf.arg(metavar="FILE", help_behavior_hint="")] = None
+    """Also write everything measured to FILE."""
+    seed: int = 0
+    """Seed of everything random; the same seed gives the same numbers."""
+    sequences: Annotated[int | None, tyro.conf.arg(metavar="INT", help_behavior_hint="")] = None
+    """How many sequences to measure on (left out: as many as each measure needs)."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where to compute; auto takes CUDA when there is one."""
+
+    def __post_init__(self) -> None:
+        require(0 <= self.seed < 2**63, "--seed", self.seed, "an integer in [0, 2**63)")
+        require(
+            self.sequences is None or self.sequences >= 1, "--sequences", self.sequences, "an integer of at least 1"
+        )
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Measure, print a report, and return the exit code.
+
+    Raises:
+        UserError: arguments, a run or data that cannot be used.
+    """
+    if wants_help(arguments):
+        show_help(Evaluate, Evaluate(), "stf evaluate", Evaluate.__doc__ or "")
+    command = build(Evaluate, Evaluate(), split(arguments, flags_of(Evaluate), positional=["RUN"]))
+    if command.json is not None and not command.json.parent.is_dir():
+        raise UserError(f"--json: found no folder {str(command.json.parent)!r}, expected one to write into")
+    run = command.run or runs.newest()
+
+    from rich.console import Console
+
+    from ffrl.engine.files import to_json, write_atomically
+    from ffrl.evaluation.report import print_report
+    from stf.run import evaluate
+
+    report = evaluate(
+        run,
+        split=command.split,
+        data_root=command.data.root,
+        device=command.device,
+        seed=command.seed,
+        sequences=command.sequences,
+    )
+    print_report(report, Console())
+    if command.json is not None:
+        write_atomically(command.json, to_json(report))
+    return 0

@@ -1,0 +1,1 @@
+"""Presets: configuration files that ``stf train --config NAME`` finds by name."""

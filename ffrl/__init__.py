@@ -1,0 +1,1 @@
+"""Flow-factorised representation learning: the core that all three modes share."""

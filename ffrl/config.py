@@ -1,0 +1,229 @@
+"""Configuration of data, model, objective, optimiser and run; imports nothing heavy, so ``--help`` is instant.
+
+Every dataclass is frozen and checks its own values. The string under a field is its help text.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from ffrl.errors import require
+
+
+def _positive(key: str, value: float) -> None:
+    require(math.isfinite(value) and value > 0, key, value, "a number above 0")
+
+
+def _non_negative(key: str, value: float) -> None:
+    require(math.isfinite(value) and value >= 0, key, value, "a number of at least 0")
+
+
+def _at_least(key: str, value: int, least: int) -> None:
+    require(value >= least, key, value, f"an integer of at least {least}")
+
+
+def _probability(key: str, value: float) -> None:
+    require(0.0 < value < 1.0, key, value, "a probability strictly between 0 and 1")
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Which sequences the model sees."""
+
+    name: Literal["mnist"] = "mnist"
+    """Data set."""
+    root: Path | None = None
+    """Folder with the full MNIST idx files; without it the 10,000 digits that come with the package are used."""
+    download: bool = False
+    """Fetch the full data set into --data.root first (needs a network)."""
+    protocol: Literal["ffrl", "sta"] = "ffrl"
+    """Unit steps: ffrl is +0.1 scale, 10 degrees, 20 degrees of hue; sta is x1.1 scale, 20 degrees, 20 degrees."""
+    num_steps: int = 8
+    """T, the number of transitions in a sequence of T + 1 frames."""
+    on_rate: float = 0.1
+    """Mixed sequences: probability per step that an inactive transformation switches on."""
+    off_rate: float = 0.3
+    """Mixed sequences: probability per step that an active transformation switches off."""
+    speed_spread: float = 0.5
+    """Mixed sequences: speeds are uniform on [1 - spread, 1 + spread] (protocol sta: Laplace(1, 0.1) instead)."""
+    start_probability: float = 0.5
+    """Mixed sequences: probability that a transformation has already acted before the first frame."""
+
+    def __post_init__(self) -> None:
+        _at_least("data.num-steps", self.num_steps, 1)
+        _probability("data.on-rate", self.on_rate)
+        _probability("data.off-rate", self.off_rate)
+        require(0.0 <= self.speed_spread < 1.0, "data.speed-spread", self.speed_spread, "a number in [0, 1)")
+        start = self.start_probability
+        require(0.0 <= start <= 1.0, "data.start-probability", start, "a probability")
+        require(not self.download or self.root is not None, "data.download", True, "--data.root to download into")
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Encoder, decoder and the potentials that move the latents."""
+
+    latent_dim: int = 32
+    """D, the dimension of the latent space."""
+    num_fields: int = 3
+    """K, the number of fields."""
+    architecture: Literal["mlp", "mixer"] = "mlp"
+    """Encoder and decoder: an MLP, or a patch mixer (better pictures, slower)."""
+    width: int = 512
+    """Hidden width of the MLP, or token width of the mixer."""
+    depth: int = 2
+    """Hidden layers of the MLP, or mixer blocks, each way."""
+    potential_width: int = 64
+    """Hidden units of each field's potential."""
+    activation: Literal["logcosh", "softplus", "sine"] = "logcosh"
+    """phi of the potentials u = a . phi(W z + b + tau(t))."""
+    time_dependent: bool = False
+    """Let the fields depend on t / T."""
+    integrator: Literal["euler", "midpoint", "rk4"] = "euler"
+    """Integrator of one transition."""
+    substeps: int = 1
+    """Integrator steps per transition."""
+    diffusion: float = 0.1
+    """Initial value of the learnable diffusion coefficients kappa_k of the prior flow."""
+
+    def __post_init__(self) -> None:
+        for key in ("latent_dim", "num_fields", "width", "depth", "potential_width", "substeps"):
+            _at_least("model." + key.replace("_", "-"), getattr(self, key), 1)
+        _positive("model.diffusion", self.diffusion)
+
+
+@dataclass(frozen=True)
+class ObjectiveConfig:
+    """The evidence lower bound that is maximised."""
+
+    bound: Literal["strict", "paper"] = "strict"
+    """strict: one deterministic flow shared by model and posterior; paper: with the diffusion prior's KL per step."""
+    density: Literal["exact", "trace", "poster"] = "exact"
+    """Density change of the paper bound: exact log-determinant, its continuous-time limit, or the poster's formula."""
+    likelihood: Literal["bernoulli", "gaussian", "laplace"] = "laplace"
+    """p(x | z) per pixel. Bernoulli on grey pixels is an expected log-likelihood, not a density."""
+    likelihood_scale: float = 0.1
+    """Standard deviation of the Gaussian, or scale b of the Laplace likelihood."""
+    hj_weight: float = 0.0
+    """Weight of the Hamilton-Jacobi residual (time-dependent potentials only)."""
+    hj_initial_weight: float = 0.0
+    """Weight of the initial condition of the Hamilton-Jacobi equation (time-dependent potentials only)."""
+    hj_source: bool = True
+    """Learn the source f <= 0 of the Hamilton-Jacobi equation; otherwise f = 0."""
+
+    def __post_init__(self) -> None:
+        _positive("objective.likelihood-scale", self.likelihood_scale)
+        _non_negative("objective.hj-weight", self.hj_weight)
+        _non_negative("objective.hj-initial-weight", self.hj_initial_weight)
+
+
+@dataclass(frozen=True)
+class OptimizerConfig:
+    """AdamW with a linear warm-up and a cosine decay."""
+
+    learning_rate: float = 1e-3
+    """Peak learning rate."""
+    final_learning_rate: float = 1e-5
+    """Learning rate at the last step."""
+    warmup_steps: int = 100
+    """Steps of linear warm-up."""
+    weight_decay: float = 0.0
+    """Decoupled weight decay."""
+    gradient_clip: float = 100.0
+    """Largest gradient norm; larger gradients are scaled down, non-finite ones skip the step."""
+
+    def __post_init__(self) -> None:
+        _positive("optimizer.learning-rate", self.learning_rate)
+        _non_negative("optimizer.final-learning-rate", self.final_learning_rate)
+        _at_least("optimizer.warmup-steps", self.warmup_steps, 0)
+        _non_negative("optimizer.weight-decay", self.weight_decay)
+        _positive("optimizer.gradient-clip", self.gradient_clip)
+
+
+@dataclass(frozen=True)
+class WarmupConfig:
+    """First phase of training: exactly one field per step, chosen by a sticky categorical chain."""
+
+    fraction: float = 0.4
+    """Share of the steps spent in this phase."""
+    stay: float = 0.9
+    """Probability that the chain keeps its field from one step to the next."""
+    weight: float = 30.0
+    """Weight of the chain's KL during this phase."""
+    temperature: float = 1.0
+    """Temperature of the relaxed activity at the first step."""
+    final_temperature: float = 0.5
+    """Temperature of the relaxed activity at the last step (annealed geometrically)."""
+
+    def __post_init__(self) -> None:
+        require(0.0 <= self.fraction <= 1.0, "warmup.fraction", self.fraction, "a number in [0, 1]")
+        _probability("warmup.stay", self.stay)
+        _non_negative("warmup.weight", self.weight)
+        _positive("warmup.temperature", self.temperature)
+        _positive("warmup.final-temperature", self.final_temperature)
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """What every mode shares: data, objective, optimiser and the run itself."""
+
+    data: DataConfig = field(default_factory=DataConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    out: Path | None = None
+    """The run folder (default: runs/<mode>-<data>-<time>); a non-empty one is refused."""
+    steps: int = 2400
+    """Optimisation steps."""
+    batch_size: int = 64
+    """B, sequences per step."""
+    seed: int = 0
+    """Seed of everything random."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where to compute; auto takes CUDA when there is one."""
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """auto: bfloat16 autocast where the hardware multiplies it natively (CUDA, CPUs with AMX), else float32."""
+    deterministic: bool = False
+    """Only deterministic kernels: the same seed gives the same weights, bit for bit."""
+    compile: bool = False
+    """Compile the training step with torch.compile."""
+    checkpoint_every: int = 500
+    """Steps between checkpoints."""
+    keep_checkpoints: int = 3
+    """How many of the newest checkpoints stay on disk."""
+    validate_every: int = 200
+    """Steps between validations."""
+    log_every: int = 20
+    """Steps between lines of metrics.jsonl."""
+    tensorboard: bool = False
+    """Also write TensorBoard event files (needs the tensorboard package)."""
+
+    def __post_init__(self) -> None:
+        for key in ("steps", "batch_size", "checkpoint_every", "keep_checkpoints", "validate_every", "log_every"):
+            _at_least(key.replace("_", "-"), getattr(self, key), 1)
+        require(0 <= self.seed < 2**63, "seed", self.seed, "an integer in [0, 2**63)")
+        timed = self.model.time_dependent
+        for key in ("hj_weight", "hj_initial_weight"):
+            value = getattr(self.objective, key)
+            name = "objective." + key.replace("_", "-")
+            require(timed or value == 0.0, name, value, "0 unless model.time-dependent is set")
+        poster_needs = self.objective.density != "poster" or self.model.integrator == "euler"
+        require(poster_needs, "objective.density", "poster", "exact or trace unless model.integrator is euler")
+
+
+@dataclass(frozen=True)
+class SupervisedConfig(RunConfig):
+    """Supervised: the active transformation k of every sequence is given."""
+
+    mode: Literal["supervised"] = "supervised"
+
+
+@dataclass(frozen=True)
+class WeakConfig(RunConfig):
+    """Weakly supervised: one transformation acts throughout each sequence, but which one is inferred."""
+
+    mode: Literal["weak"] = "weak"
+    warmup: WarmupConfig = field(default_factory=WarmupConfig)

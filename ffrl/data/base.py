@@ -1,0 +1,111 @@
+"""The interface between sequences and everything that consumes them."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from typing import Literal, NamedTuple
+
+import torch
+from torch import LongTensor, Tensor
+
+from ffrl.errors import UserError
+
+Split = Literal["train", "validation", "test"]
+
+
+class SequenceBatch(NamedTuple):
+    """Frames x_0..x_T and the speeds g_1..g_T of the transformations that moved them.
+
+    ``frames`` is float32 ``(B, T+1, C, H, W)`` in [0, 1]; ``activity`` is float32 ``(B, T, J)``, the true speeds in
+    unit steps per transition, exactly 0 where a transformation is off.
+    """
+
+    frames: Tensor
+    activity: Tensor
+
+
+class SequenceData(ABC):
+    """Sequences of images under J known transformations, synthesised per sample on one device.
+
+    Attributes:
+        name: name of the data set.
+        image_shape: ``(C, H, W)``.
+        transformations: names of the J transformations, in the order of the last dimension of ``activity``.
+        num_steps: T, the transitions of a sequence of T + 1 frames.
+        device: where indices and generators are expected and batches are made.
+    """
+
+    name: str
+    image_shape: tuple[int, int, int]
+    transformations: tuple[str, ...]
+    num_steps: int
+    device: torch.device
+
+    @abstractmethod
+    def size(self, split: Split) -> int:
+        """Return the number of initial images of ``split``; raises UserError if the split is not there."""
+
+    @abstractmethod
+    def single(self, split: Split, indices: LongTensor, which: LongTensor) -> SequenceBatch:
+        """Return sequences in which one transformation runs at unit speed throughout: g_t = onehot(which).
+
+        Args:
+            split: "train", "validation" or "test".
+            indices: ``(B,)``, the initial images, in [0, size(split)).
+            which: ``(B,)``, the transformation of each sequence, in [0, J).
+
+        Raises:
+            UserError: if the split is not there.
+            IndexError: if an index is out of range (on CUDA: a device-side assertion).
+        """
+
+    @abstractmethod
+    def mixed(self, split: Split, indices: LongTensor, generator: torch.Generator) -> SequenceBatch:
+        """Return sequences in which transformations switch on and off at random and run at varying speeds.
+
+        Args:
+            split: "train", "validation" or "test".
+            indices: ``(B,)``, the initial images, in [0, size(split)).
+            generator: source of all randomness, on the device of the data; equal seeds give equal batches.
+
+        Raises:
+            UserError: if the split is not there.
+            IndexError: if an index is out of range (on CUDA: a device-side assertion).
+        """
+
+
+def check_frames(frames: Tensor, source: str, image_shape: tuple[int, int, int] | None = None) -> None:
+    """Raise UserError unless ``frames`` is a floating-point ``(B, T+1, C, H, W)`` tensor of numbers in [0, 1].
+
+    It reads the values back to the host, so it belongs where frames enter, not into a training step.
+
+    Args:
+        frames: the frames to check.
+        source: the file, key or argument they came from; the message starts with it.
+        image_shape: ``(C, H, W)`` the frames must have, if it is known.
+
+    Raises:
+        UserError: on a wrong rank, size or type, on NaN, and on values outside [0, 1].
+
+    Example:
+        >>> check_frames(torch.full((2, 9, 3, 28, 28), 1.5), "frames.npy")
+        Traceback (most recent call last):
+        ...
+        ffrl.errors.UserError: frames.npy: found values in [1.5, 1.5], expected values in [0, 1]
+    """
+    shape = tuple(frames.shape)
+    if len(shape) != 5:
+        raise UserError(f"{source}: found frames of shape {shape}, expected 5 dimensions (B, T+1, C, H, W)")
+    if 0 in shape:
+        raise UserError(f"{source}: found frames of shape {shape}, expected at least one sequence, frame and pixel")
+    if image_shape is not None and shape[2:] != tuple(image_shape):
+        raise UserError(f"{source}: found images of shape {shape[2:]}, expected {tuple(image_shape)} (C, H, W)")
+    if not frames.is_floating_point():
+        raise UserError(f"{source}: found values of type {frames.dtype}, expected floating-point values in [0, 1]")
+    low, high = (value.item() for value in frames.aminmax())
+    if math.isnan(low) or math.isnan(high):
+        count = int(frames.isnan().sum())
+        raise UserError(f"{source}: found {count} NaN among {frames.numel()} values, expected values in [0, 1]")
+    if low < 0.0 or high > 1.0:
+        raise UserError(f"{source}: found values in [{low:.6g}, {high:.6g}], expected values in [0, 1]")

@@ -1,0 +1,173 @@
+"""Sequences of MNIST digits in red on black that are zoomed, rotated and hue-rotated."""
+
+from __future__ import annotations
+
+from http.client import HTTPException
+from pathlib import Path
+from urllib.error import URLError
+
+import torch
+from torch import LongTensor, Tensor
+
+from ffrl.config import DataConfig
+from ffrl.data.assets import asset
+from ffrl.data.base import SequenceBatch, SequenceData, Split
+from ffrl.data.idx import IMAGE_SIZE, Digits, read_digits
+from ffrl.data.sequence import laplace_speeds, markov_spikes, single_activity, starts, states, uniform_speeds
+from ffrl.data.torchvision_repair import import_torchvision
+from ffrl.data.transform import TRANSFORMATIONS, pad, parameters, render
+from ffrl.errors import UserError, require
+
+IMAGES = "{part}-images-idx3-ubyte"
+LABELS = "{part}-labels-idx1-ubyte"
+SPLITS = ("train", "validation", "test")
+
+
+class MnistSequences(SequenceData):
+    """MNIST digits under scaling, rotation and hue rotation, rendered from x_0 by one resampling per frame.
+
+    The first 80 % of the training files are the train split, the last 20 % the validation split; the official test
+    files, where they are, are the test split. The digits stay on the device as bytes; nothing else is kept.
+
+    Args:
+        config: which files, protocol, sequence length and activity process.
+        device: where the digits are kept and the frames are rendered.
+
+    Raises:
+        UserError: if files are missing or damaged, or cannot be downloaded.
+
+    Example:
+        >>> data = MnistSequences(DataConfig(), "cpu")
+        >>> data.size("train"), data.size("validation")
+        (8000, 2000)
+        >>> data.mixed("train", torch.arange(4), torch.Generator().manual_seed(0)).frames.shape
+        torch.Size([4, 9, 3, 28, 28])
+    """
+
+    name = "mnist"
+    image_shape = (3, *IMAGE_SIZE)
+    transformations = TRANSFORMATIONS
+
+    def __init__(self, config: DataConfig, device: torch.device | str = "cpu") -> None:
+        self.config = config
+        self.num_steps = config.num_steps
+        self.device = torch.device(device)
+        if config.root is not None and config.download:
+            download(config.root)
+        digits = read_training_digits(config.root)
+        count = len(digits.images)
+        require(count >= 2, "data.root", f"{count} training digits", "at least 2, to split them")
+        images = self._keep(digits)
+        border = count * 8 // 10
+        self._images = {"train": images[:border], "validation": images[border:]}
+
+    def size(self, split: Split) -> int:
+        return len(self._split(split))
+
+    def single(self, split: Split, indices: LongTensor, which: LongTensor) -> SequenceBatch:
+        activity = single_activity(which, self.num_steps, len(self.transformations))
+        return self._batch(split, indices, activity)
+
+    def mixed(self, split: Split, indices: LongTensor, generator: torch.Generator) -> SequenceBatch:
+        config = self.config
+        shape = (len(indices), self.num_steps, len(self.transformations))
+        spikes = markov_spikes(shape, config.on_rate, config.off_rate, generator)
+        if config.protocol == "ffrl":
+            speeds = uniform_speeds(shape, config.speed_spread, generator)
+        else:
+            speeds = laplace_speeds(shape, generator)
+        activity = torch.where(spikes, speeds, 0.0)
+        return self._batch(split, indices, activity, starts(activity, config.start_probability, generator))
+
+    def _batch(
+        self, split: Split, indices: LongTensor, activity: Tensor, start: Tensor | None = None
+    ) -> SequenceBatch:
+        padded = self._split(split).index_select(0, indices).float() / 255
+        values = parameters(states(activity, start), self.config.protocol)
+        return SequenceBatch(render(padded, values, *IMAGE_SIZE), activity)
+
+    def _split(self, split: Split) -> Tensor:
+        require(split in SPLITS, "split", split, "one of " + ", ".join(SPLITS))
+        if split == "test" and "test" not in self._images:
+            self._images["test"] = self._keep(read_test_digits(self.config.root))
+        return self._images[split]
+
+    def _keep(self, digits: Digits) -> Tensor:
+        return pad(torch.from_numpy(digits.images)).to(self.device)
+
+
+def read_training_digits(root: Path | None) -> Digits:
+    """Return the MNIST training digits under ``root``, or the embedded first 10,000 of them if ``root`` is None.
+
+    Raises:
+        UserError: if files are missing or damaged.
+
+    Example:
+        >>> read_training_digits(None).images.shape
+        (10000, 28, 28)
+    """
+    if root is not None:
+        return _read(root, "train")
+    return read_digits(*(asset(name.format(part="mnist-10k") + ".gz") for name in (IMAGES, LABELS)))
+
+
+def read_test_digits(root: Path | None) -> Digits:
+    """Return the official MNIST test digits under ``root``.
+
+    Raises:
+        UserError: if ``root`` is None (the embedded digits have no test split), or files are missing or damaged.
+
+    Example:
+        >>> read_test_digits(None)  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+        ...
+        ffrl.errors.UserError: split: found 'test', expected 'train' or 'validation': the embedded digits have no ...
+    """
+    if root is None:
+        raise UserError(
+            "split: found 'test', expected 'train' or 'validation': the embedded digits have no test split; "
+            "give the folder of the full MNIST files with --data.root"
+        )
+    return _read(root, "t10k")
+
+
+def download(root: Path) -> None:
+    """Fetch the MNIST files into ``root`` with torchvision, unless all four are there already.
+
+    Raises:
+        UserError: if there is no network, ``root`` cannot be written, or torchvision is missing.
+
+    Example:
+        >>> download(Path("data"))  # doctest: +SKIP
+    """
+    names = [name.format(part=part) for name in (IMAGES, LABELS) for part in ("train", "t10k")]
+    if all(_candidates(root, name) for name in names):
+        return
+    dataset = import_torchvision().datasets.MNIST
+    try:
+        dataset(str(root), train=True, download=True)
+    except (URLError, TimeoutError, ConnectionError, HTTPException, RuntimeError) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(
+            f"data.download: found no way to fetch MNIST ({reason}), expected a network, "
+            f"or the files in {root} and no --data.download"
+        ) from error
+    except OSError as error:
+        raise UserError(f"data.root: found {root} ({error}), expected a folder that can be written") from error
+
+
+def _read(root: Path, part: str) -> Digits:
+    return read_digits(_find(root, IMAGES.format(part=part)), _find(root, LABELS.format(part=part)))
+
+
+def _find(root: Path, name: str) -> Path:
+    candidates = _candidates(root, name)
+    if not candidates:
+        raise UserError(f"data.root: found no {name} or {name}.gz in {root} or {root / 'MNIST' / 'raw'}, expected one")
+    return candidates[0]
+
+
+def _candidates(root: Path, name: str) -> list[Path]:
+    """Return the files ``name`` and ``name.gz`` in ``root`` and, as torchvision lays it out, ``root/MNIST/raw``."""
+    folders = (root, root / "MNIST" / "raw")
+    return [folder / file for folder in folders for file in (name, name + ".gz") if (folder / file).is_file()]

@@ -1,0 +1,125 @@
+"""Activity of the transformations over time, and the states it leads to."""
+
+from __future__ import annotations
+
+import torch
+from torch import LongTensor, Tensor
+from torch.nn import functional as F
+
+
+SLAB_SCALE = 0.1
+
+
+def single_activity(which: LongTensor, num_steps: int, num_transformations: int) -> Tensor:
+    """Return g_t = onehot(which) for t = 1..T: one transformation per sequence, at unit speed throughout.
+
+    Args:
+        which: ``(B,)``, in [0, J).
+        num_steps: T.
+        num_transformations: J.
+
+    Returns:
+        ``(B, T, J)`` float32.
+
+    Raises:
+        IndexError: if ``which`` is out of range (on CUDA: a device-side assertion).
+
+    Example:
+        >>> single_activity(torch.tensor([2]), num_steps=2, num_transformations=3).tolist()
+        [[[0.0, 0.0, 1.0], [0.0, 0.0, 1.0]]]
+    """
+    onehot = torch.eye(num_transformations, device=which.device).index_select(0, which)
+    return onehot[:, None].repeat(1, num_steps, 1)
+
+
+def markov_spikes(shape: tuple[int, int, int], on_rate: float, off_rate: float, generator: torch.Generator) -> Tensor:
+    """Return independent two-state Markov chains, one for every sample and transformation, in their stationary state.
+
+    p(y_1 = 1) = on / (on + off), p(y_t = 1 | y_{t-1}) = (1 - y_{t-1}) on + y_{t-1} (1 - off)
+    (the spike prior of STA, arXiv:2410.05564).
+
+    Args:
+        shape: ``(B, T, J)``.
+        on_rate: probability per step that an inactive chain switches on.
+        off_rate: probability per step that an active chain switches off.
+        generator: source of randomness; its device is the device of the result.
+
+    Returns:
+        ``(B, T, J)`` of bools.
+
+    Example:
+        >>> markov_spikes((1000, 50, 3), 0.1, 0.3, torch.Generator().manual_seed(0)).float().mean().round(decimals=2)
+        tensor(0.2500)
+    """
+    uniform = torch.rand(shape, generator=generator, device=generator.device)
+    switch_on, stay_on = uniform < on_rate, uniform < 1 - off_rate
+    current = uniform[:, 0] < on_rate / (on_rate + off_rate)
+    chain = [current]
+    for step in range(1, shape[1]):
+        current = torch.where(current, stay_on[:, step], switch_on[:, step])
+        chain.append(current)
+    return torch.stack(chain, dim=1)
+
+
+def uniform_speeds(shape: tuple[int, ...], spread: float, generator: torch.Generator) -> Tensor:
+    """Return independent speeds, uniform on [1 - spread, 1 + spread], on the device of ``generator``.
+
+    Example:
+        >>> uniform_speeds((2, 8, 3), 0.5, torch.Generator().manual_seed(0)).shape
+        torch.Size([2, 8, 3])
+    """
+    return torch.rand(shape, generator=generator, device=generator.device).mul_(2 * spread).add_(1 - spread)
+
+
+def laplace_speeds(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
+    """Return independent speeds from Laplace(1, 0.1), the slab of STA, on the device of ``generator``.
+
+    s = 1 + 0.1 (e - e'), with e and e' independent exponentials of mean 1: finite for every draw.
+
+    Example:
+        >>> laplace_speeds((2, 8, 3), torch.Generator().manual_seed(0)).shape
+        torch.Size([2, 8, 3])
+    """
+    rise, fall = torch.empty((2, *shape), device=generator.device).exponential_(generator=generator).unbind(0)
+    return 1 + SLAB_SCALE * (rise - fall)
+
+
+def starts(activity: Tensor, probability: float, generator: torch.Generator) -> Tensor:
+    """Return random initial states s_0 for ``activity`` that keep s_T within the T unit steps of a single sequence.
+
+    With ``probability`` a transformation starts uniformly on [0, max(0, T - sum_t g_t)], otherwise at zero.
+
+    Args:
+        activity: ``(B, T, J)``.
+        probability: that a transformation starts away from zero.
+        generator: source of randomness; its device is the device of the result.
+
+    Returns:
+        ``(B, J)``.
+
+    Example:
+        >>> starts(torch.ones(2, 8, 3), 1.0, torch.Generator().manual_seed(0)).max()
+        tensor(0.)
+    """
+    size, steps, count = activity.shape
+    moved, share = torch.rand((2, size, count), generator=generator, device=generator.device).unbind(0)
+    room = (steps - activity.sum(1)).clamp(min=0)
+    return torch.where(moved < probability, share * room, 0.0)
+
+
+def states(activity: Tensor, start: Tensor | None = None) -> Tensor:
+    """Return the states s_t = s_{t-1} + g_t that ``activity`` leads through, from ``start`` or from zero.
+
+    Args:
+        activity: ``(B, T, J)``.
+        start: s_0, ``(B, J)``.
+
+    Returns:
+        ``(B, T+1, J)``.
+
+    Example:
+        >>> states(torch.ones(1, 3, 1)).flatten().tolist()
+        [0.0, 1.0, 2.0, 3.0]
+    """
+    moved = F.pad(activity.cumsum(1), (0, 0, 1, 0))
+    return moved if start is None else moved + start.unsqueeze(1)

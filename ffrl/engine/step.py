@@ -1,0 +1,154 @@
+"""One optimisation step and one forward pass, the same for all three modes, without waiting for the device."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from ffrl.config import ObjectiveConfig, RunConfig
+from ffrl.engine.device import autocast
+from ffrl.engine.schedule import learning_rate
+from ffrl.engine.seed import epoch_indices, generator
+from ffrl.engine.window import Window
+from ffrl.errors import UserError
+
+Objective = Callable[[Any, Tensor, ObjectiveConfig], dict[str, Tensor]]
+
+
+class Batch(NamedTuple):
+    """What one forward pass sees: frames ``(B, T+1, C, H, W)``, noise, and speeds ``(B, T, J)`` or None."""
+
+    frames: Tensor
+    noise: Any
+    activity: Tensor | None
+
+
+def draw_batch(config: Any, model: Any, data: Any, split: str, indices: Tensor, step: int, streams: str = "") -> Batch:
+    """Synthesise the sequences ``indices`` of ``split`` and draw the model's noise for them.
+
+    Unsupervised training sees mixed sequences. Supervised and weak training see one transformation per sequence, drawn
+    uniformly; supervised training is told which (one-hot, slab 1).
+
+    Args:
+        config: Run configuration with a ``mode``.
+        model: Draws its own noise.
+        data: Sequence data on the device.
+        split: ``train`` or ``validation``.
+        indices: Sequences ``(B,)``.
+        step: Counter of the random streams.
+        streams: Prefix of the names of the random streams.
+    """
+    device = indices.device
+    size, count = indices.shape[0], len(data.transformations)
+
+    def stream(name: str) -> torch.Generator:
+        return generator(device, config.seed, streams + name, step)
+
+    activity = None
+    if config.mode == "unsupervised":
+        frames = data.mixed(split, indices, stream("data")).frames
+    else:
+        which = torch.randint(count, (size,), generator=stream("which"), device=device)
+        frames = data.single(split, indices, which).frames
+        if config.mode == "supervised":
+            onehot = which[:, None] == torch.arange(count, device=device)
+            activity = onehot.to(frames.dtype)[:, None, :].expand(size, data.num_steps, count)
+    noise = model.draw_noise(size, data.num_steps, stream("noise"), device)
+    return Batch(frames, noise, activity)
+
+
+class Forward:
+    """The map (frames, noise, phase, activity) -> named loss terms; only the model itself runs under autocast.
+
+    With ``config.compile`` it is compiled, and the numbers of the phase go in as tensors: as Python floats, which
+    change at every step, each would start a compilation.
+    """
+
+    def __init__(self, config: RunConfig, model: nn.Module, precision: torch.dtype, objective: Objective) -> None:
+        def terms(frames: Tensor, noise: Any, phase: Any, activity: Tensor | None) -> dict[str, Tensor]:
+            with autocast(frames.device, precision):
+                outputs = model(frames, noise, phase, activity)
+            return objective(outputs, frames, config.objective)
+
+        self.eager = terms
+        self._compiled = torch.compile(terms) if config.compile else None
+
+    def __call__(self, batch: Batch, phase: Any) -> dict[str, Tensor]:
+        """Return the loss terms of ``batch``, 0-dim tensors on its device, among them ``loss``.
+
+        Raises:
+            UserError: compilation is asked for and fails, for want of a C++ compiler for instance.
+        """
+        if self._compiled is None:
+            return self.eager(batch.frames, batch.noise, phase, batch.activity)
+        phase = _numbers_as_tensors(phase, batch.frames.device)
+        try:
+            return self._compiled(batch.frames, batch.noise, phase, batch.activity)
+        except torch._dynamo.exc.BackendCompilerFailed as error:
+            reason = str(error).partition("\n")[0]
+            message = f"compile: found that torch.compile fails ({reason}), expected a working compiler"
+            raise UserError(message) from error
+
+
+def _numbers_as_tensors(phase: Any, device: torch.device) -> Any:
+    values = {field.name: getattr(phase, field.name) for field in dataclasses.fields(phase)}
+    tensors = {name: torch.full((), value, device=device) for name, value in values.items() if type(value) is float}
+    return dataclasses.replace(phase, **tensors)
+
+
+def build_optimizer(config: RunConfig, model: nn.Module) -> torch.optim.AdamW:
+    """Return the fused AdamW of all trainable parameters; weight decay acts on those with two or more dimensions."""
+    trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    groups = [
+        {"params": [p for p in trainable if p.ndim >= 2], "weight_decay": config.optimizer.weight_decay},
+        {"params": [p for p in trainable if p.ndim < 2], "weight_decay": 0.0},
+    ]
+    groups = [group for group in groups if group["params"]]
+    return torch.optim.AdamW(groups, lr=config.optimizer.learning_rate, fused=True)
+
+
+def update(model: nn.Module, optimizer: torch.optim.Optimizer, loss: Tensor, clip: float) -> tuple[Tensor, Tensor]:
+    """Backpropagate ``loss`` and take one clipped step, or none at all when anything is not finite.
+
+    The gradient g becomes g min(1, clip / (‖g‖ + 1e-6)) with the norm over all parameters. Whether the step is taken is
+    decided on the device: fused AdamW leaves parameters, moments and step count as they are when ``found_inf`` is 1.
+
+    Returns:
+        The gradient norm before clipping and whether the step was taken, 0-dim tensors on the device.
+    """
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    parameters = [parameter for parameter in model.parameters() if parameter.grad is not None]
+    norm = torch.nn.utils.get_total_norm([parameter.grad for parameter in parameters if parameter.grad is not None])
+    torch.nn.utils.clip_grads_with_norm_(parameters, clip, norm)
+    finite = torch.isfinite(norm) & torch.isfinite(loss.detach())
+    optimizer.found_inf = (~finite).to(torch.float32)  # type: ignore[attr-defined]
+    optimizer.step()
+    return norm, finite
+
+
+class TrainingStep:
+    """Draws the batch of a step, computes the loss terms and updates the model; nothing in it waits for the device."""
+
+    def __init__(
+        self, config: Any, model: Any, data: Any, device: torch.device, forward: Forward, window: Window
+    ) -> None:
+        self.config, self.model, self.data, self.device = config, model, data, device
+        self.forward, self.window = forward, window
+        self.optimizer = build_optimizer(config, model)
+        self.size = data.size("train")
+
+    def __call__(self, step: int) -> None:
+        """Take optimisation step ``step``, counted from 0."""
+        config = self.config
+        indices = epoch_indices(self.size, config.batch_size, step, config.seed, self.device)
+        batch = draw_batch(config, self.model, self.data, "train", indices, step)
+        terms = self.forward(batch, self.model.phase(step / config.steps))
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate(config.optimizer, step, config.steps)
+        norm, finite = update(self.model, self.optimizer, terms["loss"], config.optimizer.gradient_clip)
+        self.window.add({**terms, "gradient_norm": norm}, finite)

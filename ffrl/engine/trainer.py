@@ -1,0 +1,246 @@
+"""The one trainer of all three modes: steps, logs, validation, checkpoints, interruption and exact resumption."""
+
+from __future__ import annotations
+
+import signal
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from torch import nn
+
+from ffrl.engine import run_folder
+from ffrl.engine.checkpoint import (
+    CONFIG,
+    STATE_TENSORS,
+    TrainingState,
+    checkpoints,
+    load_optimizer,
+    load_training_state,
+    load_weights,
+    optimizer_tensors,
+    save_checkpoint,
+)
+from ffrl.engine.config_io import encode_config
+from ffrl.engine.device import deterministic, resolve_device, resolve_precision
+from ffrl.engine.files import locked
+from ffrl.engine.log import METRICS, Log, read_metrics, summary_writer
+from ffrl.engine.schedule import learning_rate
+from ffrl.engine.seed import epoch_indices
+from ffrl.engine.signals import StopRequest
+from ffrl.engine.step import Forward, Objective, TrainingStep
+from ffrl.engine.validation import Validation
+from ffrl.engine.window import Window
+from ffrl.errors import UserError, require
+
+PATIENCE = 10
+"""Fewest consecutive non-finite steps that end a run."""
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """What a run did: its steps, seconds, speed, skipped steps and newest metrics, and the signal that ended it."""
+
+    steps: int
+    seconds: float
+    frames_per_second: float
+    skipped_steps: int
+    metrics: dict[str, Any] = field(default_factory=dict)
+    interrupted: bool = False
+    signal: int | None = None
+
+
+def train(
+    config: Any,
+    model: nn.Module,
+    data: Any,
+    run_dir: Path,
+    resume: bool = False,
+    console: Console | None = None,
+    objective: Objective | None = None,
+) -> TrainingResult:
+    """Train ``model`` on ``data`` and keep everything in ``run_dir``.
+
+    The same seed on the same hardware, threads and versions gives the same run, and a resumed run continues bit for bit
+    (on CUDA with ``config.deterministic``). SIGINT and SIGTERM end the run after the current step with a checkpoint.
+
+    Args:
+        config: Configuration of one of the modes.
+        model: Freshly initialised; moved to the device of ``config``.
+        data: Sequences on that device.
+        run_dir: Run folder; new or empty unless ``resume``.
+        resume: Go on from the newest checkpoint of ``run_dir``, from the start if it has none yet.
+        console: Where to print (standard error).
+        objective: Maps (outputs, frames, config.objective) to loss terms; :func:`ffrl.objective.elbo_terms` by default.
+
+    Raises:
+        UserError: the folder, the configuration or a checkpoint cannot be used, or the loss stays non-finite.
+    """
+    console = console or Console(stderr=True)
+    if objective is None:
+        from ffrl.objective import elbo_terms as objective
+    device = resolve_device(config.device)
+    require(torch.device(data.device).type == device.type, "device", config.device, f"{data.device}, that of the data")
+    epoch_indices(data.size("train"), config.batch_size, 0, config.seed, "cpu")
+    if config.mode == "supervised":
+        names = data.transformations
+        expected = f"{len(names)}, one per transformation ({', '.join(names)})"
+        require(config.model.num_fields == len(names), "model.num-fields", config.model.num_fields, expected)
+    if config.tensorboard:
+        summary_writer()
+    with ExitStack() as stack:
+        run_folder.open_folder(run_dir, resume)
+        stack.enter_context(locked(run_dir))
+        stack.enter_context(deterministic(config.deterministic))
+        precision = resolve_precision(config.precision, device)
+        run_folder.prepare(run_dir, config, resume, device, precision)
+        stop = stack.enter_context(StopRequest())
+        run = _Run(config, model.to(device), data, run_dir, device, precision, objective)
+        run.restore()
+        if resume and run.step >= config.steps:
+            console.print(f"{run_dir} is finished: {run.step} steps", markup=False, highlight=False, soft_wrap=True)
+            return run.result(None)
+        log = stack.enter_context(Log(run_dir, console, config.steps, run.step, config.tensorboard))
+        if resume:
+            log.say(f"resuming {run_dir} at step {run.step} of {config.steps}")
+        run.loop(log, stop)
+        result = run.result(stop.signal if run.step < config.steps else None)
+        log.summary(run.summary(result))
+        if result.signal is not None:
+            name = signal.Signals(result.signal).name
+            log.say(f"interrupted by {name} after step {run.step}; --resume {run_dir} goes on from there")
+        return result
+
+
+class _Run:
+    """The state of a run in progress."""
+
+    def __init__(
+        self,
+        config: Any,
+        model: nn.Module,
+        data: Any,
+        run_dir: Path,
+        device: torch.device,
+        precision: torch.dtype,
+        objective: Objective,
+    ) -> None:
+        self.config, self.model, self.data, self.run_dir = config, model, data, run_dir
+        self.window = Window(device)
+        forward = Forward(config, model, precision, objective)
+        self.take_step = TrainingStep(config, model, data, device, forward, self.window)
+        self.validate = Validation(config, model, data, device, forward)
+        self.step = 0
+        self.logged = 0
+        self.seconds = 0.0
+        self.skipped = 0
+        self.saved: int | None = None
+        self.encoded_config = encode_config(config)
+
+    def restore(self) -> None:
+        """Go to the newest checkpoint, if there is one."""
+        found = checkpoints(self.run_dir)
+        if not found:
+            return
+        path = found[max(found)]
+        run_folder.require_same(path / CONFIG, self.config)
+        state = load_training_state(path)
+        load_weights(path, self.model)
+        load_optimizer(path / STATE_TENSORS, state.tensors, self.model, self.take_step.optimizer)
+        try:
+            self.window.load(state.tensors)
+            self.step, self.logged = int(state.numbers["step"]), int(state.numbers["logged"])
+            self.seconds = float(state.numbers["seconds"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise UserError(f"{path}: found no usable entry {error}, expected one in training_state.*") from None
+        self.saved = self.step
+        self.skipped = self.window.counts()[0]
+
+    def save(self, log: Log) -> None:
+        """Write a checkpoint unless this step has one; the metrics up to it reach the disk first."""
+        if self.saved == self.step:
+            return
+        log.metrics.sync()
+        tensors = {**optimizer_tensors(self.model, self.take_step.optimizer), **self.window.tensors()}
+        numbers = {"step": self.step, "logged": self.logged, "seconds": self.seconds}
+        state = TrainingState(tensors, numbers)
+        save_checkpoint(self.run_dir, self.model, self.encoded_config, state, self.config.keep_checkpoints)
+        self.saved = self.step
+
+    def loop(self, log: Log, stop: StopRequest) -> None:
+        """Take the remaining steps, or as many as there are until a signal."""
+        config = self.config
+        self.model.train()
+        frames_per_step = config.batch_size * (self.data.num_steps + 1)
+        clock, clocked = time.perf_counter(), self.step
+        while self.step < config.steps and stop.signal is None:
+            self.take_step(self.step)
+            self.step += 1
+            log.advance(self.step)
+            last = self.step == config.steps
+            logs = last or self.step % config.log_every == 0
+            validates = self.validate.size > 0 and (last or self.step % config.validate_every == 0)
+            saves = last or self.step % config.checkpoint_every == 0
+            if logs:
+                entry = self.read_window(log)
+                elapsed = time.perf_counter() - clock
+                entry["seconds"] = self.seconds + elapsed
+                entry["frames_per_second"] = (self.step - clocked) * frames_per_step / max(elapsed, 1e-9)
+                log.record(self.step, entry)
+                log.show(self.step, entry, entry["seconds"] / self.step * (config.steps - self.step))
+            if validates:
+                terms = self.validate(self.step)
+                log.record(self.step, {f"validation/{name}": value for name, value in terms.items()})
+            if logs or validates or saves:
+                self.seconds += time.perf_counter() - clock
+                if saves:
+                    self.save(log)
+                clock, clocked = time.perf_counter(), self.step
+        self.seconds += time.perf_counter() - clock
+        self.save(log)
+
+    def read_window(self, log: Log) -> dict[str, Any]:
+        """Return the log entry of the steps since the last one, or end the run when none of many was finite."""
+        steps, self.logged = self.step - self.logged, self.step
+        means = self.window.means()
+        self.skipped, streak = self.window.counts()
+        if streak >= max(PATIENCE, steps) or streak == self.config.steps:
+            saved = "there is no checkpoint yet" if self.saved is None else "earlier checkpoints are intact"
+            raise UserError(
+                f"{self.run_dir}: found a non-finite loss or gradient in {streak} steps in a row "
+                f"up to step {self.step}, expected finite numbers; {saved}"
+            )
+        if self.skipped:
+            log.warn("skipped", f"skipped {self.skipped} step(s) up to step {self.step}: loss or gradient not finite")
+        rate = learning_rate(self.config.optimizer, self.step - 1, self.config.steps)
+        return {
+            **{f"train/{name}": value for name, value in means.items()},
+            "learning_rate": rate,
+            "skipped_steps": self.skipped,
+        }
+
+    def result(self, number: int | None) -> TrainingResult:
+        """Return what was done until now; ``number`` is the signal that ended it."""
+        frames = self.step * self.config.batch_size * (self.data.num_steps + 1)
+        newest: dict[str, dict[str, Any]] = {}
+        for entry in read_metrics(self.run_dir / METRICS):
+            for kind in ("train/", "validation/"):
+                newest[kind] = {key: entry[key] for key in entry if key.startswith(kind)} or newest.get(kind, {})
+        metrics = {key: value for terms in newest.values() for key, value in terms.items()}
+        speed = frames / self.seconds if self.seconds > 0 else 0.0
+        return TrainingResult(self.step, self.seconds, speed, self.skipped, metrics, number is not None, number)
+
+    def summary(self, result: TrainingResult) -> dict[str, str]:
+        """Return the rows of the table printed at the end."""
+        return {
+            "run": str(self.run_dir),
+            "steps": f"{result.steps} of {self.config.steps}" + (" (interrupted)" if result.interrupted else ""),
+            "time": f"{result.seconds:.1f} s",
+            "speed": f"{result.frames_per_second:,.0f} frames/s",
+            "skipped steps": str(result.skipped_steps),
+            **{name: f"{value:.6g}" for name, value in result.metrics.items() if value is not None},
+        }

@@ -1,0 +1,81 @@
+"""Equivariance error: does moving the latent and decoding give the transformed image?"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from ffrl.evaluation.statistics import estimate
+
+PUBLISHED_STEPS = 7
+"""Steps that the published error sums over."""
+
+
+class FrameErrors(NamedTuple):
+    """L1 errors summed over the pixels of each frame x_0 .. x_T, ``(B, T+1)`` each.
+
+    Args:
+        flow: of decode(z_t), with z_0 the posterior mean of x_0 moved by the activity.
+        reconstruction: of decode(encode(x_t)), the floor set by encoder and decoder.
+        copy: of decode(z_0) at all t, what no flow at all would give.
+    """
+
+    flow: Tensor
+    reconstruction: Tensor
+    copy: Tensor
+
+
+def frame_errors(model: Any, frames: Tensor, g: Tensor) -> FrameErrors:
+    r"""L1 errors of the rollout, of plain reconstruction and of standing still.
+
+    .. math:: \| decode(z_t) - x_t \|_1, \quad z_0 = E_{q(z|x_0)}[z], \quad z_t = flow(z_{t-1}, g_t)
+
+    The terms of the equivariance error (FFRL, "Quantitative Evaluation"); all three agree at t = 0.
+
+    Args:
+        model: with ``encode``, ``flow`` and ``decode``.
+        frames: ``(B, T+1, C, H, W)``.
+        g: given or inferred activity, ``(B, T, C)``.
+
+    Example:
+        >>> from ffrl.config import SupervisedConfig
+        >>> from ffrl.model import FlowFactorizedVAE
+        >>> model = FlowFactorizedVAE(SupervisedConfig(), (3, 28, 28))
+        >>> frame_errors(model, torch.rand(2, 9, 3, 28, 28), torch.ones(2, 8, 3)).flow.shape
+        torch.Size([2, 9])
+    """
+
+    def error(images: Tensor) -> Tensor:
+        return (images - frames).abs().sum((-3, -2, -1), dtype=torch.float64)
+
+    means = model.encode(frames)
+    latents = model.flow(means[:, 0], g)
+    still = model.decode(latents[:, 0]).unsqueeze(1)
+    return FrameErrors(error(model.decode(latents)), error(model.decode(means)), error(still))
+
+
+def summarise(errors: Tensor) -> dict[str, Any]:
+    """Sums and means over time of the errors of N sequences, each with its standard error over the sequences.
+
+    Args:
+        errors: ``(N, T+1)``, of the frames x_0 .. x_T.
+
+    Returns:
+        ``seven_step_sum`` (t = 1 .. 7, as published; None if T < 7), ``full_sum`` (t = 1 .. T), ``mean_per_frame``
+        (the full sum / T), and ``per_frame``, lists over t = 0 .. T.
+
+    Example:
+        >>> summarise(torch.arange(9.0).repeat(2, 1))["seven_step_sum"]
+        {'mean': 28.0, 'standard_error': 0.0}
+    """
+    steps = errors.shape[1] - 1
+    moved = errors[:, 1:]
+    curve = [estimate(errors[:, t]) for t in range(steps + 1)]
+    return {
+        "seven_step_sum": estimate(moved[:, :PUBLISHED_STEPS].sum(1)) if steps >= PUBLISHED_STEPS else None,
+        "full_sum": estimate(moved.sum(1)),
+        "mean_per_frame": estimate(moved.mean(1)),
+        "per_frame": {key: [point[key] for point in curve] for key in ("mean", "standard_error")},
+    }

@@ -1,0 +1,248 @@
+"""The flow-factorised variational autoencoder: encode, infer activity, flow, decode."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from ffrl.activity import Activity, CategoricalActivity, GivenActivity, Phase
+from ffrl.config import RunConfig, SupervisedConfig, WeakConfig
+from ffrl.density import log_density_change
+from ffrl.hamilton_jacobi import Source, hamilton_jacobi_terms
+from ffrl.integrate import INTEGRATORS, integrate
+from ffrl.nn import at_least_float32, build_decoder, build_encoder
+from ffrl.potential import Potentials
+from ffrl.priors import diffused_sigma, gaussian_log_prob
+from ffrl.ridge import RidgeUnits
+
+
+@dataclass(frozen=True)
+class SequenceNoise:
+    """All randomness of one forward pass: normal ``(B, D)`` for z_0, uniform ``(B, T, C, channels)`` for the activity."""
+
+    latent: Tensor
+    activity: Tensor
+
+
+@dataclass(frozen=True)
+class SequenceOutputs:
+    """Everything an objective needs of one forward pass over B sequences of T + 1 frames.
+
+    Args:
+        logits: decoder outputs, ``(B, T+1, C, H, W)``; images are their sigmoid.
+        latents: z_0 .. z_T, ``(B, T+1, D)``.
+        mean, log_variance: of q(z_0 | x_0), ``(B, D)``.
+        activity: g_1 .. g_T, ``(B, T, C)``.
+        activity_kl: named terms of the activity, ``(B,)`` each, already weighted.
+        log_density_change: log q_t - log q_{t-1}, ``(B, T)``, when the bound needs it.
+        log_prior: log p_t(z_t) of the diffused prior, ``(B, T)``, when the bound needs it.
+        regularisers: named Hamilton-Jacobi terms, ``(B,)`` each.
+    """
+
+    logits: Tensor
+    latents: Tensor
+    mean: Tensor
+    log_variance: Tensor
+    activity: Tensor
+    activity_kl: dict[str, Tensor]
+    log_density_change: Tensor | None = None
+    log_prior: Tensor | None = None
+    regularisers: dict[str, Tensor] = field(default_factory=dict)
+
+
+class FlowFactorizedVAE(nn.Module):
+    r"""Sequences as one latent moved by the fields of a shared flow (FFRL, supervised and weakly supervised).
+
+    .. math::
+        z_0 \sim q(z_0|x_0), \quad z_t = z_{t-1} + \sum_k g_t^k v^k(z_{t-1}, t/T), \quad x_t \sim p(x_t|z_t)
+
+    Here v^k = grad u^k; subclasses bring other fields and other activity by overriding :meth:`build_fields` and
+    :meth:`build_activity`. A forward pass is a deterministic function of its arguments: all noise is passed in.
+
+    Args:
+        config: a :class:`~ffrl.config.SupervisedConfig` or :class:`~ffrl.config.WeakConfig`.
+        image_shape: (C, H, W).
+
+    Example:
+        >>> model = FlowFactorizedVAE(SupervisedConfig(), (3, 28, 28))
+        >>> z = model.encode(torch.rand(2, 3, 28, 28))
+        >>> model.decode(model.flow(z, torch.ones(2, 8, 3))).shape
+        torch.Size([2, 9, 3, 28, 28])
+    """
+
+    def __init__(self, config: RunConfig, image_shape: tuple[int, int, int]) -> None:
+        super().__init__()
+        size = config.model
+        self.config = config
+        self.image_shape = tuple(image_shape)
+        self.latent_dim = size.latent_dim
+        self.num_fields = size.num_fields
+        self.num_steps = config.data.num_steps
+        self.integrator = INTEGRATORS[size.integrator]
+        self.substeps = size.substeps
+        self.encoder = build_encoder(size.architecture, image_shape, 2 * size.latent_dim, size.width, size.depth)
+        self.decoder = build_decoder(size.architecture, image_shape, size.latent_dim, size.width, size.depth)
+        self.field_model = self.build_fields(config)
+        self.activity_model = self.build_activity(config)
+        objective = config.objective
+        self.density = objective.density if objective.bound == "paper" else None
+        if self.density is not None:
+            initial = torch.full((self.num_controls,), size.diffusion)
+            self.log_diffusion = nn.Parameter(initial.log())
+        self.regularised = objective.hj_weight > 0 or objective.hj_initial_weight > 0
+        needs_source = self.regularised and objective.hj_source
+        self.source = Source(size.num_fields, size.latent_dim) if needs_source else None
+
+    def build_fields(self, config: RunConfig) -> nn.Module:
+        """The fields: a module with ``units()``; here K potentials."""
+        size = config.model
+        return Potentials(
+            size.num_fields, size.latent_dim, size.potential_width, size.activation, size.time_dependent
+        )
+
+    def build_activity(self, config: RunConfig) -> Activity:
+        """The activity model: given or categorical."""
+        if isinstance(config, WeakConfig):
+            return CategoricalActivity(config.model.num_fields, config.model.latent_dim, config.warmup)
+        if isinstance(config, SupervisedConfig):
+            return GivenActivity(config.model.num_fields)
+        raise TypeError(f"FlowFactorizedVAE takes a supervised or weak configuration, not {type(config).__name__}")
+
+    @property
+    def potentials(self) -> Potentials:
+        """The curl-free part of the fields."""
+        return self.field_model
+
+    @property
+    def num_controls(self) -> int:
+        """C, the length of the activity vector."""
+        return self.activity_model.num_controls
+
+    def phase(self, progress: float) -> Phase:
+        """Phase of training at ``progress`` in [0, 1]."""
+        return self.activity_model.phase(progress)
+
+    def draw_noise(
+        self, batch_size: int, num_steps: int, generator: torch.Generator | None, device: torch.device | str = "cpu"
+    ) -> SequenceNoise:
+        """All noise that one forward pass over ``batch_size`` sequences of ``num_steps`` transitions consumes."""
+        latent = torch.randn(batch_size, self.latent_dim, generator=generator, device=device)
+        shape = (batch_size, num_steps, self.num_controls, self.activity_model.noise_channels)
+        uniform = torch.rand(shape, generator=generator, device=device)
+        tiny = torch.finfo(uniform.dtype).eps
+        return SequenceNoise(latent, uniform.clamp(tiny, 1 - tiny))
+
+    def posterior(self, frames: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and log-variance of q(z | x), ``(..., C, H, W)`` -> two of ``(..., D)``."""
+        parameters = at_least_float32(self.encoder(frames.reshape(-1, *frames.shape[-3:])))
+        mean, log_variance = parameters.reshape(*frames.shape[:-3], 2 * self.latent_dim).chunk(2, dim=-1)
+        return mean, log_variance
+
+    def encode(self, frames: Tensor) -> Tensor:
+        """Posterior means, frames in [0, 1] ``(..., C, H, W)`` -> ``(..., D)``."""
+        return self.posterior(frames)[0]
+
+    def decode_logits(self, z: Tensor) -> Tensor:
+        """Pixel logits, ``(..., D)`` -> ``(..., C, H, W)``."""
+        logits = at_least_float32(self.decoder(z.reshape(-1, z.shape[-1])))
+        return logits.reshape(*z.shape[:-1], *self.image_shape)
+
+    def decode(self, z: Tensor) -> Tensor:
+        """Images in [0, 1], ``(..., D)`` -> ``(..., C, H, W)``."""
+        return self.decode_logits(z).sigmoid()
+
+    def infer(self, frames: Tensor) -> Tensor:
+        """Speeds of all fields from frames ``(B, T+1, C, H, W)``: ``(B, T, C)``, exactly zero where a field is off.
+
+        Raises:
+            ValueError: for a supervised model, whose activity is given.
+        """
+        return self.activity_model.infer(self.encode(frames))
+
+    def fields(self, z: Tensor, t: float | Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Curl-free and divergence-free part of every field at unit speed, ``z (B, D)``, t in [0, 1] -> two ``(B, K, D)``."""
+        gradient = self.potentials.gradient(z, self._time(t, z))
+        return gradient, torch.zeros_like(gradient)
+
+    def _time(self, t: float | Tensor | None, like: Tensor) -> Tensor | None:
+        return None if t is None else torch.as_tensor(t, dtype=like.dtype, device=like.device)
+
+    def flow(self, z0: Tensor, g: Tensor) -> Tensor:
+        """Latents moved by the activity, ``z0 (B, D)``, ``g (B, T, C)`` -> z_0 .. z_T ``(B, T+1, D)``."""
+        return self._rollout(self.field_model.units(), z0, g)[0]
+
+    def _rollout(self, units: RidgeUnits, z0: Tensor, g: Tensor) -> tuple[Tensor, Tensor]:
+        """Latents ``(B, T+1, D)`` and the points visited by the integrator, ``(B, T, n, stages, D)``."""
+        latents, visited = [z0], []
+        times = self._times(g)
+        for step in range(g.shape[1]):
+            activity = g[:, step]
+
+            def velocity(z: Tensor, activity: Tensor = activity, t: Tensor = times[step]) -> Tensor:
+                return units.velocity(z, activity, t)
+
+            z, points = integrate(velocity, latents[-1], self.integrator, self.substeps)
+            latents.append(z)
+            visited.append(points)
+        return torch.stack(latents, dim=1), torch.stack(visited, dim=1)
+
+    def _times(self, g: Tensor) -> Tensor:
+        """t / T for t = 1 .. T, T being the trained length."""
+        return torch.arange(1, g.shape[1] + 1, dtype=g.dtype, device=g.device) / self.num_steps
+
+    def log_density_change(self, z: Tensor, g: Tensor, t: float | Tensor | None = None, method: str = "exact") -> Tensor:
+        """log q(z_t) - log q(z_{t-1}) of one transition from ``z = z_{t-1} (B, D)`` under ``g (B, C)``: ``(B,)`` nats.
+
+        ``t`` is t / T in [0, 1], needed by time-dependent fields; ``method`` as in :func:`ffrl.density.log_density_change`.
+        """
+        units = self.field_model.units()
+        time = self._time(t, z)
+        _, points = integrate(lambda z: units.velocity(z, g, time), z, self.integrator, self.substeps)
+        return log_density_change(units, points, g, time, self.integrator, method)
+
+    def forward(
+        self, frames: Tensor, noise: SequenceNoise, phase: Phase, activity: Tensor | None = None
+    ) -> SequenceOutputs:
+        """One pass over sequences, with relaxed activity unless ``activity (B, T, C)`` is given.
+
+        Args:
+            frames: ``(B, T+1, C, H, W)`` in [0, 1].
+            noise: from :meth:`draw_noise`.
+            phase: from :meth:`phase`.
+            activity: observed activity (supervised mode).
+        """
+        encoded = frames if activity is None and self.activity_model.needs_all_frames else frames[:, :1]
+        means, log_variances = self.posterior(encoded)
+        mean, log_variance = means[:, 0], log_variances[:, 0]
+        with torch.autocast(frames.device.type, enabled=False):
+            if activity is None:
+                sample = self.activity_model(means, noise.activity, phase)
+                activity, activity_kl = sample.g, sample.kl
+            else:
+                activity_kl = {}
+            z0 = mean + torch.exp(0.5 * log_variance) * noise.latent
+            units = self.field_model.units()
+            latents, points = self._rollout(units, z0, activity)
+            log_q, log_p = None, None
+            if self.density is not None:
+                times = self._times(activity)
+                log_q = log_density_change(units, points, activity, times, self.integrator, self.density)
+                sigma = diffused_sigma(activity, self.log_diffusion.exp())
+                log_p = gaussian_log_prob(latents[:, 1:], sigma)
+            regularisers = {}
+            if self.regularised:
+                times = self._times(activity)
+                regularisers = hamilton_jacobi_terms(self.potentials, self.source, latents[:, :-1], times)
+        return SequenceOutputs(
+            logits=self.decode_logits(latents),
+            latents=latents,
+            mean=mean,
+            log_variance=log_variance,
+            activity=activity,
+            activity_kl=activity_kl,
+            log_density_change=log_q,
+            log_prior=log_p,
+            regularisers=regularisers,
+        )

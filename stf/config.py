@@ -1,0 +1,61 @@
+"""Configuration of the unsupervised mode; imports nothing heavy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from ffrl.config import ModelConfig, RunConfig, WarmupConfig, _at_least, _positive, _probability
+
+
+@dataclass(frozen=True)
+class SparseModelConfig(ModelConfig):
+    """Encoder, decoder and Helmholtz fields."""
+
+    num_fields: int = 6
+    """K, the number of fields; those that the data does not need fall silent."""
+    rotational_width: int = 64
+    """Hidden units of each field's divergence-free part; 0 leaves that part out."""
+    rotational_terms: int = 2
+    """M, the number of skew-symmetric matrices S_m of each divergence-free part."""
+    rotational_rank: int = 8
+    """Rank of P and Q in S = P Q' - Q P'."""
+    control: Literal["single", "separate"] = "single"
+    """single: one speed for both parts of a field; separate: the parts have spikes and speeds of their own."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _at_least("model.rotational-width", self.rotational_width, 0)
+        _at_least("model.rotational-terms", self.rotational_terms, 1)
+        _at_least("model.rotational-rank", self.rotational_rank, 1)
+
+
+@dataclass(frozen=True)
+class SparsityConfig:
+    """The spike-and-slab prior over activity."""
+
+    on_rate: float = 0.05
+    """Probability per step that a silent field switches on."""
+    off_rate: float = 0.3
+    """Probability per step that an active field switches off."""
+    learn_rates: bool = False
+    """Learn both rates, one pair per field, from the values above."""
+    slab: Literal["positive", "signed", "unit"] = "positive"
+    """Speeds: Laplace around 1, the same with a random sign, or exactly 1."""
+    slab_scale: float = 0.1
+    """Scale b of the Laplace(1, b) prior over speeds."""
+
+    def __post_init__(self) -> None:
+        _probability("sparsity.on-rate", self.on_rate)
+        _probability("sparsity.off-rate", self.off_rate)
+        _positive("sparsity.slab-scale", self.slab_scale)
+
+
+@dataclass(frozen=True)
+class UnsupervisedConfig(RunConfig):
+    """Unsupervised: which fields act, when, and how fast is inferred from the frames alone."""
+
+    mode: Literal["unsupervised"] = "unsupervised"
+    model: SparseModelConfig = field(default_factory=SparseModelConfig)
+    sparsity: SparsityConfig = field(default_factory=SparsityConfig)
+    warmup: WarmupConfig = field(default_factory=WarmupConfig)

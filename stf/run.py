@@ -1,0 +1,107 @@
+"""Runs: build a model from its configuration, train it, load it back, evaluate it."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+
+import ffrl.data
+from ffrl.config import RunConfig, SupervisedConfig, WeakConfig
+from ffrl.engine.checkpoint import CONFIG, find_checkpoint, load_weights
+from ffrl.engine.config_io import read_config
+from ffrl.engine.device import resolve_device
+from ffrl.engine.trainer import TrainingResult
+from ffrl.engine.trainer import train as train_model
+from ffrl.model import FlowFactorizedVAE
+from stf.config import UnsupervisedConfig
+from stf.model import SparseTransformationFlow
+
+CONFIGS: dict[str, type[RunConfig]] = {
+    "unsupervised": UnsupervisedConfig,
+    "supervised": SupervisedConfig,
+    "weak": WeakConfig,
+}
+"""Configuration class of every mode."""
+MODELS: dict[str, type[FlowFactorizedVAE]] = {
+    "unsupervised": SparseTransformationFlow,
+    "supervised": FlowFactorizedVAE,
+    "weak": FlowFactorizedVAE,
+}
+"""Model class of every mode."""
+
+
+def build_model(config: RunConfig, image_shape: tuple[int, int, int]) -> FlowFactorizedVAE:
+    """A freshly initialised model on the CPU; its weights depend on ``config.seed`` alone.
+
+    Example:
+        >>> build_model(SupervisedConfig(), (3, 28, 28)).num_controls
+        3
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        return MODELS[config.mode](config, image_shape)
+
+
+def train(config: RunConfig, run_dir: Path, resume: bool = False, console: Console | None = None) -> TrainingResult:
+    """Train in ``run_dir`` as ``config`` says; see :func:`ffrl.engine.trainer.train`.
+
+    Raises:
+        UserError: configuration, data or run folder cannot be used.
+    """
+    data = ffrl.data.load(config.data, resolve_device(config.device))
+    return train_model(config, build_model(config, data.image_shape), data, run_dir, resume, console)
+
+
+def load(run: str | Path, step: int | None = None, device: str = "cpu") -> FlowFactorizedVAE:
+    """The model of a run folder, in evaluation mode, with its configuration as ``model.config``.
+
+    Args:
+        run: run folder.
+        step: which checkpoint; the newest for None.
+        device: where to put the model.
+
+    Raises:
+        UserError: no such run or checkpoint, damaged, or of another version.
+
+    Example:
+        >>> model = load("runs/demo")  # doctest: +SKIP
+    """
+    checkpoint = find_checkpoint(Path(run), step)
+    config = read_config(checkpoint / CONFIG, CONFIGS)
+    model = build_model(config, ffrl.data.image_shape(config.data))
+    load_weights(checkpoint, model)
+    return model.eval().to(resolve_device(device))
+
+
+def evaluate(
+    run: str | Path,
+    split: str = "validation",
+    data_root: Path | None = None,
+    device: str = "auto",
+    seed: int = 0,
+    sequences: int | None = None,
+) -> dict[str, Any]:
+    """Everything measured about a run, as plain numbers; see :func:`ffrl.evaluation.evaluate.evaluate`.
+
+    Args:
+        run: run folder.
+        split: ``validation`` or ``test``.
+        data_root: folder of the data set; the one that the run was trained on for None.
+        device: where to compute.
+        seed: seed of everything random.
+        sequences: how many sequences to measure on; as many as each measure needs for None.
+
+    Raises:
+        UserError: the run or the data cannot be used.
+    """
+    from ffrl.evaluation.evaluate import evaluate as evaluate_model
+
+    model = load(run, device=device)
+    root = data_root if data_root is not None else model.config.data.root
+    config = dataclasses.replace(model.config.data, root=root, download=False)
+    data = ffrl.data.load(config, resolve_device(device))
+    return evaluate_model(model, data, split=split, seed=seed, sequences=sequences) | {"run": str(run)}

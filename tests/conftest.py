@@ -1,0 +1,55 @@
+"""Fixtures that several test files share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+import torch
+from torch import nn
+
+from ffrl.ridge import RidgeUnits
+
+
+@pytest.fixture
+def float64() -> Iterator[None]:
+    """Double precision as the default type, for the mathematics."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(before)
+
+
+def _fit(fields: nn.Module, steps: int = 30) -> None:
+    """Pull the summed velocity towards a random nonlinear target, so that the weights are no longer independent draws."""
+    units: RidgeUnits = fields.units()
+    dim, controls = units.weight.shape[1], units.num_controls
+    mix = torch.randn(dim, dim)
+    optimizer = torch.optim.Adam(fields.parameters(), lr=0.03)
+    for _ in range(steps):
+        z, g, t = torch.randn(64, dim), torch.rand(64, controls), torch.rand(64)
+        target = torch.sin(2 * z @ mix) * g.sum(-1, keepdim=True)
+        loss = (fields.units().velocity(z, g, t) - target).square().mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    fields.requires_grad_(False)
+
+
+@pytest.fixture(params=["seed-0", "seed-1", "seed-2", "large", "trained"])
+def weights(request: pytest.FixtureRequest, float64: None) -> Callable[[Callable[[], nn.Module]], nn.Module]:
+    """A function that builds fields in float64 with random weights, with weights times 100, or after some training."""
+
+    def build(make: Callable[[], nn.Module]) -> nn.Module:
+        kind = request.param
+        torch.manual_seed(int(kind[-1]) if kind.startswith("seed") else 3)
+        fields = make()
+        if kind == "large":
+            with torch.no_grad():
+                for parameter in fields.parameters():
+                    parameter.mul_(100)
+        elif kind == "trained":
+            _fit(fields)
+        return fields.requires_grad_(False)
+
+    return build

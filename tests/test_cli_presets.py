@@ -1,0 +1,55 @@
+"""Presets and packaging: the files say what they should and reach the installed package."""
+
+from __future__ import annotations
+
+import tomllib
+
+import pytest
+from cli_tools import ROOT
+
+from cli import presets
+from cli.train import CONFIGS
+from ffrl.engine.config_io import config_from_dict, config_to_dict, flat
+from stf.config import UnsupervisedConfig
+
+
+def test_compact_writes_out_the_unsupervised_defaults():
+    data = presets.read(presets.find("compact"))
+    assert config_from_dict(UnsupervisedConfig, data, "compact", base=UnsupervisedConfig()) == UnsupervisedConfig()
+    defaults = {key for key, value in flat(config_to_dict(UnsupervisedConfig())).items() if value is not None}
+    assert flat(data).keys() == defaults
+
+
+@pytest.mark.parametrize("mode", CONFIGS)
+def test_mnist_fits_every_mode(mode):
+    data = presets.read(presets.find("mnist"))
+    config = config_from_dict(CONFIGS[mode], data, "mnist", base=CONFIGS[mode]())
+    assert config.mode == mode
+    assert (config.model.latent_dim, config.model.num_fields) == (324, 3)
+    assert (config.batch_size, config.data.num_steps) == (128, 8)
+
+
+@pytest.mark.parametrize("name", presets.presets())
+def test_every_preset_is_valid_in_the_mode_it_names_or_in_all(name):
+    data = presets.read(presets.find(name))
+    for mode in [data["mode"]] if "mode" in data else CONFIGS:
+        config_from_dict(CONFIGS[mode], data, name, base=CONFIGS[mode]())
+
+
+def test_packages_are_those_that_exist():
+    setuptools = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
+    moved = {folder: package for package, folder in setuptools["package-dir"].items()}
+    folders = [
+        file.parent.relative_to(ROOT) for top in ("ffrl", "stf", *moved) for file in (ROOT / top).rglob("__init__.py")
+    ]
+    found = {moved.get(str(folder), ".".join(folder.parts)) for folder in folders}
+    assert set(setuptools["packages"]) == found
+
+
+def test_every_dependency_is_pinned_exactly():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    lines = [line for line in (ROOT / "constraints.txt").read_text().splitlines() if not line.startswith("#")]
+    pins = dict(line.split("==") for line in lines)
+    extras = [name for names in project["optional-dependencies"].values() for name in names]
+    for requirement in [*project["dependencies"], *extras, "setuptools"]:
+        assert requirement.partition(">")[0] in pins
