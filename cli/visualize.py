@@ -35,8 +35,8 @@ def main(arguments: Sequence[str]) -> int:
     run = command.run or runs.newest()
     out = command.out or run / "figures"
 
-    from stf import visualize
+    from stf.visualize import run as draw
 
-    visualize.run(run, out)
+    draw(run, out)
     print(out)
     return 0

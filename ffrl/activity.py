@@ -108,8 +108,13 @@ class GivenActivity(Activity):
         """Raises ValueError: supervised activity has to be passed in."""
         raise ValueError("a supervised model infers no activity: pass activity (B, T, K)")
 
-    infer = forward
-    draws = forward
+    def infer(self, means: Tensor) -> Tensor:
+        """Raises ValueError, as :meth:`forward` does."""
+        raise ValueError("a supervised model infers no activity: its activity is given")
+
+    def draws(self, means: Tensor, samples: int, generator: torch.Generator | None) -> ActivityDraws:
+        """Raises ValueError, as :meth:`forward` does."""
+        raise ValueError("a supervised model infers no activity: its activity is given")
 
 
 class CategoricalActivity(Activity):

@@ -43,17 +43,23 @@ class DataConfig:
     """Unit steps: ffrl is +0.1 scale, 10 degrees, 20 degrees of hue; sta is x1.1 scale, 20 degrees, 20 degrees."""
     num_steps: int = 8
     """T, the number of transitions in a sequence of T + 1 frames."""
+    stay: float = 0.85
+    """Mixed sequences, protocol ffrl: probability per step that the acting transformation goes on acting."""
+    overlap: float = 0.1
+    """Mixed sequences, protocol ffrl: probability per step that one more transformation acts."""
     on_rate: float = 0.1
-    """Mixed sequences: probability per step that an inactive transformation switches on."""
+    """Mixed sequences, protocol sta: probability per step that an inactive transformation switches on."""
     off_rate: float = 0.3
-    """Mixed sequences: probability per step that an active transformation switches off."""
+    """Mixed sequences, protocol sta: probability per step that an active transformation switches off."""
     speed_spread: float = 0.5
-    """Mixed sequences: speeds are uniform on [1 - spread, 1 + spread] (protocol sta: Laplace(1, 0.1) instead)."""
+    """Mixed sequences, protocol ffrl: speeds are uniform on [1 - spread, 1 + spread] (sta: Laplace(1, 0.1))."""
     start_probability: float = 0.5
     """Mixed sequences: probability that a transformation has already acted before the first frame."""
 
     def __post_init__(self) -> None:
         _at_least("data.num-steps", self.num_steps, 1)
+        require(0.0 <= self.stay <= 1.0, "data.stay", self.stay, "a probability")
+        require(0.0 <= self.overlap <= 1.0, "data.overlap", self.overlap, "a probability")
         _probability("data.on-rate", self.on_rate)
         _probability("data.off-rate", self.off_rate)
         require(0.0 <= self.speed_spread < 1.0, "data.speed-spread", self.speed_spread, "a number in [0, 1)")
@@ -219,6 +225,7 @@ class SupervisedConfig(RunConfig):
     """Supervised: the active transformation k of every sequence is given."""
 
     mode: Literal["supervised"] = "supervised"
+    model: ModelConfig = field(default_factory=lambda: ModelConfig(time_dependent=True))
 
 
 @dataclass(frozen=True)
@@ -226,4 +233,5 @@ class WeakConfig(RunConfig):
     """Weakly supervised: one transformation acts throughout each sequence, but which one is inferred."""
 
     mode: Literal["weak"] = "weak"
+    model: ModelConfig = field(default_factory=lambda: ModelConfig(time_dependent=True))
     warmup: WarmupConfig = field(default_factory=WarmupConfig)

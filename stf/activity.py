@@ -91,7 +91,8 @@ class SpikeSlabActivity(Activity):
         if sign_logits is not None:
             slabs = slabs * (2 * binary_concrete(sign_logits, sign_noise, phase.temperature) - 1)
             slab_kl = slab_kl + sign_kl(sign_logits)
-        return ActivitySample(spikes * slabs, kl | {"slab": (on * slab_kl).sum((-2, -1))})
+        weight = phase.chain_weight if phase.exclusive else 1.0
+        return ActivitySample(spikes * slabs, kl | {"slab": weight * (on * slab_kl).sum((-2, -1))})
 
     def kl(self, means: Tensor) -> Tensor:
         """KL[q(spikes, slabs, signs) || p], ``(B, T+1, D)`` -> ``(B,)`` nats, exactly."""

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from ffrl.activity import Phase, warmup_phase
 from ffrl.config import RunConfig, SupervisedConfig, WarmupConfig, WeakConfig
 from ffrl.data.base import SequenceBatch, SequenceData
+from ffrl.engine.log import TIMINGS
 from ffrl.engine.seed import generator
 from ffrl.engine.trainer import TrainingResult, train
 from stf.config import SparseModelConfig, UnsupervisedConfig
@@ -140,7 +141,7 @@ def run_tiny(
 
 def timeless(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Entries of ``metrics.jsonl`` without what depends on the clock."""
-    return [{k: v for k, v in entry.items() if k not in ("seconds", "frames_per_second")} for entry in entries]
+    return [{key: value for key, value in entry.items() if key not in TIMINGS} for entry in entries]
 
 
 if __name__ == "__main__":

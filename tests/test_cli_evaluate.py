@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import sys
+import types
 from pathlib import Path
 
 import pytest
 from cli_tools import TINY, complaint
 
-import cli.evaluate
 from cli import runs
 from cli.main import main
 from ffrl.errors import UserError
@@ -64,7 +65,7 @@ def test_no_run_at_all_is_an_error():
         (["a", "--json", "no/where.json"], ["--json", "'no'"]),
         (["a", "--steps", "3"], ["'--steps'", "did you mean"]),
         (["nowhere"], ["nowhere"]),
-        (["."], ["."]),
+        (["."], ["checkpoints"]),
     ],
     ids=" ".join,
 )
@@ -147,16 +148,11 @@ def test_the_test_split_needs_the_full_data(capsys, trained):
 
 
 def test_figures_go_into_the_run_or_where_they_are_wanted(capsys, monkeypatch):
-    from stf import visualize
-
     calls = []
-    monkeypatch.setattr(visualize, "run", lambda run, out: calls.append((run, out)))
+    drawing = types.SimpleNamespace(run=lambda run, out: calls.append((run, out)))
+    monkeypatch.setitem(sys.modules, "stf.visualize", drawing)
     run = started("runs/a", 1)
     assert main(["visualize-fields"]) == 0
     assert main(["visualize-fields", "elsewhere", "--out", "figures"]) == 0
     assert calls == [(run, run / "figures"), (Path("elsewhere"), Path("figures"))]
     assert capsys.readouterr().out == "runs/a/figures\nfigures\n"
-
-
-def test_cli_evaluate_explains_itself():
-    assert cli.evaluate.Evaluate().split == "validation"

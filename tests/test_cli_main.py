@@ -29,9 +29,10 @@ def test_version(capsys):
     assert capsys.readouterr().out == "stf 0.1.0\n"
 
 
-@pytest.mark.parametrize(
-    ("typed", "meant"), [("trian", "train"), ("visualise-fields", "visualize-fields"), ("--halp", "--help")]
-)
+TYPOS = [("trian", "train"), ("visualise-fields", "visualize-fields"), ("--halp", "--help")]
+
+
+@pytest.mark.parametrize(("typed", "meant"), TYPOS)
 def test_unknown_command_is_one_line_with_the_nearest(capsys, typed, meant):
     line = complaint(capsys, typed)
     assert repr(typed) in line and repr(meant) in line

@@ -39,9 +39,8 @@ def test_every_preset_is_valid_in_the_mode_it_names_or_in_all(name):
 def test_packages_are_those_that_exist():
     setuptools = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
     moved = {folder: package for package, folder in setuptools["package-dir"].items()}
-    folders = [
-        file.parent.relative_to(ROOT) for top in ("ffrl", "stf", *moved) for file in (ROOT / top).rglob("__init__.py")
-    ]
+    files = [file for top in ("ffrl", "stf", *moved) for file in (ROOT / top).rglob("__init__.py")]
+    folders = [file.parent.relative_to(ROOT) for file in files]
     found = {moved.get(str(folder), ".".join(folder.parts)) for folder in folders}
     assert set(setuptools["packages"]) == found
 

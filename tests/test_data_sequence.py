@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from ffrl.data.base import SequenceBatch
-from ffrl.data.sequence import laplace_speeds, markov_spikes, single_activity, starts, states, uniform_speeds
+from ffrl.data.sequence import laplace_speeds, markov_spikes, single_activity, starts, states, switching_spikes, uniform_speeds
 
 
 def seeded(seed: int = 0) -> torch.Generator:
@@ -87,6 +87,20 @@ def test_states_are_cumulative_sums_from_zero() -> None:
     path = states(activity)
     assert path.shape == (3, 7, 2) and path[:, 0].abs().max() == 0
     torch.testing.assert_close(path.diff(dim=1), activity, atol=1e-14, rtol=0)
+
+
+def test_switching_spikes_have_the_stated_rates() -> None:
+    alone = switching_spikes((4000, 9, 3), 0.7, 0.0, torch.Generator().manual_seed(1))
+    assert (alone.sum(-1) == 1).all()
+    acting = alone.int().argmax(-1)
+    kept = (acting[:, 1:] == acting[:, :-1]).double().mean().item()
+    assert kept == pytest.approx(0.7 + 0.3 / 3, abs=5 * (0.16 / 32000) ** 0.5)
+    share = alone.double().mean((0, 1))
+    assert (share - 1 / 3).abs().max() < 0.02
+    joined = switching_spikes((4000, 9, 3), 0.7, 0.3, torch.Generator().manual_seed(1))
+    count = joined.sum(-1)
+    assert set(count.unique().tolist()) == {1, 2}
+    assert (count == 2).double().mean().item() == pytest.approx(0.3 * 2 / 3, abs=5 * (0.16 / 36000) ** 0.5)
 
 
 def test_starts_leave_room_for_the_activity() -> None:

@@ -13,7 +13,7 @@ from ffrl.config import DataConfig
 from ffrl.data.assets import asset
 from ffrl.data.base import SequenceBatch, SequenceData, Split
 from ffrl.data.idx import IMAGE_SIZE, Digits, read_digits
-from ffrl.data.sequence import laplace_speeds, markov_spikes, single_activity, starts, states, uniform_speeds
+from ffrl.data.sequence import laplace_speeds, markov_spikes, single_activity, starts, states, switching_spikes, uniform_speeds
 from ffrl.data.torchvision_repair import import_torchvision
 from ffrl.data.transform import TRANSFORMATIONS, pad, parameters, render
 from ffrl.errors import UserError, require
@@ -71,10 +71,11 @@ class MnistSequences(SequenceData):
     def mixed(self, split: Split, indices: LongTensor, generator: torch.Generator) -> SequenceBatch:
         config = self.config
         shape = (len(indices), self.num_steps, len(self.transformations))
-        spikes = markov_spikes(shape, config.on_rate, config.off_rate, generator)
         if config.protocol == "ffrl":
+            spikes = switching_spikes(shape, config.stay, config.overlap, generator)
             speeds = uniform_speeds(shape, config.speed_spread, generator)
         else:
+            spikes = markov_spikes(shape, config.on_rate, config.off_rate, generator)
             speeds = laplace_speeds(shape, generator)
         activity = torch.where(spikes, speeds, 0.0)
         return self._batch(split, indices, activity, starts(activity, config.start_probability, generator))

@@ -61,6 +61,36 @@ def markov_spikes(shape: tuple[int, int, int], on_rate: float, off_rate: float, 
     return torch.stack(chain, dim=1)
 
 
+def switching_spikes(shape: tuple[int, int, int], stay: float, overlap: float, generator: torch.Generator) -> Tensor:
+    """Return sparse spikes: one transformation acts at a time and sometimes changes, now and then a second one joins.
+
+    The acting transformation is kept with probability ``stay`` and otherwise drawn anew from all; with probability
+    ``overlap`` per step one more, drawn from all, acts during that step.
+
+    Args:
+        shape: ``(B, T, J)``.
+        stay: probability per step of keeping the acting transformation.
+        overlap: probability per step of drawing one more.
+        generator: source of randomness; its device is the device of the result.
+
+    Returns:
+        ``(B, T, J)`` of bools, one or two of them true at every step.
+
+    Example:
+        >>> switching_spikes((100, 8, 3), 0.85, 0.0, torch.Generator().manual_seed(0)).sum(-1).unique()
+        tensor([1])
+    """
+    size, steps, count = shape
+    device = generator.device
+    drawn, joining = torch.randint(count, (2, size, steps), generator=generator, device=device).unbind(0)
+    kept, joins = torch.rand((2, size, steps), generator=generator, device=device).unbind(0)
+    acting = [drawn[:, 0]]
+    for step in range(1, steps):
+        acting.append(torch.where(kept[:, step] < stay, acting[-1], drawn[:, step]))
+    spikes = F.one_hot(torch.stack(acting, dim=1), count).bool()
+    return spikes | (F.one_hot(joining, count).bool() & (joins < overlap).unsqueeze(-1))
+
+
 def uniform_speeds(shape: tuple[int, ...], spread: float, generator: torch.Generator) -> Tensor:
     """Return independent speeds, uniform on [1 - spread, 1 + spread], on the device of ``generator``.
 

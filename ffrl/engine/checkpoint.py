@@ -102,7 +102,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
             tensors = {name: file.get_tensor(name) for name in file.keys()}
             aliases = json.loads((file.metadata() or {}).get("aliases", "{}"))
             return tensors | {alias: tensors[name] for alias, name in aliases.items()}
-    except (SafetensorError, ValueError, KeyError, AttributeError, OSError) as error:
+    except (SafetensorError, ValueError, KeyError, TypeError, AttributeError, OSError) as error:
         raise UserError(f"{path}: found a damaged file ({error}), expected safetensors") from error
 
 

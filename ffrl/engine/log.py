@@ -111,6 +111,7 @@ class Log:
         if tensorboard:  # events of an earlier attempt at the steps to come are purged
             self._board = summary_writer()(str(run / "tensorboard"), purge_step=first + 1)
         self._plain_at = -math.inf
+        self._validation: dict[str, float] = {}
         self._warned: set[str] = set()
         self._progress = Progress(
             TextColumn("training"),
@@ -151,6 +152,7 @@ class Log:
     def record(self, step: int, entry: dict[str, Any]) -> None:
         """Append an entry to ``metrics.jsonl`` and TensorBoard."""
         self.metrics.append({"step": step, **entry})
+        self._validation |= {key: value for key, value in entry.items() if key == "validation/loss"}
         if self._board is not None:
             for key, value in entry.items():
                 self._board.add_scalar(key, value, step)
@@ -158,7 +160,8 @@ class Log:
     def show(self, step: int, entry: dict[str, Any], remaining: float) -> None:
         """Show the training terms of ``entry``: in the progress bar, or as a line when the last is ten seconds old."""
         terms = {key.removeprefix("train/"): value for key, value in entry.items() if key.startswith("train/")}
-        parts = [f"{name} {value:.4g}" for name, value in terms.items() if value is not None]
+        terms = {"loss": terms.get("loss", math.nan)} | self._validation | terms
+        parts = [f"{name} {value:.4g}" for name, value in terms.items()]
         speed = f"{entry['frames_per_second']:,.0f} frames/s"
         if self.console.is_terminal:
             self._progress.update(self._task, completed=step, text="  ".join([*parts[:4], speed]))

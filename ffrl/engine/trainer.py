@@ -36,6 +36,7 @@ from ffrl.engine.step import Forward, Objective, TrainingStep
 from ffrl.engine.validation import Validation
 from ffrl.engine.window import Window
 from ffrl.errors import UserError, require
+from ffrl.objective import elbo_terms
 
 PATIENCE = 10
 """Fewest consecutive non-finite steps that end a run."""
@@ -61,7 +62,7 @@ def train(
     run_dir: Path,
     resume: bool = False,
     console: Console | None = None,
-    objective: Objective | None = None,
+    objective: Objective = elbo_terms,
 ) -> TrainingResult:
     """Train ``model`` on ``data`` and keep everything in ``run_dir``.
 
@@ -75,14 +76,25 @@ def train(
         run_dir: Run folder; new or empty unless ``resume``.
         resume: Go on from the newest checkpoint of ``run_dir``, from the start if it has none yet.
         console: Where to print (standard error).
-        objective: Maps (outputs, frames, config.objective) to loss terms; :func:`ffrl.objective.elbo_terms` by default.
+        objective: Maps (outputs, frames, config.objective) to named loss terms, among them ``loss``.
 
     Raises:
         UserError: the folder, the configuration or a checkpoint cannot be used, or the loss stays non-finite.
+
+    Example:
+        >>> import tempfile
+        >>> import ffrl.data
+        >>> from ffrl.config import SupervisedConfig
+        >>> from ffrl.model import FlowFactorizedVAE
+        >>> config = SupervisedConfig(steps=2, batch_size=4, device="cpu")
+        >>> data = ffrl.data.load(config.data, torch.device("cpu"))
+        >>> model = FlowFactorizedVAE(config, data.image_shape)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     train(config, model, data, Path(folder) / "run", console=Console(quiet=True)).steps
+        2
     """
     console = console or Console(stderr=True)
-    if objective is None:
-        from ffrl.objective import elbo_terms as objective
+    run_dir = Path(run_dir)
     device = resolve_device(config.device)
     require(torch.device(data.device).type == device.type, "device", config.device, f"{data.device}, that of the data")
     epoch_indices(data.size("train"), config.batch_size, 0, config.seed, "cpu")
@@ -110,9 +122,6 @@ def train(
         run.loop(log, stop)
         result = run.result(stop.signal if run.step < config.steps else None)
         log.summary(run.summary(result))
-        if result.signal is not None:
-            name = signal.Signals(result.signal).name
-            log.say(f"interrupted by {name} after step {run.step}; --resume {run_dir} goes on from there")
         return result
 
 
@@ -236,9 +245,10 @@ class _Run:
 
     def summary(self, result: TrainingResult) -> dict[str, str]:
         """Return the rows of the table printed at the end."""
+        stopped = "" if result.signal is None else f" (stopped by {signal.Signals(result.signal).name})"
         return {
             "run": str(self.run_dir),
-            "steps": f"{result.steps} of {self.config.steps}" + (" (interrupted)" if result.interrupted else ""),
+            "steps": f"{result.steps} of {self.config.steps}{stopped}",
             "time": f"{result.seconds:.1f} s",
             "speed": f"{result.frames_per_second:,.0f} frames/s",
             "skipped steps": str(result.skipped_steps),

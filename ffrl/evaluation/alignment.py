@@ -73,7 +73,7 @@ def match(matrix: ArrayLike) -> list[int | None]:
     """
     matrix = np.asarray(matrix, dtype=np.float64)
     fields: list[int | None] = [None] * len(matrix)
-    known = np.flatnonzero(~np.isnan(matrix).any(axis=1))
+    known = np.flatnonzero(np.isfinite(matrix).all(axis=1))
     for row, field in zip(*linear_sum_assignment(matrix[known], maximize=True), strict=True):
         if matrix[known[row], field] > 0:
             fields[known[row]] = int(field)
@@ -111,8 +111,8 @@ def speed_agreement(speeds: ArrayLike, truth: ArrayLike) -> dict[str, float | No
         if they are never on together.
 
     Example:
-        >>> speed_agreement([-1.0, 0.0, -3.0], [1.0, 2.0, 3.0])
-        {'speed_correlation': 1.0, 'speed_ratio': 1.0, 'direction': -1.0}
+        >>> speed_agreement([-1.0, 0.0, -1.0], [1.0, 2.0, 3.0])
+        {'speed_correlation': None, 'speed_ratio': 0.5, 'direction': -1.0}
     """
     speeds, truth = np.asarray(speeds, dtype=np.float64), np.asarray(truth, dtype=np.float64)
     both = (speeds != 0) & (truth != 0)

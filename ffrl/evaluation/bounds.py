@@ -1,4 +1,4 @@
-r"""Two lower bounds on a log-likelihood from importance weights: the evidence lower bound and its many-sample version."""
+"""Two lower bounds on a log-likelihood from importance weights: one logarithm per draw, or one for all draws."""
 
 from __future__ import annotations
 

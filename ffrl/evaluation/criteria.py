@@ -22,7 +22,7 @@ def criteria(alignment: dict[str, Any]) -> list[dict[str, Any]]:
     Example:
         >>> import numpy as np
         >>> from ffrl.evaluation.alignment import align
-        >>> truth = np.eye(2).repeat(3, 0) * [[1.0], [2.0], [3.0]] * 2
+        >>> truth = np.diag([0.5, 0.7]).repeat(2, axis=0) * [[1.0], [2.0], [1.0], [2.0]]
         >>> all(line["reached"] for line in criteria(align(truth, truth, ["scaling", "rotation"])))
         True
     """

@@ -18,7 +18,8 @@ class FrameErrors(NamedTuple):
 
     Args:
         flow: of decode(z_t), with z_0 the posterior mean of x_0 moved by the activity.
-        reconstruction: of decode(encode(x_t)), the floor set by encoder and decoder.
+        reconstruction: of decode(encode(x_t)), what encoder and decoder leave. It bounds the flow's error where the
+            encoder has seen moved frames in training; a supervised one has seen x_0 alone.
         copy: of decode(z_0) at all t, what no flow at all would give.
     """
 

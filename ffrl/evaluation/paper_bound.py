@@ -21,7 +21,7 @@ NOTES = {
 
 
 def flow_kl(model: Any, latents: Tensor, g: Tensor, log_q: Tensor) -> Tensor:
-    r"""Distance of the moved posterior from the diffused prior at each trajectory, :math:`\sum_t (\log q_t - \log p_t)(z_t)`.
+    r"""Moved posterior against diffused prior along each trajectory, :math:`\sum_t (\log q_t - \log p_t)(z_t)`.
 
     log q_t is log q(z_0 | x_0) plus the accumulated change of density (FFRL, "Evidence Lower Bound").
 

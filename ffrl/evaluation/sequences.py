@@ -12,15 +12,17 @@ from ffrl.data.base import SequenceBatch, SequenceData, Split
 from ffrl.engine.seed import generator
 from ffrl.errors import require
 
+DEFAULT = 1000
+"""Initial images that are evaluated unless a number is given, if the split has as many."""
 MAX_BATCH = 128
 PIXELS = 2**23
 """Pixel values in one batch of frames; bounds memory for large images (32 MiB in float32)."""
 
 
 def choose(data: SequenceData, split: Split, count: int | None, seed: int) -> Tensor:
-    """Indices ``(count,)`` of different initial images of ``split``; all of them, in order, if ``count`` is None.
+    """Indices ``(count,)`` of different initial images of ``split``, the same on every device.
 
-    The choice is the same on every device.
+    For None the count is :data:`DEFAULT`, or the size of a split that is smaller.
 
     Raises:
         UserError: if the split is not there, or does not have ``count`` images.
@@ -32,8 +34,7 @@ def choose(data: SequenceData, split: Split, count: int | None, seed: int) -> Te
         100
     """
     size = data.size(split)
-    if count is None:
-        return torch.arange(size, device=data.device)
+    count = min(DEFAULT, size) if count is None else count
     require(1 <= count <= size, "sequences", count, f"1 to {size}, the size of the {split} split")
     order = torch.randperm(size, generator=generator("cpu", seed, "evaluation-choice"))
     return order[:count].to(data.device)
@@ -52,6 +53,6 @@ def single_batches(data: SequenceData, split: Split, indices: Tensor, which: Ten
 
 
 def mixed_batches(data: SequenceData, split: Split, indices: Tensor, seed: int) -> Iterator[SequenceBatch]:
-    """Sequences of the images ``indices (N,)`` under random, sparse activity that depends only on ``seed``, in batches."""
+    """Sequences of the images ``indices (N,)`` under sparse activity that depends only on ``seed``, in batches."""
     for number, part in enumerate(indices.split(batch_size(data))):
         yield data.mixed(split, part, generator(data.device, seed, "evaluation-mixed", number))

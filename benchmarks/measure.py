@@ -1,0 +1,218 @@
+"""Time and memory of one case, measured in a process of its own so that no other case leaves traces in it."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import platform
+import re
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+BOUNDS = {"strict": ("strict", "exact"), "paper-trace": ("paper", "trace"), "paper-exact": ("paper", "exact")}
+
+
+@dataclass(frozen=True)
+class Case:
+    """One thing to measure.
+
+    Args:
+        kind: ``ours`` and ``naive`` are supervised steps, ``unsupervised`` is a step of the sparse model, ``parts`` are
+            the pieces of the latter.
+        bound: a key of :data:`BOUNDS`.
+        batch, dim, steps, fields: B, D, T, K.
+        budget: seconds to spend on repeats; at least one is made.
+        most: repeats after which to stop.
+        seed: of weights, digits and noise.
+    """
+
+    kind: str
+    bound: str = "strict"
+    batch: int = 128
+    dim: int = 324
+    steps: int = 8
+    fields: int = 3
+    budget: float = 60.0
+    most: int = 15
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a case took: seconds per repeat, resident memory before the first step and at its highest, the first loss."""
+
+    seconds: list[float] = field(default_factory=list)
+    warmed_up: bool = True
+    resting_bytes: int = 0
+    peak_bytes: int = 0
+    loss: float = float("nan")
+    parts: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def median(self) -> float:
+        """Median seconds of a step."""
+        return statistics.median(self.seconds)
+
+
+def resident_bytes(highest: bool) -> int:
+    """Resident memory of this process, now or at its highest.
+
+    From /proc where there is one: what ``getrusage`` calls the maximum includes that of the process we were forked from.
+    """
+    status = Path("/proc/self/status")
+    if status.exists():
+        name = "VmHWM" if highest else "VmRSS"
+        return 1024 * int(re.search(rf"{name}:\s+(\d+) kB", status.read_text()).group(1))
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def in_own_process(case: Case, threads: int) -> Result:
+    """Measure ``case`` in a fresh interpreter with ``threads`` computing threads.
+
+    Raises:
+        RuntimeError: with the child's last words if it failed.
+    """
+    names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+    environment = os.environ | {name: str(threads) for name in names}
+    command = [sys.executable, __file__, json.dumps(dataclasses.asdict(case)), str(threads)]
+    child = subprocess.run(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    if child.returncode:
+        raise RuntimeError(f"{case} exited with {child.returncode}: {child.stderr.strip()[-2000:]}")
+    return Result(**json.loads(child.stdout.splitlines()[-1]))
+
+
+def machine(threads: int) -> dict[str, Any]:
+    """What the numbers were taken on."""
+    from importlib.metadata import version
+
+    info = Path("/proc/cpuinfo")
+    text = info.read_text() if info.exists() else ""
+    model = re.search(r"model name\s*:\s*(.+)", text)
+    return {
+        "cpu": model.group(1).strip() if model else platform.processor() or platform.machine(),
+        "cores": os.cpu_count(),
+        "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+        "threads": threads,
+        "precision": "float32",
+        "python": platform.python_version(),
+        "torch": version("torch"),
+    }
+
+
+def repeat(action: Callable[[], object], budget: float, most: int) -> tuple[list[float], bool]:
+    """Seconds of each repeat, after a first one for warming up unless that alone took more than a third of ``budget``."""
+    seconds, started = [], time.perf_counter()
+    while True:
+        before = time.perf_counter()
+        action()
+        seconds.append(time.perf_counter() - before)
+        if len(seconds) > most or time.perf_counter() - started > budget:
+            break
+    warmed_up = len(seconds) > 1 and seconds[0] < budget / 3
+    return (seconds[1:] if warmed_up else seconds), warmed_up
+
+
+def measure(case: Case) -> Result:
+    """Measure ``case`` in this process."""
+    import torch
+
+    from ffrl.data import load
+    from ffrl.engine.step import build_optimizer, update
+    from ffrl.objective import elbo_terms
+
+    torch.manual_seed(case.seed)
+    config = _configuration(case)
+    data = load(config.data, "cpu")
+    model = _model(case, config, data.image_shape)
+    generator = torch.Generator().manual_seed(case.seed)
+    indices = torch.randint(data.size("train"), (case.batch,), generator=generator)
+    if case.kind in ("unsupervised", "parts"):
+        frames, activity = data.mixed("train", indices, generator).frames, None
+    else:
+        which = torch.randint(min(case.fields, 3), (case.batch,), generator=generator)
+        frames = data.single("train", indices, which).frames
+        activity = torch.eye(case.fields)[which].unsqueeze(1).repeat(1, case.steps, 1)
+    noise = model.draw_noise(case.batch, case.steps, generator)
+    optimizer = build_optimizer(config, model)
+    phase = model.phase(0.9)
+    losses: list[float] = []
+
+    def step() -> None:
+        loss = elbo_terms(model(frames, noise, phase, activity), frames, config.objective)["loss"]
+        update(model, optimizer, loss, config.optimizer.gradient_clip)
+        losses.append(loss.item())
+
+    resting = resident_bytes(highest=False)
+    seconds, warmed_up = repeat(step, case.budget, case.most)
+    peak = resident_bytes(highest=True)
+    parts = {}
+    if case.kind == "parts":
+        actions = _parts(model, data, indices, frames, noise, phase, optimizer)
+        parts = {name: statistics.median(repeat(action, case.budget, case.most)[0]) for name, action in actions.items()}
+    return Result(seconds, warmed_up, resting, peak, losses[0], parts)
+
+
+def _configuration(case: Case) -> Any:
+    from ffrl.config import DataConfig, ModelConfig, ObjectiveConfig, SupervisedConfig
+    from stf.config import SparseModelConfig, UnsupervisedConfig
+
+    bound, density = BOUNDS[case.bound]
+    shared = {"data": DataConfig(num_steps=case.steps), "objective": ObjectiveConfig(bound=bound, density=density)}
+    if case.kind in ("unsupervised", "parts"):
+        return UnsupervisedConfig(model=SparseModelConfig(latent_dim=case.dim, num_fields=case.fields), **shared)
+    size = ModelConfig(latent_dim=case.dim, num_fields=case.fields, activation="softplus", time_dependent=True)
+    return SupervisedConfig(model=size, **shared)
+
+
+def _model(case: Case, config: Any, image_shape: tuple[int, int, int]) -> Any:
+    from ffrl.model import FlowFactorizedVAE
+    from stf.model import SparseTransformationFlow
+
+    if case.kind == "naive":
+        from naive import NaiveModel
+
+        return NaiveModel(config, image_shape)
+    return (FlowFactorizedVAE if case.kind == "ours" else SparseTransformationFlow)(config, image_shape)
+
+
+def _parts(
+    model: Any, data: Any, indices: Any, frames: Any, noise: Any, phase: Any, optimizer: Any
+) -> dict[str, Callable[[], object]]:
+    """Forward and backward pass of each piece of a step on its own, and what is no pass at all."""
+    import torch
+
+    with torch.no_grad():
+        outputs = model(frames, noise, phase)
+        means = model.encode(frames)
+    z0, g, latents = outputs.latents[:, 0].clone(), outputs.activity.clone(), outputs.latents.clone()
+    for leaf in (z0, g, latents, means):
+        leaf.requires_grad_()
+
+    def activity() -> None:
+        sample = model.activity_model(means, noise.activity, phase)
+        (sample.g.sum() + sum(term.sum() for term in sample.kl.values())).backward()
+
+    generator = torch.Generator().manual_seed(0)
+    return {
+        "data synthesis": lambda: data.mixed("train", indices, generator),
+        "encoder": lambda: torch.cat(model.posterior(frames)).sum().backward(),
+        "activity": activity,
+        "flow": lambda: model.flow(z0, g).sum().backward(),
+        "decoder": lambda: model.decode_logits(latents).sum().backward(),
+        "optimiser": optimizer.step,
+    }
+
+
+if __name__ == "__main__":
+    import torch
+
+    torch.set_num_threads(int(sys.argv[2]))
+    print(json.dumps(dataclasses.asdict(measure(Case(**json.loads(sys.argv[1]))))))

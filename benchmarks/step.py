@@ -1,0 +1,140 @@
+"""Time and memory of one optimisation step: this project against the same model written down plainly.
+
+Run ``python benchmarks/step.py``; see README.md beside this file for what is measured.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import os
+from pathlib import Path
+
+from measure import Case, Result, in_own_process, machine
+from rich.console import Console
+from rich.table import Table
+
+console = Console(width=None if os.isatty(1) else 110)
+
+
+def milliseconds(seconds: float) -> str:
+    """Seconds in words, three digits."""
+    return f"{1000 * seconds:.3g} ms" if seconds < 1 else f"{seconds:.3g} s"
+
+
+def mebibytes(count: float) -> str:
+    """Bytes in words."""
+    return f"{count / 2**20:,.0f} MiB"
+
+
+def run(case: Case, threads: int) -> Result:
+    """Measure one case, saying so."""
+    with console.status(f"{case.kind}, {case.bound}, B={case.batch} D={case.dim} T={case.steps} K={case.fields}"):
+        return in_own_process(case, threads)
+
+
+def compare(base: Case, naive_budget: float, threads: int) -> list[dict]:
+    """A supervised step of ours and of the plain model, bound by bound."""
+    title = f"Supervised step at B={base.batch}, D={base.dim}, T={base.steps}, K={base.fields}"
+    table = Table(
+        title=title, caption="memory: highest resident, in brackets what the steps added to the model at rest"
+    )
+    for column in ("bound", "model", "time", "repeats", "memory", "times faster", "times less added memory"):
+        table.add_column(column, justify="left" if column in ("bound", "model") else "right")
+    rows = []
+    for bound in ("strict", "paper-trace", "paper-exact"):
+        ours = run(dataclasses.replace(base, bound=bound), threads)
+        plain = run(dataclasses.replace(base, kind="naive", bound=bound, budget=naive_budget), threads)
+        added = [result.peak_bytes - result.resting_bytes for result in (ours, plain)]
+        ratios = {"time": plain.median / ours.median, "added_memory": added[1] / max(added[0], 1)}
+        for name, result, extra in (("ours", ours, added[0]), ("plain", plain, added[1])):
+            repeats = f"{len(result.seconds)}" + ("" if result.warmed_up else " (cold)")
+            memory = f"{mebibytes(result.peak_bytes)} ({mebibytes(extra)})"
+            shown = [f"{ratios['time']:.1f}", f"{ratios['added_memory']:.1f}"] if name == "ours" else ["1", "1"]
+            table.add_row(bound, name, milliseconds(result.median), repeats, memory, *shown)
+            rows.append({"bound": bound, "model": name, **dataclasses.asdict(result), "median": result.median})
+        rows[-2]["ratios"] = ratios
+        table.add_section()
+    console.print(table)
+    return rows
+
+
+def scale(base: Case, threads: int) -> list[dict]:
+    """Step time of the unsupervised model as B, D, T and K double, one at a time."""
+    doubled = {"base": base} | {
+        f"{symbol} x 2": dataclasses.replace(base, **{name: 2 * getattr(base, name)})
+        for symbol, name in (("B", "batch"), ("D", "dim"), ("T", "steps"), ("K", "fields"))
+    }
+    size = f"B={base.batch}, D={base.dim}, T={base.steps}, K={base.fields}"
+    table = Table(title=f"Unsupervised step from {size}", caption="in brackets: times the base point")
+    bounds = ("strict", "paper-trace", "paper-exact")
+    for column in ("", *bounds):
+        table.add_column(column, justify="right" if column else "left")
+    rows, first = [], {}
+    for name, case in doubled.items():
+        cells = []
+        for bound in bounds:
+            result = run(dataclasses.replace(case, bound=bound), threads)
+            first.setdefault(bound, result.median)
+            cells.append(f"{milliseconds(result.median)} ({result.median / first[bound]:.2f})")
+            case_row = {"case": name, "bound": bound, **dataclasses.asdict(result), "median": result.median}
+            rows.append(case_row | {"ratio": result.median / first[bound]})
+        table.add_row(name, *cells)
+    console.print(table)
+    return rows
+
+
+def share(base: Case, threads: int) -> dict:
+    """What each piece of an unsupervised step costs on its own."""
+    result = run(dataclasses.replace(base, kind="parts"), threads)
+    size = f"B={base.batch}, D={base.dim}, T={base.steps}, K={base.fields}"
+    table = Table(title=f"Parts of an unsupervised step at {size}", caption="forward and backward pass of each alone")
+    for column in ("part", "time", "share"):
+        table.add_column(column, justify="left" if column == "part" else "right")
+    total = result.median + result.parts["data synthesis"]
+    rest = total - sum(result.parts.values())
+    for name, seconds in (result.parts | {"bound, clipping and the rest": rest}).items():
+        table.add_row(name, milliseconds(seconds), f"{100 * seconds / total:.0f} %")
+    table.add_section()
+    table.add_row("step with its data", milliseconds(total), "100 %")
+    console.print(table)
+    return {"case": size, "parts": result.parts, "rest": rest, "total": total}
+
+
+def main() -> None:
+    """Run all measurements and print them; write them as JSON if asked to."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write every number to FILE")
+    parser.add_argument("--quick", action="store_true", help="tiny sizes, to see that everything runs")
+    parser.add_argument("--threads", type=int, default=1, help="computing threads (default 1)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of weights, digits and noise (default 0)")
+    parser.add_argument("--naive-budget", type=float, default=240.0, help="seconds to spend on each plain variant")
+    flags = parser.parse_args()
+
+    about = machine(flags.threads)
+    memory = mebibytes(about["memory_bytes"])
+    console.print(f"{about['cpu']}, {about['cores']} cores, {memory}; {flags.threads} thread(s), {about['precision']}")
+    console.print(f"torch {about['torch']}, Python {about['python']}, seed {flags.seed}")
+    if flags.quick:
+        published = Case("ours", batch=8, dim=12, steps=2, budget=2.0, most=5, seed=flags.seed)
+        default = Case("unsupervised", batch=8, dim=8, steps=2, fields=2, budget=2.0, most=5, seed=flags.seed)
+    else:
+        published = Case("ours", seed=flags.seed)
+        default = Case("unsupervised", batch=64, dim=32, steps=8, fields=6, budget=20.0, most=15, seed=flags.seed)
+    naive_budget = min(flags.naive_budget, 5.0) if flags.quick else flags.naive_budget
+    report = {
+        "machine": about,
+        "seed": flags.seed,
+        "comparison": {"case": dataclasses.asdict(published), "rows": compare(published, naive_budget, flags.threads)},
+        "scaling": {"case": dataclasses.asdict(default), "rows": scale(default, flags.threads)},
+        "parts": [share(case, flags.threads) for case in (default, dataclasses.replace(published, kind="parts"))],
+    }
+    if flags.json:
+        partial = flags.json.with_name(flags.json.name + ".partial")
+        partial.write_text(json.dumps(report, indent=2) + "\n")
+        partial.replace(flags.json)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,191 @@
+"""The result of an evaluation as tables for a terminal of 80 columns."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from ffrl.evaluation.published import published
+
+MISSING = "n/a"
+
+
+def print_report(result: dict[str, Any], console: Console) -> None:
+    """Print everything that :func:`ffrl.evaluation.evaluate.evaluate` found.
+
+    Example:
+        >>> from ffrl.config import DataConfig, SupervisedConfig
+        >>> from ffrl.data import load
+        >>> from ffrl.evaluation.evaluate import evaluate
+        >>> from ffrl.model import FlowFactorizedVAE
+        >>> model = FlowFactorizedVAE(SupervisedConfig(), (3, 28, 28))
+        >>> print_report(evaluate(model, load(DataConfig()), sequences=2, samples=2), Console(quiet=True))
+    """
+    model, data = result["model"], result["data"]
+    console.print(
+        f"{model['mode']} model, {model['num_fields']} fields, {model['parameters']:,} parameters, on "
+        f"{escape(str(data['name']))} {result['split']}: {result['sequences']} images, T = {data['num_steps']}, "
+        f"seed {result['seed']}. ± is the standard error over sequences.",
+        highlight=False,
+    )
+    _print_equivariance(result, console)
+    _print_likelihood(result, console)
+    if "confusion" in result:
+        _print_confusion(result, console)
+    if "alignment" in result:
+        _print_alignment(result, console)
+        _print_criteria(result, console)
+
+
+def number(value: float | None, digits: int = 2) -> str:
+    """A number with ``digits`` decimals, or n/a.
+
+    Example:
+        >>> number(1.005, 1), number(None)
+        ('1.0', 'n/a')
+    """
+    return MISSING if value is None else f"{value:.{digits}f}"
+
+
+def with_error(value: dict[str, float | None] | None, digits: int = 2) -> str:
+    """Mean ± standard error, or n/a.
+
+    Example:
+        >>> with_error({"mean": 3.0, "standard_error": 0.5}), with_error(None)
+        ('3.00 ± 0.50', 'n/a')
+    """
+    if value is None or value["mean"] is None:
+        return MISSING
+    mean, error = number(value["mean"], digits), value["standard_error"]
+    return mean if error is None else f"{mean} ± {number(error, digits)}"
+
+
+def _table(title: str, first: str, *columns: str) -> Table:
+    table = Table(title=title, title_justify="left", title_style="bold")
+    table.add_column(first)
+    for column in columns:
+        table.add_column(column, justify="right", no_wrap=True)
+    return table
+
+
+def _note(console: Console, text: str) -> None:
+    console.print(escape(text), style="dim", highlight=False)
+
+
+def _print_equivariance(result: dict[str, Any], console: Console) -> None:
+    steps, errors = result["data"]["num_steps"], result["equivariance"]
+    reference = published(result["data"])
+    columns = ["7-step sum"]
+    if steps != 7:
+        columns.append(f"{steps}-step sum")
+    if reference:
+        columns += ["published\nsupervised*", "published\nweak*"]
+    table = _table("Equivariance error (lower is better)", "", *columns)
+    for name, kinds in errors.items():
+        cells = [with_error(kinds["flow"]["seven_step_sum"])]
+        if steps != 7:
+            cells.append(with_error(kinds["flow"]["full_sum"]))
+        if reference:
+            cells += [number(reference[mode].get(name)) for mode in ("supervised", "weak")]
+        table.add_row(escape(name), *cells)
+    console.print(table)
+    if reference:
+        _note(console, "* published supervised / weak (poster, Table 1), 7-step sums")
+    table = _table("Mean L1 error per frame, t = 1 .. T", "", "flow", "reconstruction", "copy of x_0")
+    for name, kinds in errors.items():
+        cells = [with_error(kinds[kind]["mean_per_frame"]) for kind in ("flow", "reconstruction", "copy")]
+        table.add_row(escape(name), *cells)
+    console.print(table)
+    _note(console, "reconstruction: each frame encoded and decoded by itself, what encoder and decoder leave")
+    _note(console, "copy: the decoded z_0 at every t, what no flow at all would give")
+
+
+def _print_likelihood(result: dict[str, Any], console: Console) -> None:
+    likelihood = result["likelihood"]
+    title = f"{escape(likelihood['quantity'])} from below, nats per frame, {likelihood['sequences']} sequences"
+    table = _table(title, "p(x|z)", "ELBO", f"IWAE, S = {result['samples']}", "any model at most")
+    for name, entry in likelihood["likelihoods"].items():
+        trained = " †" if name == likelihood["trained_with"] else ""
+        bounds = (with_error(entry[bound]) for bound in ("elbo", "iwae"))
+        table.add_row(escape(name) + trained, *bounds, number(entry["upper_bound"]))
+    console.print(table)
+    _note(console, "† the likelihood of training")
+    for name, entry in likelihood["likelihoods"].items():
+        _note(console, f"{name}: {entry['note']}")
+    paper = likelihood.get("paper")
+    if paper:
+        heading = "paper bound" if paper["is_bound"] else "paper objective (no bound)"
+        table = _table("The objective of training in expectation, nats per frame", "p(x|z)", heading)
+        for name, entry in likelihood["likelihoods"].items():
+            table.add_row(escape(name), with_error(entry["paper"]))
+        console.print(table)
+        _note(console, paper["note"])
+    legacy = likelihood["legacy_score"]
+    console.print(f"legacy_score {with_error(legacy)}", highlight=False)
+    _note(console, f"{legacy['formula']}; {legacy['note']}")
+
+
+def _print_confusion(result: dict[str, Any], console: Console) -> None:
+    found = result["confusion"]
+    names = list(found["fields"])
+    matched = [found["fields"][name]["field"] for name in names]
+    rows = [[str(count) for count in row] for row in found["counts"]]
+    _print_matrix("Inferred field per transformation, sequences", names, rows, matched, console)
+    accuracies = ", ".join(f"{name} {number(one['accuracy'], 4)}" for name, one in found["fields"].items())
+    console.print(escape(f"accuracy {number(found['accuracy'], 4)} ({accuracies})"), highlight=False)
+
+
+def _print_alignment(result: dict[str, Any], console: Console) -> None:
+    found = result["alignment"]
+    names = list(found["transformations"])
+    matched = [one["field"] for one in found["transformations"].values()]
+    count = result["model"]["num_fields"]
+    rows = [[number(value, 3) for value in row] if row else [MISSING] * count for row in found["matrix"]]
+    _print_matrix("Mean |g| where only this transformation acts", names, rows, matched, console)
+    columns = ("field", "share", "precision", "recall", "F1", "speed\nr", "speed\nratio")
+    table = _table("Matched fields on mixed sequences", "", *columns)
+    keys = ("share", "precision", "recall", "f1", "speed_correlation", "speed_ratio")
+    for name, one in found["transformations"].items():
+        field = "none" if one["field"] is None else str(one["field"])
+        table.add_row(escape(name), field, *(number(one[key], 3) for key in keys))
+    console.print(table)
+    further = [
+        f"{one['field']} ({one['mean']:.4f}{'' if one['silent'] else ', not silent'})" for one in found["unmatched"]
+    ]
+    console.print(f"further fields (mean |g|): {', '.join(further) or 'none'}", highlight=False)
+    active = found["active_fields"]
+    console.print(
+        f"spikes right {number(found['spikes_right'], 4)}; active fields per transition "
+        f"{number(active['inferred'], 3)} inferred, {number(active['true'], 3)} true",
+        highlight=False,
+    )
+
+
+def _print_matrix(
+    title: str, names: list[str], rows: list[list[str]], matched: list[int | None], console: Console
+) -> None:
+    """A matrix transformation x field, its matched cells bold and in brackets; as many fields per table as fit."""
+    width = max(len(cell) for row in rows for cell in row) + 2
+    fit = max(1, (console.width - max(map(len, names)) - 4) // (width + 3))
+    count = len(rows[0])
+    for start in range(0, count, fit):
+        fields = range(start, min(start + fit, count))
+        table = _table(title if start == 0 else "", "", *(str(field) for field in fields))
+        for name, row, match in zip(names, rows, matched, strict=True):
+            cells = [f"[bold]\\[{row[k]}][/bold]" if k == match else f"{row[k]} " for k in fields]
+            table.add_row(escape(name), *cells)
+        console.print(table)
+
+
+def _print_criteria(result: dict[str, Any], console: Console) -> None:
+    console.print("Criteria", style="bold")
+    for line in result["criteria"]:
+        relation = f"at least {line['at_least']:g}" if "at_least" in line else f"at most {line['at_most']:g}"
+        worst = "undefined" if line["worst"] is None else f"{line['worst']:.4f}"
+        if line["worst"] is None and line["reached"]:
+            worst = "there are none"
+        verdict = "reached" if line["reached"] else "not reached"
+        console.print(f"  {line['name']} {relation}: {verdict} (worst: {worst})", highlight=False)

@@ -1,0 +1,181 @@
+"""Training curves from ``metrics.jsonl``: train against validation, with the end of the warm-up marked."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import ArrayLike, NDArray
+
+from stf.visualize.style import COLOURS, FAINT, HEADING, NEUTRAL, SMALL, TEXT, Page
+
+TRAIN, VALIDATION = COLOURS[0], COLOURS[1]
+ABOUT = {
+    "loss": ("Loss (minimised)", "nats per frame"),
+    "l1": ("L1 error", "summed over a frame"),
+    "reconstruction": ("Log-likelihood", "nats per frame"),
+    "gradient_norm": ("Gradient norm", "before clipping"),
+    "learning_rate": ("Learning rate", ""),
+    "kl_latent": ("KL of the first latent", "nats per frame"),
+    "kl_flow": ("KL along the flow", "nats per frame"),
+    "kl_chain": ("KL of the warm-up's chain", "weighted nats per frame"),
+    "kl_spike": ("KL of the spikes", "nats per frame"),
+    "kl_slab": ("KL of the slabs (speeds)", "nats per frame"),
+    "kl_field": ("KL of the field", "nats per frame"),
+    "hj_residual": ("Hamilton–Jacobi residual", "weighted"),
+    "hj_initial": ("Hamilton–Jacobi start", "weighted"),
+}
+FIRST, LAST = ("loss", "l1", "reconstruction"), ("gradient_norm", "learning_rate")
+WIDE, HIGH, COLUMNS = 3.9, 2.35, 3
+RANGE = 20.0
+"""Ratio of largest to smallest value above which an axis is logarithmic."""
+EARLY = 0.1
+"""Share of the steps whose values may lie off a linear axis."""
+
+
+def series(metrics: Sequence[dict[str, Any]], key: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Steps and values of one key; values that were not finite are nan.
+
+    Example:
+        >>> series([{"step": 1, "train/l1": 2.0}, {"step": 2}, {"step": 3, "train/l1": None}], "train/l1")
+        (array([1., 3.]), array([ 2., nan]))
+    """
+    found = [(entry["step"], math.nan if entry[key] is None else entry[key]) for entry in metrics if key in entry]
+    steps, values = np.array(found, dtype=np.float64).reshape(-1, 2).T
+    return steps, values
+
+
+def terms(metrics: Sequence[dict[str, Any]]) -> list[str]:
+    """Names of what was recorded, the most telling first.
+
+    Example:
+        >>> terms([{"step": 1, "train/kl_latent": 1.0, "learning_rate": 0.1, "validation/loss": 2.0}])
+        ['loss', 'kl_latent', 'learning_rate']
+    """
+    prefixes = ("train/", "validation/")
+    found = {key.split("/", 1)[1] for entry in metrics for key in entry if key.startswith(prefixes)}
+    found |= {"learning_rate"} & {key for entry in metrics for key in entry}
+    middle = sorted(found - {*FIRST, *LAST}, key=lambda name: (not name.startswith("kl_"), name))
+    return [*(name for name in FIRST if name in found), *middle, *(name for name in LAST if name in found)]
+
+
+def axis_scale(values: ArrayLike) -> tuple[str, dict[str, Any]]:
+    """Scale of an axis: log if all values are positive and far apart, symlog if they are far apart, else linear.
+
+    Example:
+        >>> axis_scale([1.0, 100.0])[0], axis_scale([1.0, 2.0])[0], axis_scale([-100.0, 0.5, 100.0])[0]
+        ('log', 'linear', 'symlog')
+    """
+    values = np.asarray(values, dtype=np.float64)
+    sizes = np.abs(values[np.isfinite(values) & (values != 0)])
+    if not len(sizes) or sizes.max() <= RANGE * sizes.min():
+        return "linear", {}
+    finite = values[np.isfinite(values)]
+    if finite.min() > 0:
+        return "log", {}
+    if finite.min() >= 0 or finite.max() <= 0 or np.median(sizes) * RANGE > sizes.max():
+        return "linear", {}
+    return "symlog", {"linthresh": float(np.median(sizes))}
+
+
+def later_window(values: ArrayLike, early: ArrayLike) -> tuple[float, float] | None:
+    """Limits of a linear axis on which the later values are seen, None if all values together show them well.
+
+    Example:
+        >>> later_window([100.0, 2.0, 1.0], [True, False, False])
+        (0.9, 2.5)
+    """
+    values, early = np.asarray(values, dtype=np.float64), np.asarray(early, dtype=bool)
+    everything, later = values[np.isfinite(values)], values[np.isfinite(values) & ~early]
+    if len(later) < 2 or np.ptp(later) == 0 or np.ptp(everything) <= 3 * np.ptp(later):
+        return None
+    below, above = everything.min() < later.min(), everything.max() > later.max()
+    low, high, room = later.min(), later.max(), np.ptp(later)
+    return float(low - (0.5 if below else 0.1) * room), float(high + (0.5 if above else 0.1) * room)
+
+
+def draw_curves(
+    metrics: Sequence[dict[str, Any]], warmup_end: float | None = None, total: int | None = None, name: str = ""
+) -> Figure:
+    """Draw one panel per recorded term; the axes are labelled by the term, the lines by ``train`` and ``validation``.
+
+    Args:
+        metrics: entries of ``metrics.jsonl``, each with a ``step``.
+        warmup_end: step at which the warm-up ends, None without one.
+        total: steps of the whole run, to say how far it is.
+        name: of the run, for the title.
+
+    Example:
+        >>> figure = draw_curves([{"step": step, "train/loss": 1 / step} for step in (1, 2, 3)])
+        >>> figure.axes[1].lines[0].get_xdata().tolist()
+        [1.0, 2.0, 3.0]
+    """
+    names = terms(metrics)
+    rows = max(1, math.ceil(len(names) / COLUMNS))
+    page = Page(COLUMNS * WIDE + 0.2, 1.25 + rows * HIGH)
+    last = max((entry["step"] for entry in metrics), default=0)
+    done = f"{last:,} of {total:,} steps" if total else f"{last:,} steps"
+    skipped = max((entry.get("skipped_steps") or 0 for entry in metrics), default=0)
+    subtitle = f"{done}; averages since the last line of metrics.jsonl (train), fixed held-out sequences (validation)."
+    subtitle += f" {skipped} step(s) skipped as not finite." if skipped else ""
+    page.title("Training curves" + (f" of {name}" if name else ""), subtitle)
+    for number, term in enumerate(names):
+        x, y = 0.1 + number % COLUMNS * WIDE, 1.15 + number // COLUMNS * HIGH
+        axes = page.axes(x + 0.75, y + 0.1, WIDE - 0.95, HIGH - 0.75, term)
+        draw_term(axes, metrics, term, last)
+        _mark_warmup(axes, warmup_end, last)
+        if number // COLUMNS == (len(names) - 1 - number % COLUMNS) // COLUMNS:
+            axes.set_xlabel("optimisation step", fontsize=TEXT, labelpad=2)
+    if names:
+        _legend(page, warmup_end is not None and 0 < warmup_end <= last)
+    return page.figure
+
+
+def draw_term(axes: Axes, metrics: Sequence[dict[str, Any]], term: str, last: int) -> None:
+    """Draw one term of a run of ``last`` steps: training as a line, validation as a line with markers."""
+    keys = {"train": f"train/{term}", "validation": f"validation/{term}"}
+    if term == "learning_rate":
+        keys = {"train": term}
+    every, early = [], []
+    for label, key in keys.items():
+        steps, values = series(metrics, key)
+        every.append(values)
+        early.append(steps <= EARLY * last)
+        look = dict(color=TRAIN, linewidth=1.3) if label == "train" else dict(color=VALIDATION, linewidth=1.3)
+        marker = dict(marker="o", markersize=3.5) if label == "validation" or len(steps) == 1 else {}
+        if len(steps):
+            axes.plot(steps, values, label=label, **look, **marker)
+    scale, options = axis_scale(np.concatenate(every))
+    axes.set_yscale(scale, **options)
+    window = later_window(np.concatenate(every), np.concatenate(early)) if scale == "linear" else None
+    if window is not None:
+        axes.set_ylim(window)
+    title, unit = ABOUT.get(term, (term.replace("_", " "), ""))
+    note = "start off the axis" if window else "" if scale == "linear" else f"{scale} axis"
+    axes.set_title(title, fontsize=HEADING, loc="left", pad=4)
+    axes.set_title(note, fontsize=SMALL, loc="right", pad=4, color=NEUTRAL)
+    axes.set_ylabel(unit, fontsize=TEXT, labelpad=3)
+    axes.grid(color=FAINT, linewidth=0.5)
+    axes.margins(x=0.02)
+    axes.ticklabel_format(axis="x", style="plain")
+
+
+def _mark_warmup(axes: Axes, end: float | None, last: float) -> None:
+    if end is not None and 0 < end <= last:
+        axes.axvline(end, color=NEUTRAL, linestyle="--", linewidth=1, label="warm-up ends")
+    axes.set_xlim(0, max(last, 1) * 1.02)
+
+
+def _legend(page: Page, marked: bool) -> None:
+    """Explain lines once, at the top right of the page."""
+    x, y = page.width - 4.3, 0.3
+    entries = [("train", dict(color=TRAIN)), ("validation", dict(color=VALIDATION, marker="o", markersize=3.5))]
+    entries += [("warm-up ends", dict(color=NEUTRAL, linestyle="--"))] if marked else []
+    for label, look in entries:
+        page.sheet.plot([x, x + 0.35], [y, y], linewidth=1.5, markevery=[0], **look)
+        page.text(x + 0.42, y, label, TEXT, va="center")
+        x += 1.15 if label == "train" else 1.45

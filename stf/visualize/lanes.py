@@ -1,0 +1,121 @@
+"""Activity over time: one lane per transformation or field, inferred speeds in colour against the truth in black."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from numpy.typing import ArrayLike
+
+from stf.visualize.roles import Lane
+from stf.visualize.style import FAINT, SMALL, TEXT, TRUTH, Page, field_name, field_style
+
+
+def speed_limits(drawn: Sequence[Lane], inferred: ArrayLike, truth: ArrayLike) -> tuple[float, float]:
+    """Return the range of speeds that lanes have in common, which holds 0, 1 and all speeds.
+
+    Example:
+        >>> speed_limits([Lane(None, 0, "hue")], np.zeros((2, 1)), np.full((2, 1), 2.0))
+        (0.0, 2.1)
+    """
+    found = [lane.speeds(inferred) for lane in drawn] + [lane.truth(truth) for lane in drawn]
+    speeds = np.concatenate([np.array([0.0, 1.2]), *(np.ravel(values) for values in found if values is not None)])
+    low, high = float(speeds.min()), float(speeds.max())
+    return 1.05 * low if low < 0 else 0.0, 1.05 * high
+
+
+def mean_difference(lane: Lane, inferred: ArrayLike, truth: ArrayLike) -> float | None:
+    r"""Mean over time of :math:`|g_t - g_t^{true}|`, None for a field without transformation; no field counts as 0.
+
+    Args:
+        lane: the transformation and its field.
+        inferred: ``(T, K)``.
+        truth: ``(T, J)``.
+
+    Example:
+        >>> mean_difference(Lane(None, 0, "hue"), np.zeros((2, 1)), np.array([[1.0], [0.0]]))
+        0.5
+    """
+    there, found = lane.truth(truth), lane.speeds(inferred)
+    if there is None:
+        return None
+    return float(np.abs(there - (0.0 if found is None else found)).mean())
+
+
+def draw_lane(axes: Axes, lane: Lane, inferred: ArrayLike, truth: ArrayLike, limits: tuple[float, float]) -> None:
+    """Draw g_1 .. g_T of one lane as steps, g_t between frame t - 1 and frame t.
+
+    The drawn steps have the gids ``inferred`` and ``truth``.
+
+    Args:
+        axes: where; its x axis counts frames.
+        lane: what.
+        inferred: ``(T, K)``.
+        truth: ``(T, J)``.
+        limits: range of speeds.
+    """
+    edges = np.arange(len(np.asarray(inferred)) + 1)
+    for level in (0, 1):
+        axes.axhline(level, color=FAINT, linewidth=0.7, zorder=0)
+    speeds, there = lane.speeds(inferred), lane.truth(truth)
+    if speeds is not None:
+        look = field_style(lane.role.field)
+        options = dict(facecolor=look.colour, edgecolor=look.ink, linewidth=0, hatch=look.hatch or None)
+        axes.stairs(speeds, edges, fill=True, gid="inferred", **options)
+    if there is not None:
+        axes.stairs(there, edges, color=TRUTH, linewidth=1.5, baseline=None, gid="truth", zorder=3)
+    axes.set(ylim=limits, yticks=[0, 1], xlim=(-0.5, edges[-1] + 0.5), xticks=edges)
+    axes.tick_params(labelsize=SMALL)
+
+
+def draw_lanes(
+    page: Page,
+    drawn: Sequence[Lane],
+    inferred: ArrayLike,
+    truth: ArrayLike,
+    box: tuple[float, float, float, float],
+    limits: tuple[float, float],
+    labelled: bool = True,
+) -> list[Axes]:
+    """Draw lanes under each other, with their mean differences, and number the frames under the last.
+
+    Args:
+        page: where.
+        drawn: the lanes.
+        inferred: of one sequence, ``(T, K)``.
+        truth: ``(T, J)``.
+        box: x, y, width and height in inches; the x axis spans frames -1/2 to T + 1/2.
+        limits: range of speeds.
+        labelled: write the names of field and transformation to the left.
+
+    Returns:
+        The axes of the lanes.
+    """
+    x, y, width, height = box
+    pitch = height / len(drawn)
+    every = []
+    for number, lane in enumerate(drawn):
+        top = y + number * pitch
+        axes = page.axes(x, top, width, pitch - 0.12, label=f"lane-{number}")
+        draw_lane(axes, lane, inferred, truth, limits)
+        last = number == len(drawn) - 1
+        axes.tick_params(labelbottom=last, bottom=last)
+        difference = mean_difference(lane, inferred, truth)
+        if difference is not None:
+            page.text(x + width + 0.04, top + pitch / 2 - 0.06, f"|Δ| {difference:.2f}", SMALL, va="center")
+        if labelled:
+            label_lane(page, lane, x - 0.3, top + pitch / 2 - 0.06)
+        every.append(axes)
+    return every
+
+
+def label_lane(page: Page, lane: Lane, right: float, y: float) -> None:
+    """Write a lane's transformation and its field, right-aligned."""
+    name = lane.transformation or "unmatched"
+    page.text(right, y - 0.02, name, TEXT, ha="right", va="bottom", weight="bold" if lane.transformation else "normal")
+    if lane.role is None:
+        page.text(right, y + 0.02, "no field", TEXT, ha="right", va="top")
+        return
+    turned = " × −1" if lane.role.direction < 0 else ""
+    page.chip(right - 0.05, y + 0.12, field_name(lane.role.field) + turned, lane.role.field, SMALL, ha="right")

@@ -1,0 +1,186 @@
+"""The look shared by all figures: one colour per field everywhere, sizes, and pages laid out in inches."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
+from matplotlib.patches import Rectangle
+from matplotlib.text import Text
+from numpy.typing import ArrayLike, NDArray
+
+from ffrl.engine.files import write_atomically
+
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442")
+"""Okabe and Ito's colour-blind-safe colours without black, which stands for the truth."""
+HATCHES = ("", "////", "....", "xxxx", "oo", "++")
+LINES = ("-", "--", ":", "-.", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 4)))
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+TRUTH = "black"
+NEUTRAL, FAINT, SHADE = "#6E6E6E", "#C8C8C8", "#ECECEC"
+DPI = 200
+TITLE, HEADING, TEXT, SMALL = 14.0, 10.5, 9.0, 8.0
+"""Font sizes in points."""
+DARK = 140
+"""Luminance, of 255, under which text on a colour is white."""
+
+
+@dataclass(frozen=True)
+class FieldStyle:
+    """How one field looks in every figure; hatch and line style tell apart fields that share a colour."""
+
+    colour: str
+    hatch: str
+    line: Any
+    marker: str
+    ink: str
+
+
+def field_style(field: int) -> FieldStyle:
+    """Return the look of a field; colours repeat after seven fields, with another hatch, line style and marker.
+
+    Example:
+        >>> field_style(0).colour == field_style(7).colour, field_style(0).hatch == field_style(7).hatch
+        (True, False)
+    """
+    turn, place = divmod(field, len(COLOURS))
+    colour = COLOURS[place]
+    return FieldStyle(
+        colour=colour,
+        hatch=HATCHES[turn % len(HATCHES)],
+        line=LINES[turn % len(LINES)],
+        marker=MARKERS[(place + turn) % len(MARKERS)],
+        ink=ink_on(tuple(int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5))),
+    )
+
+
+def ink_on(colour: tuple[float, ...]) -> str:
+    """Return black or white, whichever reads better on an RGB ``colour`` in [0, 1].
+
+    Example:
+        >>> ink_on((1.0, 1.0, 1.0)), ink_on((0.0, 0.0, 0.4))
+        ('black', 'white')
+    """
+    red, green, blue = colour[:3]
+    return "white" if 255 * (0.299 * red + 0.587 * green + 0.114 * blue) < DARK else "black"
+
+
+def field_name(field: int) -> str:
+    """Return what a field is called; fields are counted from 0, as in the last dimension of the activity.
+
+    Example:
+        >>> field_name(2)
+        'field 2'
+    """
+    return f"field {field}"
+
+
+def to_image(frame: ArrayLike) -> NDArray[np.float32]:
+    """Return a frame ``(C, H, W)`` in [0, 1] as an ``(H, W, 3)`` image; other than three channels are averaged to grey.
+
+    Example:
+        >>> to_image(np.full((1, 2, 2), 0.5)).shape
+        (2, 2, 3)
+    """
+    image = np.moveaxis(np.asarray(frame, dtype=np.float32), 0, -1)
+    if image.shape[-1] != 3:
+        image = image.mean(-1, keepdims=True).repeat(3, axis=-1)
+    return image.clip(0, 1)
+
+
+class Page:
+    """A figure laid out in inches from its top left corner, without any global state.
+
+    Args:
+        width: inches.
+        height: inches.
+
+    Attributes:
+        figure: the matplotlib figure, with an Agg canvas.
+        sheet: its first axes, which cover the page, with inches as data units and y downwards.
+
+    Example:
+        >>> page = Page(4, 2)
+        >>> page.picture(np.zeros((3, 8, 8)), x=1, y=0.5, size=1).get_extent()
+        [1, 2, 1.5, 0.5]
+    """
+
+    def __init__(self, width: float, height: float) -> None:
+        self.width, self.height = width, height
+        self.figure = Figure(figsize=(width, height), dpi=DPI, facecolor="white")
+        FigureCanvasAgg(self.figure)
+        self.sheet = self.figure.add_axes((0, 0, 1, 1), label="sheet")
+        self.sheet.set_axis_off()
+        self.sheet.set(xlim=(0, width), ylim=(height, 0), autoscale_on=False)
+
+    def axes(self, x: float, y: float, width: float, height: float, label: str = "") -> Axes:
+        """Add axes whose top left corner is at (x, y)."""
+        bottom = self.height - y - height
+        box = (x / self.width, bottom / self.height, width / self.width, height / self.height)
+        axes = self.figure.add_axes(box, label=label)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.tick_params(labelsize=SMALL, length=3)
+        axes.set_axisbelow(True)
+        return axes
+
+    def text(self, x: float, y: float, text: str, size: float = TEXT, **options: Any) -> Text:
+        """Write ``text`` with its left top corner at (x, y), unless ``ha`` and ``va`` say otherwise."""
+        return self.sheet.text(x, y, text, fontsize=size, **({"ha": "left", "va": "top"} | options))
+
+    def title(self, title: str, subtitle: str = "", x: float = 0.2, y: float = 0.16) -> None:
+        """Write the title of the page and, under it, one line or two that say what to see."""
+        self.text(x, y, title, TITLE, weight="bold")
+        self.text(x, y + 0.3, subtitle, HEADING - 1, color="#303030", linespacing=1.3)
+
+    def chip(self, x: float, y: float, text: str, field: int, size: float = TEXT, **options: Any) -> Text:
+        """Write ``text`` on the colour of a field, centred vertically at y."""
+        look = field_style(field)
+        box = dict(boxstyle="round,pad=0.3", facecolor=look.colour, edgecolor=look.ink, linewidth=0, hatch=look.hatch)
+        options = {"va": "center", "weight": "bold", "color": look.ink, "bbox": box} | options
+        return self.text(x, y, text, size, **options)
+
+    def picture(
+        self, frame: ArrayLike, x: float, y: float, size: float, field: int | None = None, name: str | None = None
+    ) -> AxesImage:
+        """Draw a frame ``(C, H, W)`` as a square, bordered in the colour of ``field``; ``name`` is its gid."""
+        image = self.sheet.imshow(to_image(frame), extent=(x, x + size, y + size, y), aspect="auto", vmin=0, vmax=1)
+        image.set_gid(name)
+        if field is not None:
+            look = field_style(field)
+            border = Rectangle(
+                (x, y), size, size, fill=False, edgecolor=look.colour, linewidth=1.6, linestyle=look.line
+            )
+            self.sheet.add_patch(border)
+        return image
+
+    def pictures(
+        self, frames: ArrayLike, x: float, y: float, size: float, pitch: float, field: int | None = None, name: str = ""
+    ) -> list[AxesImage]:
+        """Draw frames ``(N, C, H, W)`` in a row, one every ``pitch`` inches, with gids ``name/0``, ``name/1``, ..."""
+        return [
+            self.picture(frame, x + number * pitch, y, size, field, f"{name}/{number}")
+            for number, frame in enumerate(frames)
+        ]
+
+    def shade(self, x: float, y: float, width: float, height: float, colour: str = SHADE) -> None:
+        """Fill a rectangle behind everything else."""
+        self.sheet.add_patch(Rectangle((x, y), width, height, facecolor=colour, edgecolor="none", zorder=-1))
+
+
+def save(figure: Figure, path: Path) -> Path:
+    """Write ``figure`` as a PNG of 200 dots per inch, atomically, and return ``path``.
+
+    Raises:
+        UserError: it cannot be written.
+    """
+    buffer = BytesIO()
+    figure.savefig(buffer, format="png", dpi=DPI)
+    write_atomically(path, buffer.getvalue())
+    return path

@@ -1,0 +1,261 @@
+"""The evaluation as a whole: contents, determinism, no side effects, refusals."""
+
+from __future__ import annotations
+
+import json
+import random
+
+import numpy as np
+import pytest
+import torch
+from test_evaluation_standins import ShiftedPictures
+from torch import Tensor
+
+from ffrl.config import DataConfig, ModelConfig, ObjectiveConfig, SupervisedConfig, WeakConfig
+from ffrl.data.base import SequenceBatch
+from ffrl.errors import UserError
+from ffrl.evaluation.alignment import strongest_part
+from ffrl.evaluation.equivariance import frame_errors, summarise
+from ffrl.evaluation.evaluate import evaluate
+from ffrl.evaluation.sequences import DEFAULT, batch_size, choose, mixed_batches, single_batches
+from ffrl.evaluation.statistics import estimate, plain
+from ffrl.likelihood import gaussian_upper_bound
+from ffrl.model import FlowFactorizedVAE
+from stf.config import SparseModelConfig, UnsupervisedConfig
+from stf.model import SparseTransformationFlow
+
+MODES = ("supervised", "weak", "unsupervised")
+
+
+def small(mode: str, data: ShiftedPictures | None = None, objective: ObjectiveConfig | None = None, **size: object):
+    """A random model of the stand-in pictures."""
+    data = data or ShiftedPictures()
+    sizes = {"latent_dim": 4, "num_fields": 3, "width": 8, "depth": 1, **size}
+    common = {"data": DataConfig(num_steps=data.num_steps), "objective": objective or ObjectiveConfig()}
+    torch.manual_seed(0)
+    if mode == "unsupervised":
+        return SparseTransformationFlow(UnsupervisedConfig(model=SparseModelConfig(**sizes), **common), (1, 4, 4))
+    kind = {"supervised": SupervisedConfig, "weak": WeakConfig}[mode]
+    return FlowFactorizedVAE(kind(model=ModelConfig(**sizes), **common), (1, 4, 4))
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_everything_is_there_and_plain(mode: str) -> None:
+    data, model = ShiftedPictures(), small(mode)
+    result = evaluate(model, data, "validation", seed=3, sequences=10, samples=3)
+    assert json.loads(json.dumps(result, allow_nan=False)) == result
+    assert (result["split"], result["seed"], result["sequences"], result["samples"]) == ("validation", 3, 10, 3)
+    assert result["model"]["mode"] == mode
+    assert result["model"]["parameters"] == sum(p.numel() for p in model.parameters())
+    assert result["data"]["num_steps"] == 8 and result["data"]["transformations"] == list(data.transformations)
+    assert set(result["equivariance"]) == set(data.transformations)
+    for kinds in result["equivariance"].values():
+        assert set(kinds) == {"flow", "reconstruction", "copy"}
+        assert kinds["flow"]["seven_step_sum"]["mean"] > 0
+        assert kinds["flow"]["per_frame"]["mean"][0] == pytest.approx(kinds["copy"]["per_frame"]["mean"][0])
+    likelihood = result["likelihood"]
+    assert likelihood["sequences"] == ("mixed" if mode == "unsupervised" else "single")
+    given = "log p(frames | transformation)"
+    assert likelihood["quantity"] == (given if mode == "supervised" else "log p(frames)")
+    assert list(likelihood["likelihoods"]) == ["gaussian-1", "laplace-0.1", "bernoulli"]
+    assert likelihood["trained_with"] == "laplace-0.1" and "paper" not in likelihood
+    gaussian = likelihood["likelihoods"]["gaussian-1"]
+    assert gaussian["elbo"]["mean"] < gaussian["iwae"]["mean"] < gaussian["upper_bound"] == gaussian_upper_bound(16)
+    assert "never compare" in likelihood["likelihoods"]["bernoulli"]["note"]
+    assert "not a likelihood" in likelihood["legacy_score"]["note"]
+    assert ("confusion" in result) == (mode == "weak")
+    assert ("alignment" in result) == ("criteria" in result) == (mode == "unsupervised")
+
+
+def test_the_equivariance_error_is_that_of_the_given_or_inferred_activity() -> None:
+    data = ShiftedPictures()
+    for mode in MODES:
+        model = small(mode)
+        result = evaluate(model, data, sequences=12, samples=1)
+        for j, name in enumerate(data.transformations):
+            batch = data.single("validation", choose(data, "validation", 12, 0), torch.full((12,), j))
+            with torch.no_grad():
+                g = batch.activity if mode == "supervised" else model.infer(batch.frames)
+                expected = summarise(frame_errors(model, batch.frames, g).flow)
+            assert result["equivariance"][name]["flow"]["full_sum"] == pytest.approx(expected["full_sum"])
+
+
+@pytest.mark.parametrize("steps", [4, 7])
+def test_the_length_of_the_sequences_is_the_one_of_the_data(steps: int) -> None:
+    data = ShiftedPictures(num_steps=steps)
+    result = evaluate(small("weak", data), data, samples=1)
+    for kinds in result["equivariance"].values():
+        assert len(kinds["flow"]["per_frame"]["mean"]) == steps + 1
+        assert (kinds["flow"]["seven_step_sum"] is None) == (steps < 7)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_the_same_seed_gives_the_same_numbers_and_no_global_state_matters_or_changes(mode: str) -> None:
+    data, model = ShiftedPictures(), small(mode)
+    results = []
+    for number in range(2):
+        torch.manual_seed(number), np.random.seed(number), random.seed(number)
+        before = torch.get_rng_state(), np.random.get_state()[1].copy(), random.getstate()
+        results.append(evaluate(model, data, seed=5, sequences=8, samples=2))
+        assert torch.equal(torch.get_rng_state(), before[0])
+        assert np.array_equal(np.random.get_state()[1], before[1]) and random.getstate() == before[2]
+    assert results[0] == results[1]
+    other = evaluate(model, data, seed=6, sequences=8, samples=2)
+    first = results[0]
+    for key in ("elbo", "iwae"):
+        found = [x["likelihood"]["likelihoods"]["gaussian-1"][key]["mean"] for x in (first, other)]
+        assert found[0] != found[1]
+    assert other["equivariance"] != first["equivariance"], "another seed takes other images"
+    if mode == "unsupervised":
+        assert other["alignment"] != first["alignment"]
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_the_model_is_left_as_it_was(mode: str) -> None:
+    data, model = ShiftedPictures(), small(mode)
+    model.train()
+    model.decoder.eval()
+    seen = []
+    model.encoder.register_forward_hook(lambda module, *_: seen.append((module.training, torch.is_grad_enabled())))
+    modes = [module.training for module in model.modules()]
+    weights = {name: value.clone() for name, value in model.state_dict().items()}
+    evaluate(model, data, sequences=4, samples=1)
+    assert set(seen) == {(False, False)} and torch.is_grad_enabled()
+    assert [module.training for module in model.modules()] == modes
+    assert all(torch.equal(value, weights[name]) for name, value in model.state_dict().items())
+    assert all(parameter.grad is None and parameter.requires_grad for parameter in model.parameters())
+
+
+def test_the_mode_is_restored_after_an_error() -> None:
+    class Broken(ShiftedPictures):
+        def mixed(self, split: str, indices: Tensor, generator: torch.Generator) -> SequenceBatch:
+            raise RuntimeError("broken")
+
+    model = small("unsupervised").train()
+    with pytest.raises(RuntimeError, match="broken"):
+        evaluate(model, Broken(), sequences=2, samples=1)
+    assert model.training and torch.is_grad_enabled()
+
+
+def test_single_sequences_for_the_likelihood_cycle_through_the_transformations() -> None:
+    seen: list[Tensor] = []
+
+    class Watched(ShiftedPictures):
+        def single(self, split: str, indices: Tensor, which: Tensor) -> SequenceBatch:
+            seen.append(which)
+            return super().single(split, indices, which)
+
+    evaluate(small("supervised"), Watched(), sequences=7, samples=1)
+    assert [which.tolist() for which in seen] == [[0] * 7, [1] * 7, [2] * 7, [0, 1, 2, 0, 1, 2, 0]]
+
+
+@pytest.mark.parametrize(("density", "is_bound"), [("exact", True), ("trace", False), ("poster", False)])
+def test_the_paper_objective_is_reported_with_what_it_is(density: str, is_bound: bool) -> None:
+    model = small("weak", objective=ObjectiveConfig(bound="paper", density=density))
+    likelihood = evaluate(model, ShiftedPictures(), sequences=6, samples=2)["likelihood"]
+    assert likelihood["paper"]["is_bound"] is is_bound and likelihood["paper"]["density"] == density
+    assert ("looser" if is_bound else "no bound") in likelihood["paper"]["note"]
+    for entry in likelihood["likelihoods"].values():
+        assert entry["paper"]["mean"] < entry["elbo"]["mean"]
+
+
+def test_separate_control_is_aligned_by_the_stronger_part() -> None:
+    data, model = ShiftedPictures(), small("unsupervised", control="separate")
+    found = evaluate(model, data, sequences=12, samples=1)["alignment"]
+    assert all(row is None or len(row) == 3 for row in found["matrix"])
+    (batch,) = mixed_batches(data, "validation", choose(data, "validation", 12, 0), 0)
+    with torch.no_grad():
+        speeds = model.infer(batch.frames)
+    assert speeds.shape[-1] == 6
+    reduced = strongest_part(speeds.numpy(), 3)
+    assert found["active_fields"]["inferred"] == pytest.approx((reduced != 0).sum(-1).mean())
+
+
+def test_batches_do_not_change_what_is_evaluated(monkeypatch: pytest.MonkeyPatch) -> None:
+    data, model = ShiftedPictures(), small("weak")
+    whole = evaluate(model, data, samples=2)
+    ticks = []
+    monkeypatch.setattr("ffrl.evaluation.sequences.MAX_BATCH", 5)
+    parts = evaluate(model, data, samples=2, progress=lambda done, total: ticks.append((done, total)))
+    assert ticks == [(i, 12) for i in range(1, 13)]
+    for name in data.transformations:
+        for kind in ("flow", "reconstruction", "copy"):
+            found, expected = (x["equivariance"][name][kind]["full_sum"] for x in (parts, whole))
+            assert found == pytest.approx(expected, rel=1e-5)
+    assert parts["confusion"] == whole["confusion"] and parts["confusion"]["sequences"] == 36
+
+
+def test_chosen_images_are_different_and_depend_on_the_seed() -> None:
+    data = ShiftedPictures(size=1500)
+    first, again, other = (choose(data, "validation", 100, seed) for seed in (0, 0, 1))
+    assert torch.equal(first, again) and not torch.equal(first, other)
+    assert len(first.unique()) == 100 and first.min() >= 0 and first.max() < 1500
+    assert len(choose(data, "validation", None, 0)) == DEFAULT
+    assert sorted(choose(ShiftedPictures(), "validation", None, 0).tolist()) == list(range(12))
+
+
+def test_batches_cover_all_sequences_in_order() -> None:
+    data = ShiftedPictures(size=300)
+    indices, which = torch.arange(300), torch.arange(300) % 3
+    batches = list(single_batches(data, "validation", indices, which))
+    assert [len(batch.frames) for batch in batches] == [128, 128, 44]
+    whole = data.single("validation", indices, which)
+    assert torch.equal(torch.cat([batch.frames for batch in batches]), whole.frames)
+    mixed = list(mixed_batches(data, "validation", indices, seed=0))
+    assert not torch.equal(mixed[0].activity, mixed[1].activity)
+    assert torch.equal(mixed[1].activity, list(mixed_batches(data, "validation", indices, seed=0))[1].activity)
+    data.image_shape = (3, 512, 512)
+    assert batch_size(data) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"sequences": 13}, "^sequences: found 13, expected 1 to 12"),
+        ({"sequences": 0}, "^sequences: found 0, expected 1 to 12"),
+        ({"samples": 0}, "^samples: found 0"),
+        ({"split": "test"}, "^split: found 'test'"),
+    ],
+)
+def test_what_cannot_be_evaluated_is_one_line(arguments: dict, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        evaluate(small("weak"), ShiftedPictures(), **arguments)
+
+
+def test_a_model_of_other_data_is_refused() -> None:
+    with pytest.raises(UserError, match="num-fields: found 4, expected 3"):
+        evaluate(small("supervised", num_fields=4), ShiftedPictures())
+    data = ShiftedPictures()
+    data.image_shape = (1, 8, 8)
+    with pytest.raises(UserError, match="^data: found 'images of shape"):
+        evaluate(small("weak"), data)
+    timed = small("weak", ShiftedPictures(num_steps=4), time_dependent=True)
+    with pytest.raises(UserError, match="^data.num-steps: found 8, expected 4"):
+        evaluate(timed, ShiftedPictures())
+
+
+def test_numbers_that_are_not_finite_become_none() -> None:
+    assert plain({"a": (1, float("inf")), "b": [{"c": float("nan")}], "d": "x", "e": None, "f": True}) == {
+        "a": [1, None],
+        "b": [{"c": None}],
+        "d": "x",
+        "e": None,
+        "f": True,
+    }
+
+
+def test_a_model_that_went_wrong_is_still_reported() -> None:
+    model = small("unsupervised")
+    with torch.no_grad():
+        model.decoder[0].weight.fill_(float("nan"))
+    result = evaluate(model, ShiftedPictures(), sequences=4, samples=2)
+    assert json.loads(json.dumps(result, allow_nan=False)) == result
+    assert result["likelihood"]["likelihoods"]["gaussian-1"]["elbo"]["mean"] is None
+
+
+def test_estimates_are_means_with_standard_errors() -> None:
+    values = torch.rand(50, generator=torch.Generator().manual_seed(0))
+    found = estimate(values)
+    assert found["mean"] == pytest.approx(np.mean(values.numpy(), dtype=np.float64))
+    assert found["standard_error"] == pytest.approx(np.std(values.numpy(), ddof=1, dtype=np.float64) / 50**0.5)
+    assert all(type(value) is float for value in found.values())

@@ -1,0 +1,126 @@
+"""The printed report: what it says, and that it fits 80 columns."""
+
+from __future__ import annotations
+
+import io
+import json
+
+import numpy as np
+import pytest
+from rich.console import Console
+from test_evaluation_evaluate import small
+from test_evaluation_standins import ShiftedPictures
+
+from ffrl.config import ObjectiveConfig
+from ffrl.evaluation.alignment import align
+from ffrl.evaluation.criteria import criteria
+from ffrl.evaluation.evaluate import evaluate
+from ffrl.evaluation.published import published
+from ffrl.evaluation.report import print_report
+
+
+def printed(result: dict, width: int = 80, styled: bool = False) -> str:
+    stream = io.StringIO()
+    console = Console(file=stream, width=width, force_terminal=styled, color_system="standard" if styled else None)
+    print_report(result, console)
+    return stream.getvalue()
+
+
+def result_of(mode: str, **options: object) -> dict:
+    return evaluate(small(mode, **options), ShiftedPictures(), sequences=6, samples=2)
+
+
+def test_the_published_figures_are_beside_mnist_under_the_protocol_ffrl_alone() -> None:
+    result = result_of("supervised")
+    label = "published supervised / weak (poster, Table 1)"
+    assert label not in printed(result) and "185.42" not in printed(result)
+    result["equivariance"] = dict(zip(("scaling", "rotation", "hue"), result["equivariance"].values(), strict=True))
+    result["data"] |= {"name": "mnist", "protocol": "sta"}
+    assert label not in printed(result)
+    result["data"]["protocol"] = "ffrl"
+    text = printed(result)
+    assert label in text
+    for name, given, inferred in [("scaling", 185.42, 193.84), ("rotation", 153.54, 157.16), ("hue", 158.57, 165.19)]:
+        (line,) = (line for line in text.splitlines() if name in line and str(given) in line)
+        assert line.index(str(given)) < line.index(str(inferred))
+    assert published({"name": "other", "protocol": "ffrl"}) is None
+
+
+@pytest.mark.parametrize("mode", ["supervised", "weak", "unsupervised"])
+def test_it_fits_80_columns_without_cutting_anything(mode: str) -> None:
+    result = result_of(mode, objective=ObjectiveConfig(bound="paper", density="trace"))
+    result["equivariance"] = dict(zip(("scaling", "rotation", "hue"), result["equivariance"].values(), strict=True))
+    result["data"] |= {"name": "mnist", "protocol": "ffrl"}
+    for kinds in result["equivariance"].values():  # as long as they can be
+        kinds["flow"]["seven_step_sum"] = kinds["flow"]["full_sum"] = {"mean": 16464.123, "standard_error": 123.456}
+        kinds["flow"]["mean_per_frame"] = {"mean": 2352.0, "standard_error": 12.34}
+    for entry in result["likelihood"]["likelihoods"].values():
+        entry["elbo"] = entry["iwae"] = {"mean": -23520.12, "standard_error": 123.45}
+    text = printed(result)
+    assert max(map(len, text.splitlines())) <= 80
+    assert "…" not in text
+    assert text.count("16464.12 ± 123.46") == 6 and text.count("-23520.12 ± 123.45") == 6
+    assert "(no bound)" in text and "no bound" in result["likelihood"]["paper"]["note"]
+    assert "legacy_score" in text and "not a likelihood" in text
+    assert "stochastic" in text
+
+
+def perfect(fields: int) -> dict:
+    """A result whose alignment is a permutation among silent fields."""
+    result = result_of("unsupervised")
+    generator = np.random.default_rng(0)
+    truth = np.where(generator.random((40, 8, 3)) < 0.3, generator.uniform(0.5, 1.5, (40, 8, 3)), 0.0)
+    speeds = np.zeros((40, 8, fields))
+    speeds[..., [fields - 1, 0, 1]] = truth
+    result["alignment"] = align(speeds, truth, ["scaling", "rotation", "hue"])
+    result["criteria"] = criteria(result["alignment"])
+    result["model"]["num_fields"] = fields
+    return result
+
+
+@pytest.mark.parametrize("fields", [3, 6, 12, 24])
+def test_matched_cells_are_marked_in_bold_and_in_brackets(fields: int) -> None:
+    result = perfect(fields)
+    text = printed(result)
+    assert max(map(len, text.splitlines())) <= 80 and "…" not in text
+    for name, field in zip(("scaling", "rotation", "hue"), (fields - 1, 0, 1), strict=True):
+        value = f"[{result['alignment']['matrix'][('scaling', 'rotation', 'hue').index(name)][field]:.3f}]"
+        assert text.count(value) >= 1
+    assert text.count("[0.") + text.count("[1.") == 3
+    styled = printed(result, styled=True)
+    assert styled.count("\x1b[1m[") == 3
+
+
+def test_each_criterion_is_one_line_with_its_verdict() -> None:
+    result = perfect(6)
+    lines = [line for line in printed(result, width=200).splitlines() if "reached" in line]
+    assert len(lines) == 4 and not any("not reached" in line for line in lines)
+    result["alignment"]["transformations"]["hue"] |= {"share": 0.9, "speed_correlation": None}
+    result["alignment"]["unmatched"][0]["mean"] = 0.3
+    result["criteria"] = criteria(result["alignment"])
+    lines = [line for line in printed(result).splitlines() if "reached" in line]
+    assert ["not reached" in line for line in lines] == [True, True, False, True]
+    assert "at least 0.98" in lines[0] and "0.9000" in lines[0]
+    assert "at most 0.01" in lines[1] and "0.3000" in lines[1]
+    assert "undefined" in lines[3]
+
+
+def test_what_is_undefined_is_printed_as_such() -> None:
+    result = result_of("unsupervised")
+    truth = np.zeros((1, 4, 2))
+    truth[..., 0] = 1.0
+    result["alignment"] = align(np.zeros((1, 4, 2)), truth, ["scaling", "rotation"])
+    result["criteria"] = criteria(result["alignment"])
+    result["likelihood"]["likelihoods"]["gaussian-1"]["elbo"] = {"mean": None, "standard_error": None}
+    for kinds in result["equivariance"].values():
+        kinds["flow"]["seven_step_sum"] = None
+    text = printed(json.loads(json.dumps(result)))
+    assert "n/a" in text and "none" in text and "nan" not in text.lower() and "None" not in text
+
+
+def test_the_confusion_shows_counts_and_accuracy() -> None:
+    result = result_of("weak")
+    result["confusion"]["accuracy"] = 0.91234
+    text = printed(result)
+    assert "0.9123" in text
+    assert sum(text.count(f"[{row[k]}]") for row in result["confusion"]["counts"] for k in range(3)) >= 1

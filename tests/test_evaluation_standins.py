@@ -1,0 +1,262 @@
+"""Stand-ins for the tests of the evaluation, small enough that the truth is known, and checks of that truth."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.distributions import LowRankMultivariateNormal
+
+from ffrl.activity import CategoricalActivity, GivenActivity
+from ffrl.config import WarmupConfig
+from ffrl.data.base import SequenceBatch, SequenceData
+from ffrl.data.sequence import markov_spikes, single_activity, states, uniform_speeds
+from ffrl.errors import require
+from stf.activity import SpikeSlabActivity
+from stf.config import SparsityConfig
+
+
+class ShiftedPictures(SequenceData):
+    """Constant grey pictures that each transformation j brightens by ``shift[j]`` per unit step, pixel j alone."""
+
+    name = "shifted"
+
+    def __init__(self, num_steps: int = 8, shift: tuple[float, ...] = (0.05, 0.03, 0.02), size: int = 12) -> None:
+        self.num_steps = num_steps
+        self.shift = torch.tensor(shift)
+        self.image_shape = (1, 4, 4)
+        self.transformations = tuple(f"change {j}" for j in range(len(shift)))
+        self.device = torch.device("cpu")
+        self._size = size
+
+    def size(self, split: str) -> int:
+        require(split == "validation", "split", split, "'validation'")
+        return self._size
+
+    def single(self, split: str, indices: Tensor, which: Tensor) -> SequenceBatch:
+        return self._batch(indices, single_activity(which, self.num_steps, len(self.transformations)))
+
+    def mixed(self, split: str, indices: Tensor, generator: torch.Generator) -> SequenceBatch:
+        shape = (len(indices), self.num_steps, len(self.transformations))
+        spikes, speeds = markov_spikes(shape, 0.2, 0.4, generator), uniform_speeds(shape, 0.5, generator)
+        return self._batch(indices, torch.where(spikes, speeds, 0.0))
+
+    def _batch(self, indices: Tensor, activity: Tensor) -> SequenceBatch:
+        start = (0.1 + 0.2 * indices / self._size).view(-1, 1, 1).expand(-1, self.num_steps + 1, 16)
+        frames = start.clone()
+        frames[..., : len(self.shift)] += states(activity) * self.shift
+        return SequenceBatch(frames.clamp(0, 1).unflatten(-1, self.image_shape), activity)
+
+
+class LinearGaussian(nn.Module):
+    """Linear fields, linear decoder, Gaussian pixels: given the activity, the frames are jointly Gaussian.
+
+    z_0 ~ N(0, I), z_t = z_{t-1} + sum_k g_t^k (A_k z_{t-1} + b_k), x_t ~ N(W z_t + c, sigma^2 I), and a posterior
+    q(z_0 | x_0) that is the true posterior given x_0, but diagonal, wider and misplaced.
+    """
+
+    density = "exact"
+    sigma = 1.0
+
+    def __init__(self, activity_model: nn.Module, seed: int, num_steps: int, dim: int = 2, pixels: int = 2) -> None:
+        super().__init__()
+        generator = torch.Generator().manual_seed(seed)
+
+        def normal(*shape: int) -> Tensor:
+            return torch.randn(shape, generator=generator, dtype=torch.float64)
+
+        controls = activity_model.num_controls
+        self.activity_model = activity_model
+        self.num_steps = num_steps
+        self.slope, self.shift = 0.2 * normal(controls, dim, dim), 0.7 * normal(controls, dim)
+        self.weight, self.offset = 0.7 * normal(pixels, dim), normal(pixels)
+        precision = torch.eye(dim).double() + self.weight.T @ self.weight / self.sigma**2
+        self.encoder = torch.linalg.solve(precision, self.weight.T) / self.sigma**2
+        self.log_variance = -precision.diagonal().log() + 0.2
+        self.log_diffusion = 0.3 * normal(controls) - 1
+
+    def posterior(self, frames: Tensor) -> tuple[Tensor, Tensor]:
+        means = (frames.flatten(-3) - self.offset) @ self.encoder.T + 0.15
+        return means, self.log_variance.expand_as(means)
+
+    def encode(self, frames: Tensor) -> Tensor:
+        return self.posterior(frames)[0]
+
+    def decode_logits(self, z: Tensor) -> Tensor:
+        return (z @ self.weight.T + self.offset).unflatten(-1, (1, 1, -1))
+
+    def log_prob(self, logits: Tensor, frames: Tensor) -> Tensor:
+        normal = torch.distributions.Normal(logits, self.sigma)
+        return normal.log_prob(frames).sum((-3, -2, -1))
+
+    def flow(self, z0: Tensor, g: Tensor) -> Tensor:
+        latents = [z0]
+        for speeds in g.double().unbind(1):
+            moved = torch.einsum("kij,bj->bki", self.slope, latents[-1]) + self.shift
+            latents.append(latents[-1] + (speeds.unsqueeze(-1) * moved).sum(1))
+        return torch.stack(latents, 1)
+
+    def log_density_change(self, z: Tensor, g: Tensor, t: float, method: str) -> Tensor:
+        assert method == "exact"
+        return -torch.linalg.slogdet(self.step_matrix(g)).logabsdet
+
+    def step_matrix(self, g: Tensor) -> Tensor:
+        """I + sum_k g^k A_k, ``(..., C)`` -> ``(..., D, D)``."""
+        return torch.eye(len(self.slope[0]), dtype=torch.float64) + torch.einsum("...k,kij->...ij", g, self.slope)
+
+    def affine(self, g: Tensor) -> tuple[Tensor, Tensor]:
+        """z_t = M_t z_0 + m_t for t = 0 .. T: ``g (N, T, C)`` -> ``(N, T+1, D, D)``, ``(N, T+1, D)``."""
+        matrices = [torch.eye(len(self.slope[0]), dtype=torch.float64).expand(len(g), -1, -1)]
+        offsets = [torch.zeros(len(g), len(self.slope[0]), dtype=torch.float64)]
+        for speeds in g.unbind(1):
+            step = self.step_matrix(speeds)
+            matrices.append(step @ matrices[-1])
+            offsets.append((step @ offsets[-1].unsqueeze(-1)).squeeze(-1) + speeds @ self.shift)
+        return torch.stack(matrices, 1), torch.stack(offsets, 1)
+
+    def exact(self, frames: Tensor, g: Tensor) -> Tensor:
+        """log p(frames | g) in closed form, B sequences and N activities: ``(N, B)``."""
+        matrices, offsets = self.affine(g)
+        factor = (self.weight @ matrices).flatten(1, 2)
+        mean = (offsets @ self.weight.T + self.offset).flatten(1)
+        law = LowRankMultivariateNormal(mean, factor, torch.full_like(mean, self.sigma**2))
+        return torch.stack([law.log_prob(sequence.flatten()) for sequence in frames], dim=1)
+
+    def expected_reconstruction(self, frames: Tensor, g: Tensor) -> Tensor:
+        """E_q(z_0|x_0)[sum_t log p(x_t | z_t)] in closed form: ``(N, B)``."""
+        matrices, offsets = self.affine(g)
+        means, log_variances = self.posterior(frames[:, :1])
+        latents = torch.einsum("ntij,bj->nbti", matrices, means[:, 0]) + offsets.unsqueeze(1)
+        at_mean = self.log_prob(self.decode_logits(latents), frames.expand(len(g), *frames.shape)).sum(-1)
+        spread = (self.weight @ matrices).square() @ log_variances[0, 0].exp()
+        return at_mean - spread.sum((1, 2)).unsqueeze(1) / (2 * self.sigma**2)
+
+    def expected_flow_kl(self, frames: Tensor, g: Tensor) -> Tensor:
+        """sum_t KL[q_t || p_t] of one activity per sequence, both Gaussian: ``(B,)``."""
+        matrices, offsets = (x[:, 1:] for x in self.affine(g))
+        means, log_variances = self.posterior(frames[:, :1])
+        mean = torch.einsum("btij,bj->bti", matrices, means[:, 0]) + offsets
+        covariance = matrices @ log_variances[0, 0].exp().diag() @ matrices.mT
+        sigmas = [torch.ones(len(g)).double()]
+        for drift in (g.abs() @ self.log_diffusion.exp()).unbind(1):
+            sigmas.append(sigmas[-1] + drift / sigmas[-1])
+        variance = torch.stack(sigmas[1:], 1).square()
+        trace = covariance.diagonal(dim1=-2, dim2=-1).sum(-1) + mean.square().sum(-1)
+        dim = mean.shape[-1]
+        return 0.5 * (trace / variance - dim + dim * variance.log() - covariance.logdet()).sum(1)
+
+
+def sample_frames(model: LinearGaussian, g: Tensor, seed: int) -> Tensor:
+    """One sequence of the model itself per activity, ``(B, T, C)`` -> ``(B, T+1, 1, 1, P)``."""
+    generator = torch.Generator().manual_seed(seed)
+    z0 = torch.randn(len(g), len(model.slope[0]), generator=generator, dtype=torch.float64)
+    images = model.decode_logits(model.flow(z0, g))
+    return images + model.sigma * torch.randn(images.shape, generator=generator, dtype=torch.float64)
+
+
+class Enumeration:
+    """All values of the activity with their prior and posterior probabilities: (nearly) everything is a finite sum.
+
+    Args:
+        g: ``(N, T, C)``.
+        log_p: log prior probability, ``(N,)``.
+        log_q: log posterior probability given each sequence, ``(N, B)``.
+        kl: exact KL of the activity, ``(B,)``.
+    """
+
+    def __init__(self, g: Tensor, log_p: Tensor, log_q: Tensor, kl: Tensor) -> None:
+        self.g, self.log_p, self.log_q, self.kl = g, log_p, log_q, kl
+
+
+def enumerate_fields(activity: CategoricalActivity, means: Tensor) -> Enumeration:
+    """The K constant activities of the weak mode."""
+    count, steps = activity.num_controls, means.shape[1] - 1
+    log_q = activity.log_posterior(means).double().T
+    log_p = torch.full((count,), -math.log(count), dtype=torch.float64)
+    kl = (log_q.exp() * (log_q + math.log(count))).sum(0)
+    return Enumeration(torch.eye(count, dtype=torch.float64).unsqueeze(1).repeat(1, steps, 1), log_p, log_q, kl)
+
+
+def enumerate_spikes(activity: SpikeSlabActivity, means: Tensor, points: int = 301) -> Enumeration:
+    """All spike paths, times a grid of ``points`` slabs wherever a spike is on (and both signs)."""
+    logits, location, scale, sign = (None if x is None else x.double() for x in activity.posterior_parameters(means))
+    width = activity.slab_scale
+    if activity.slab == "unit":
+        slabs, prior = torch.ones(1, dtype=torch.float64), torch.zeros(1, dtype=torch.float64)
+        posterior = torch.zeros(*logits.shape, 1, dtype=torch.float64)
+    else:
+        slabs = torch.linspace(1 - 15 * width, 1 + 15 * width, points, dtype=torch.float64)
+        prior = (-(slabs - 1).abs() / width).log_softmax(0)
+        posterior = (-(slabs - location.unsqueeze(-1)).abs() / scale.unsqueeze(-1)).log_softmax(-1)
+    if sign is not None:
+        plus, minus = (nn.functional.logsigmoid(x).unsqueeze(-1) for x in (sign, -sign))
+        slabs, prior = torch.cat([slabs, -slabs]), torch.cat([prior, prior]) - math.log(2)
+        posterior = torch.cat([posterior + plus, posterior + minus], -1)
+    values = torch.cat([torch.zeros(1, dtype=torch.float64), slabs])
+    on = (torch.arange(len(values)) > 0).double()
+    prior = torch.cat([torch.zeros(1, dtype=torch.float64), prior])
+    switched_on, off = (nn.functional.logsigmoid(x).unsqueeze(-1) for x in (logits, -logits))
+    posterior = torch.cat([off, posterior + switched_on], -1)
+
+    batch, steps, controls = logits.shape
+    choice = torch.cartesian_prod(*[torch.arange(len(values))] * (steps * controls)).view(-1, steps, controls)
+    log_p = activity.chain.log_prob(on[choice]).double() + prior[choice].sum((1, 2))
+    log_q = torch.zeros(len(choice), batch, dtype=torch.float64)
+    for t, k in itertools.product(range(steps), range(controls)):
+        log_q += posterior[:, t, k].T[choice[:, t, k]]
+    return Enumeration(values[choice], log_p, log_q, activity.kl(means).double())
+
+
+def spiking(slab: str, num_fields: int, dim: int = 2) -> SpikeSlabActivity:
+    """Spike-and-slab activity whose posterior varies with the frames, with slabs a little wider than the prior's."""
+    torch.manual_seed(3)
+    config = SparsityConfig(on_rate=0.3, off_rate=0.4, slab=slab, slab_scale=0.2)
+    activity = SpikeSlabActivity(num_fields, num_fields, dim, config, WarmupConfig()).double()
+    with torch.no_grad():
+        activity.posterior.net[-1].weight.mul_(5)
+        if slab != "unit":
+            activity.posterior.net[-1].bias[2 * num_fields : 3 * num_fields] += 0.3
+    return activity.requires_grad_(False)
+
+
+def categorical(num_fields: int, dim: int = 2) -> CategoricalActivity:
+    """Categorical activity whose posterior varies with the frames."""
+    torch.manual_seed(4)
+    activity = CategoricalActivity(num_fields, dim, WarmupConfig()).double()
+    with torch.no_grad():
+        activity.posterior.net[-1].weight.mul_(3)
+    return activity.requires_grad_(False)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_closed_form_of_the_linear_gaussian_is_the_integral_over_the_latent(seed: int) -> None:
+    model = LinearGaussian(GivenActivity(2), seed, num_steps=2, dim=1)
+    g = torch.tensor([[[1.0, 0.0], [0.5, -1.0]], [[0.0, 1.2], [0.0, 0.0]]], dtype=torch.float64)
+    frames = sample_frames(model, g, seed)
+    z0 = torch.linspace(-9, 9, 6001, dtype=torch.float64).unsqueeze(-1)
+    for n in range(2):
+        images = model.decode_logits(model.flow(z0, g[n].expand(len(z0), -1, -1)))
+        joint = torch.distributions.Normal(0.0, 1.0).log_prob(z0[:, 0])
+        joint = joint + model.log_prob(images, frames[n].expand_as(images)).sum(-1)
+        integral = joint.logsumexp(0) + math.log(18 / 6000)
+        assert torch.isclose(model.exact(frames, g)[n, n], integral, atol=1e-9)
+
+
+@pytest.mark.parametrize(("slab", "fields", "steps"), [("unit", 2, 3), ("positive", 1, 2), ("signed", 1, 1)])
+def test_enumerated_probabilities_sum_to_one(slab: str, fields: int, steps: int) -> None:
+    means = torch.randn(3, steps + 1, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    every = enumerate_spikes(spiking(slab, fields), means)
+    assert torch.allclose(every.log_p.logsumexp(0).exp(), torch.ones(()).double(), atol=1e-6)
+    assert torch.allclose(every.log_q.logsumexp(0).exp(), torch.ones(3).double(), atol=1e-6)
+
+
+def test_the_slab_grid_is_fine_enough() -> None:
+    activity = spiking("signed", 1)
+    model = LinearGaussian(activity, seed=0, num_steps=1)
+    frames = sample_frames(model, torch.tensor([[[-1.1]], [[0.9]]], dtype=torch.float64), seed=0)
+    coarse, fine = (enumerate_spikes(activity, model.encode(frames), points) for points in (301, 4001))
+    found = [(x.log_p.unsqueeze(1) + model.exact(frames, x.g)).logsumexp(0) for x in (coarse, fine)]
+    assert torch.allclose(*found, atol=3e-4)

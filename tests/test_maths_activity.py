@@ -1,0 +1,277 @@
+"""Posteriors over activity: exact KLs against hard draws, exact zeros, the weak posterior, the warm-up."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.distributions import Laplace
+
+from ffrl.activity import CategoricalActivity, GivenActivity, Phase, warmup_phase
+from ffrl.config import WarmupConfig
+from ffrl.priors import categorical_chain_kl
+from stf.activity import SpikeSlabActivity
+from stf.config import SparsityConfig
+
+pytestmark = pytest.mark.usefixtures("float64")
+FIELDS, DIM, BATCH, STEPS = 2, 4, 3, 4
+SLABS = {"unit": 1, "positive": 3, "signed": 4}
+MEANS = torch.zeros(BATCH, STEPS + 1, DIM, dtype=torch.float64)
+
+every_slab = pytest.mark.parametrize("slab", SLABS)
+single_and_separate = pytest.mark.parametrize("controls", [FIELDS, 2 * FIELDS])
+
+
+class Fixed(nn.Module):
+    """Posterior parameters that are given instead of computed."""
+
+    def __init__(self, raw: Tensor) -> None:
+        super().__init__()
+        self.raw = nn.Parameter(raw)
+
+    def forward(self, means: Tensor) -> Tensor:
+        return self.raw
+
+
+def sparse(slab: str, controls: int = FIELDS, seed: int = 0, **prior) -> SpikeSlabActivity:
+    """Spike-and-slab activity with random posterior parameters, near enough to the prior for Monte Carlo."""
+    torch.manual_seed(seed)
+    activity = SpikeSlabActivity(FIELDS, controls, DIM, SparsityConfig(slab=slab, **prior), WarmupConfig())
+    raw = torch.randn(BATCH, STEPS, SLABS[slab], controls)
+    raw[:, :, 1:3] *= 0.3
+    activity.posterior = Fixed(raw.flatten(2))
+    return activity
+
+
+def weak(seed: int = 0) -> CategoricalActivity:
+    torch.manual_seed(seed)
+    activity = CategoricalActivity(3, DIM, WarmupConfig())
+    activity.posterior = Fixed(torch.randn(BATCH, STEPS, 3))
+    return activity
+
+
+def generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def noise(activity, seed: int = 0) -> Tensor:
+    shape = (BATCH, STEPS, activity.num_controls, activity.noise_channels)
+    return torch.rand(shape, generator=generator(seed)).clamp(1e-12, 1 - 1e-12)
+
+
+@every_slab
+@single_and_separate
+def test_kl_is_minus_the_mean_log_ratio_of_hard_draws(slab: str, controls: int) -> None:
+    activity, samples = sparse(slab, controls), 40_000
+    draws = activity.draws(MEANS, samples, generator())
+    assert draws.g.shape == (1, samples, BATCH, STEPS, controls)
+    assert draws.log_ratio.shape == (1, samples, BATCH)
+    assert torch.equal(draws.log_case, torch.zeros(1, BATCH))
+    kl, error = activity.kl(MEANS), draws.log_ratio[0].std(0) / math.sqrt(samples)
+    assert (error < 0.03 * kl).all()
+    assert ((draws.log_ratio[0].mean(0) + kl).abs() < 4 * error).all()
+
+
+@every_slab
+def test_importance_weights_of_hard_draws_average_to_one(slab: str) -> None:
+    """E_q[p / q] = 1: the draws and the log-densities that come with them belong to the same q and the same p."""
+    activity = sparse(slab, on_rate=0.3, slab_scale=0.2)
+    with torch.no_grad():
+        activity.posterior.raw.mul_(0.3)
+    weights = activity.draws(MEANS, 40_000, generator()).log_ratio[0].exp()
+    error = weights.std(0) / math.sqrt(len(weights))
+    assert (error < 0.1).all()
+    assert ((weights.mean(0) - 1).abs() < 4 * error).all()
+
+
+@every_slab
+def test_hard_draws_have_the_posterior_law(slab: str) -> None:
+    activity, samples = sparse(slab), 40_000
+    g = activity.draws(MEANS, samples, generator()).g[0]
+    logits, location, scale, sign_logits = activity.posterior_parameters(MEANS)
+    q = logits.sigmoid()
+    share = (g != 0).double().mean(0)
+    assert ((share - q).abs() < 4.5 * (q * (1 - q) / samples).sqrt()).all()
+    if slab == "unit":
+        assert set(g.unique().tolist()) == {0.0, 1.0}
+        return
+    sign = 1.0 if sign_logits is None else 2 * sign_logits.sigmoid() - 1
+    spread = (2 * scale**2 + location**2).sqrt()
+    assert ((g.mean(0) - q * location * sign).abs() < 5 * spread / math.sqrt(samples)).all()
+    size = g.abs().sum(0) / (g != 0).sum(0)
+    width = 5 * 2 * scale / (q * samples).sqrt()
+    folded = Laplace(location, scale).cdf(torch.zeros(())) * 2 * scale  # E|s| - E s for s = Laplace(m > 0, b)
+    assert ((size - location - folded).abs() < width).all()
+
+
+def test_equal_generators_give_equal_draws() -> None:
+    activity = sparse("signed")
+    first, again, other = (activity.draws(MEANS, 3, generator(seed)) for seed in (1, 1, 2))
+    assert torch.equal(first.g, again.g) and torch.equal(first.log_ratio, again.log_ratio)
+    assert not torch.equal(first.g, other.g)
+
+
+@every_slab
+@single_and_separate
+def test_training_terms_are_the_exact_kl(slab: str, controls: int) -> None:
+    activity = sparse(slab, controls)
+    sample = activity(MEANS, noise(activity), Phase(temperature=0.7))
+    assert sample.g.shape == (BATCH, STEPS, controls)
+    assert set(sample.kl) == ({"spike"} if slab == "unit" else {"spike", "slab"})
+    torch.testing.assert_close(sum(sample.kl.values()), activity.kl(MEANS), rtol=1e-12, atol=0.0)
+    again = activity(MEANS, noise(activity), Phase(temperature=0.7))
+    assert torch.equal(sample.g, again.g)
+
+
+@every_slab
+def test_every_posterior_parameter_gets_a_gradient_from_its_kl(slab: str) -> None:
+    activity = sparse(slab)
+    terms = activity(MEANS, noise(activity), Phase()).kl
+
+    def gradient(name: str) -> Tensor:
+        (found,) = torch.autograd.grad(terms[name].sum(), activity.posterior.raw, retain_graph=True)
+        return found.unflatten(-1, (SLABS[slab], FIELDS))
+
+    assert (gradient("spike")[:, :, 0].abs() > 1e-6).all()
+    assert (gradient("spike")[:, :, 1:] == 0).all()
+    if slab != "unit":
+        assert (gradient("slab").abs() > 1e-6).all()
+
+
+@every_slab
+def test_relaxed_activity_carries_a_gradient_to_every_posterior_parameter(slab: str) -> None:
+    activity = sparse(slab)
+    activity(MEANS, noise(activity), Phase()).g.sum().backward()
+    assert (activity.posterior.raw.grad.abs() > 1e-9).all()
+
+
+@every_slab
+def test_cold_relaxed_activity_is_spike_times_slab(slab: str) -> None:
+    activity = sparse(slab)
+    uniform = noise(activity)
+    g = activity(MEANS, uniform, Phase(temperature=1e-5)).g
+    logits, location, scale, sign_logits = activity.posterior_parameters(MEANS)
+    on = uniform[..., 1] > 1 - logits.sigmoid()
+    speed = torch.ones_like(g) if slab == "unit" else Laplace(location, scale).icdf(uniform[..., 2])
+    if sign_logits is not None:
+        speed = torch.where(uniform[..., 3] > 1 - sign_logits.sigmoid(), speed, -speed)
+    torch.testing.assert_close(g, torch.where(on, speed, torch.zeros(())), rtol=1e-9, atol=1e-9)
+
+
+@single_and_separate
+def test_warm_up_lets_exactly_one_field_act(controls: int) -> None:
+    activity = sparse("positive", controls)
+    phase = Phase(temperature=1e-5, exclusive=True, chain_weight=7.0)
+    unit = sparse("unit", controls)
+    g = unit(MEANS, noise(unit), phase).g
+    parts = g.unflatten(-1, (-1, FIELDS))
+    torch.testing.assert_close(parts.sum(-1), torch.ones(parts.shape[:-1]), rtol=1e-9, atol=0.0)
+    assert (parts.amax(-1) > 1 - 1e-9).all()
+    assert torch.equal(parts, parts[:, :, :1].expand_as(parts))
+
+    terms = activity(MEANS, noise(activity), phase).kl
+    logits, location, scale, _ = activity.posterior_parameters(MEANS)
+    log_q = logits.unflatten(-1, (-1, FIELDS)).mean(-2).log_softmax(-1)
+    chain = categorical_chain_kl(log_q, WarmupConfig().stay)
+    torch.testing.assert_close(terms["chain"], 7.0 * chain, rtol=1e-12, atol=0.0)
+    prior = Laplace(torch.ones(()), torch.full((), 0.1))
+    slab = torch.distributions.kl_divergence(Laplace(location, scale), prior)
+    expected = (log_q.exp().repeat(1, 1, controls // FIELDS) * slab).sum((-2, -1))
+    torch.testing.assert_close(terms["slab"], expected, rtol=1e-9, atol=1e-12)
+    assert (
+        torch.autograd.grad(terms["chain"].sum(), activity.posterior.raw)[0].abs().sum((0, 1)) > 0
+    ).sum() == controls
+
+
+@every_slab
+def test_inferred_speeds_are_exact_zeros_where_off(slab: str) -> None:
+    activity = sparse(slab)
+    speeds = activity.infer(MEANS)
+    logits, location, _, sign_logits = activity.posterior_parameters(MEANS)
+    on = logits.sigmoid() > 0.5
+    assert 0 < on.sum() < on.numel()
+    assert torch.equal(speeds != 0, on)
+    assert torch.equal(speeds.abs()[on], location[on])
+    positive = torch.ones_like(on) if sign_logits is None else sign_logits.sigmoid() > 0.5
+    assert torch.equal(speeds[on] > 0, positive[on])
+    torch.testing.assert_close(activity.spike_probability(MEANS), logits.sigmoid())
+
+
+def test_fresh_slabs_start_at_their_prior() -> None:
+    activity = sparse("positive")
+    with torch.no_grad():
+        activity.posterior.raw.zero_()
+    _, location, scale, _ = activity.posterior_parameters(MEANS)
+    torch.testing.assert_close(location, torch.ones_like(location), rtol=1e-12, atol=0.0)
+    torch.testing.assert_close(scale, torch.full_like(scale, 0.1), rtol=1e-12, atol=0.0)
+
+
+def test_weak_draws_enumerate_every_field_with_its_probability() -> None:
+    activity, samples = weak(), 2
+    draws = activity.draws(MEANS, samples, None)
+    q = activity.posterior.raw.sum(1).softmax(-1)
+    assert draws.g.shape == (3, samples, BATCH, STEPS, 3)
+    torch.testing.assert_close(draws.log_case.exp(), q.T, rtol=1e-12, atol=0.0)
+    torch.testing.assert_close(draws.log_case.exp().sum(0), torch.ones(BATCH), rtol=1e-12, atol=0.0)
+    for case in range(3):
+        assert torch.equal(draws.g[case], torch.eye(3)[case].expand(samples, BATCH, STEPS, 3))
+        expected = -math.log(3) - q[:, case].log()
+        torch.testing.assert_close(draws.log_ratio[case], expected.expand(samples, BATCH), rtol=1e-12, atol=1e-12)
+
+
+def test_weak_kl_is_minus_the_expected_log_ratio() -> None:
+    activity = weak()
+    draws = activity.draws(MEANS, 1, None)
+    expected = -(draws.log_case.exp() * draws.log_ratio[:, 0]).sum(0)
+    sample = activity(MEANS, noise(activity), Phase(temperature=0.5))
+    assert set(sample.kl) == {"field"}
+    torch.testing.assert_close(sample.kl["field"], expected, rtol=1e-12, atol=1e-13)
+    assert (torch.autograd.grad(sample.kl["field"].sum(), activity.posterior.raw)[0].abs() > 1e-9).all()
+
+
+def test_weak_activity_is_one_field_for_the_whole_sequence_after_the_warm_up() -> None:
+    activity = weak()
+    g = activity(MEANS, noise(activity), Phase(temperature=1e-5)).g
+    assert g.shape == (BATCH, STEPS, 3)
+    assert torch.equal(g, g[:, :1].expand_as(g))
+    torch.testing.assert_close(g.amax(-1), torch.ones(BATCH, STEPS), rtol=1e-9, atol=0.0)
+
+
+def test_weak_activity_is_one_field_per_step_during_the_warm_up() -> None:
+    activity = weak()
+    sample = activity(MEANS, noise(activity), Phase(temperature=1e-5, exclusive=True, chain_weight=30.0))
+    torch.testing.assert_close(sample.g.amax(-1), torch.ones(BATCH, STEPS), rtol=1e-9, atol=0.0)
+    assert not torch.equal(sample.g, sample.g[:, :1].expand_as(sample.g))
+    chain = categorical_chain_kl(activity.posterior.raw.log_softmax(-1), WarmupConfig().stay)
+    torch.testing.assert_close(sample.kl["chain"], 30.0 * chain, rtol=1e-12, atol=0.0)
+
+
+def test_weak_inference_is_the_most_probable_field_throughout() -> None:
+    activity = weak()
+    best = activity.posterior.raw.sum(1).argmax(-1)
+    expected = torch.eye(3)[best].unsqueeze(1).expand(BATCH, STEPS, 3)
+    assert torch.equal(activity.infer(MEANS), expected)
+
+
+def test_given_activity_infers_nothing() -> None:
+    activity = GivenActivity(3)
+    with pytest.raises(ValueError, match="pass activity"):
+        activity(MEANS, MEANS, Phase())
+    with pytest.raises(ValueError, match="infers no activity"):
+        activity.infer(MEANS)
+    with pytest.raises(ValueError, match="infers no activity"):
+        activity.draws(MEANS, 1, None)
+    assert activity.phase(0.1) == activity.phase(0.9)
+
+
+def test_warm_up_ends_at_its_fraction_and_cools_geometrically() -> None:
+    config = WarmupConfig(fraction=0.4, weight=30.0, temperature=1.0, final_temperature=0.25)
+    phases = [warmup_phase(progress, config) for progress in (0.0, 0.39, 0.4, 0.5, 1.0)]
+    assert [phase.exclusive for phase in phases] == [True, True, False, False, False]
+    assert all(before.temperature > after.temperature for before, after in itertools.pairwise(phases))
+    assert [phases[0].temperature, phases[3].temperature, phases[4].temperature] == pytest.approx([1.0, 0.5, 0.25])
+    assert all(phase.chain_weight == 30.0 for phase in phases)
+    assert not warmup_phase(0.0, WarmupConfig(fraction=0.0)).exclusive

@@ -1,0 +1,380 @@
+"""The three models: gradients, determinism, independence of samples, and the public methods."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from ffrl.config import DataConfig, ModelConfig, ObjectiveConfig, SupervisedConfig, WeakConfig
+from ffrl.engine.step import draw_batch
+from ffrl.model import FlowFactorizedVAE, SequenceOutputs
+from ffrl.objective import elbo_terms
+from stf.config import SparseModelConfig, SparsityConfig, UnsupervisedConfig
+from stf.model import SparseTransformationFlow
+
+IMAGE, STEPS, BATCH, FIELDS, DIM = (2, 8, 8), 4, 3, 2, 6
+SIZE = {"latent_dim": DIM, "num_fields": FIELDS, "width": 16, "depth": 1, "potential_width": 8}
+PAPER = {"bound": "paper"}
+HAMILTON_JACOBI = {"hj_weight": 0.1, "hj_initial_weight": 0.1}
+
+
+def supervised(objective: dict | None = None, **size) -> FlowFactorizedVAE:
+    return make(SupervisedConfig, ModelConfig, objective, size)
+
+
+def weak(objective: dict | None = None, **size) -> FlowFactorizedVAE:
+    return make(WeakConfig, ModelConfig, objective, size)
+
+
+def unsupervised(objective: dict | None = None, sparsity: dict | None = None, **size) -> FlowFactorizedVAE:
+    size = {"rotational_width": 8, "rotational_rank": 2} | size
+    return make(UnsupervisedConfig, SparseModelConfig, objective, size, sparsity=SparsityConfig(**(sparsity or {})))
+
+
+def make(kind: type, model: type, objective: dict | None, size: dict, **extra) -> FlowFactorizedVAE:
+    torch.manual_seed(0)
+    config = kind(
+        data=DataConfig(num_steps=STEPS),
+        model=model(**SIZE | size),
+        objective=ObjectiveConfig(**(objective or {})),
+        **extra,
+    )
+    return (SparseTransformationFlow if kind is UnsupervisedConfig else FlowFactorizedVAE)(config, IMAGE)
+
+
+MODELS: dict[str, Callable[[], FlowFactorizedVAE]] = {
+    "supervised": supervised,
+    "supervised-paper": lambda: supervised(PAPER),
+    "supervised-hamilton-jacobi": lambda: supervised(PAPER | HAMILTON_JACOBI, time_dependent=True, substeps=2),
+    "weak": weak,
+    "weak-paper-mixer": lambda: weak(PAPER | {"density": "trace"}, architecture="mixer"),
+    "unsupervised": unsupervised,
+    "unsupervised-signed-separate": lambda: unsupervised(sparsity={"slab": "signed"}, control="separate"),
+    "unsupervised-unit-learned": lambda: unsupervised(sparsity={"slab": "unit", "learn_rates": True}),
+    "unsupervised-potentials-alone": lambda: unsupervised(PAPER, rotational_width=0),
+    "unsupervised-timed-rk4": lambda: unsupervised(PAPER, time_dependent=True, integrator="rk4"),
+    "unsupervised-mixer": lambda: unsupervised(architecture="mixer", integrator="midpoint", substeps=2),
+}
+every_model = pytest.mark.parametrize("build", MODELS.values(), ids=MODELS.keys())
+inferring = pytest.mark.parametrize(
+    "build", [v for k, v in MODELS.items() if not k.startswith("supervised")], ids=lambda build: None
+)
+
+
+def frames_and_activity(model: FlowFactorizedVAE, seed: int = 0) -> tuple[Tensor, Tensor | None]:
+    generator = torch.Generator().manual_seed(seed)
+    frames = torch.rand(BATCH, STEPS + 1, *IMAGE, generator=generator)
+    which = torch.arange(BATCH) % model.num_controls
+    given = torch.eye(model.num_controls)[which].unsqueeze(1).repeat(1, STEPS, 1)
+    return frames, given if isinstance(model.config, SupervisedConfig) else None
+
+
+def forward(
+    model: FlowFactorizedVAE, frames: Tensor, activity: Tensor | None, progress: float = 0.9
+) -> SequenceOutputs:
+    noise = model.draw_noise(len(frames), STEPS, torch.Generator().manual_seed(1))
+    return model(frames, noise, model.phase(progress), activity)
+
+
+def some_activity(model: FlowFactorizedVAE) -> Tensor:
+    return torch.rand(BATCH, STEPS, model.num_controls, generator=torch.Generator().manual_seed(2))
+
+
+@every_model
+def test_every_parameter_receives_a_gradient(build: Callable) -> None:
+    """In both phases of training together: the learned rates of the spikes, for one, are not used in the warm-up."""
+    model = build()
+    frames, activity = frames_and_activity(model)
+    for progress in (0.1, 0.9):
+        elbo_terms(forward(model, frames, activity, progress), frames, model.config.objective)["loss"].backward()
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is not None, name
+        assert parameter.grad.isfinite().all(), name
+        assert parameter.grad.abs().max() > 0, name
+
+
+@every_model
+def test_each_term_is_finite_and_training_lowers_the_loss(build: Callable) -> None:
+    model = build()
+    frames, activity = frames_and_activity(model)
+    optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
+    losses = []
+    for _ in range(25):
+        terms = elbo_terms(forward(model, frames, activity), frames, model.config.objective)
+        assert all(value.shape == () and value.isfinite() for value in terms.values())
+        optimizer.zero_grad()
+        terms["loss"].backward()
+        optimizer.step()
+        losses.append(terms["loss"].item())
+    assert losses[-1] < losses[0]
+
+
+@every_model
+@pytest.mark.parametrize("progress", [0.1, 0.9])
+def test_forward_is_a_deterministic_function_of_its_arguments(build: Callable, progress: float) -> None:
+    model = build()
+    frames, activity = frames_and_activity(model)
+    before = torch.get_rng_state()
+    first, again = (forward(model, frames, activity, progress) for _ in range(2))
+    assert torch.equal(before, torch.get_rng_state()), "the global random state was touched"
+    assert torch.equal(first.logits, again.logits)
+    assert torch.equal(first.activity, again.activity)
+    other = model(frames, model.draw_noise(BATCH, STEPS, None), model.phase(progress), activity)
+    assert not torch.equal(first.logits, other.logits)
+
+
+@every_model
+def test_noise_depends_on_the_generator_alone(build: Callable) -> None:
+    model = build()
+    before = torch.get_rng_state()
+    first, again = (model.draw_noise(BATCH, STEPS, torch.Generator().manual_seed(3)) for _ in range(2))
+    assert torch.equal(before, torch.get_rng_state())
+    assert torch.equal(first.latent, again.latent) and torch.equal(first.activity, again.activity)
+    assert first.latent.shape == (BATCH, DIM)
+    assert first.activity.shape[:3] == (BATCH, STEPS, model.num_controls)
+    assert (first.activity > 0).all() and (first.activity < 1).all()
+
+
+def per_sample(outputs: SequenceOutputs) -> list[Tensor]:
+    optional = [x for x in (outputs.log_density_change, outputs.log_prior) if x is not None]
+    named = [*outputs.activity_kl.values(), *outputs.regularisers.values()]
+    return [outputs.logits, outputs.latents, outputs.mean, outputs.log_variance, outputs.activity, *optional, *named]
+
+
+@every_model
+@pytest.mark.parametrize("progress", [0.1, 0.9])
+def test_frames_never_mix_across_the_batch(build: Callable, progress: float) -> None:
+    model = build()
+    frames, activity = frames_and_activity(model)
+    changed = frames.clone()
+    changed[1] = torch.rand_like(changed[1])
+    others = torch.tensor([0, 2])
+    before, after = (per_sample(forward(model, x, activity, progress)) for x in (frames, changed))
+    for old, new in zip(before, after, strict=True):
+        assert old.shape[0] == BATCH
+        torch.testing.assert_close(old[others], new[others], rtol=1e-5, atol=1e-6)
+    assert (before[0][1] - after[0][1]).abs().max() > 1e-4
+
+
+@every_model
+def test_gradients_never_mix_across_the_batch(build: Callable) -> None:
+    model = build()
+    frames, activity = frames_and_activity(model)
+    frames.requires_grad_()
+    for value in per_sample(forward(model, frames, activity)):
+        if value.requires_grad:
+            (gradient,) = torch.autograd.grad(value[1].sum(), frames, retain_graph=True)
+            assert (gradient[[0, 2]] == 0).all()
+
+
+@every_model
+def test_public_methods_have_their_shapes_and_ranges(build: Callable) -> None:
+    model = build().eval()
+    frames, _ = frames_and_activity(model)
+    controls = model.num_controls
+    with torch.no_grad():
+        assert model.encode(frames).shape == (BATCH, STEPS + 1, DIM)
+        assert model.encode(frames[0, 0]).shape == (DIM,)
+        z0, g = model.encode(frames[:, 0]), some_activity(model)
+        assert z0.shape == (BATCH, DIM)
+        latents = model.flow(z0, g)
+        assert latents.shape == (BATCH, STEPS + 1, DIM)
+        assert torch.equal(latents[:, 0], z0)
+        images = model.decode(latents)
+        assert images.shape == frames.shape and (images >= 0).all() and (images <= 1).all()
+        assert model.decode(z0[0]).shape == IMAGE
+        parts = model.fields(z0, 0.5)
+        assert [part.shape for part in parts] == 2 * [(BATCH, FIELDS, DIM)]
+        tableau_is_euler = model.config.model.integrator == "euler"
+        for method in ("exact", "trace") + (("poster",) if tableau_is_euler else ()):
+            change = model.log_density_change(z0, g[:, 0], 0.5, method=method)
+            assert change.shape == (BATCH,) and change.isfinite().all()
+    assert controls == FIELDS * (2 if getattr(model.config.model, "control", "single") == "separate" else 1)
+
+
+@every_model
+def test_methods_agree_with_the_forward_pass(build: Callable) -> None:
+    model = build().eval()
+    frames, activity = frames_and_activity(model)
+    with torch.no_grad():
+        outputs = forward(model, frames, activity)
+        torch.testing.assert_close(outputs.mean, model.encode(frames[:, 0]), rtol=1e-5, atol=1e-6)
+        latents = model.flow(outputs.latents[:, 0], outputs.activity)
+        torch.testing.assert_close(outputs.latents, latents, rtol=1e-5, atol=1e-6)
+        torch.testing.assert_close(outputs.logits.sigmoid(), model.decode(latents), rtol=1e-4, atol=1e-5)
+        if outputs.log_density_change is not None:
+            for step in range(STEPS):
+                t, method = (step + 1) / STEPS, model.config.objective.density
+                change = model.log_density_change(latents[:, step], outputs.activity[:, step], t, method=method)
+                torch.testing.assert_close(outputs.log_density_change[:, step], change, rtol=1e-4, atol=1e-5)
+
+
+@every_model
+def test_flow_is_moved_by_the_fields_and_rests_without_activity(build: Callable) -> None:
+    model = build().double().eval()
+    z0, g = torch.randn(BATCH, DIM, dtype=torch.float64), some_activity(model).double()
+    with torch.no_grad():
+        resting = model.flow(z0, torch.zeros_like(g))
+        assert torch.equal(resting, z0.unsqueeze(1).expand_as(resting))
+        gentle = 1e-5 * g
+        moved = model.flow(z0, gentle)
+        parts = torch.cat(model.fields(z0, 1 / STEPS), dim=1)
+        first = gentle[:, 0] if model.num_controls == 2 * FIELDS else gentle[:, 0].repeat(1, 2)
+        expected = z0 + torch.einsum("bc,bcd->bd", first, parts)
+    torch.testing.assert_close(moved[:, 1], expected, rtol=0.0, atol=1e-8)
+    assert (moved[:, 1] - z0).abs().max() > 1e-7
+
+
+@inferring
+def test_inferred_activity_has_exact_zeros(build: Callable) -> None:
+    model = build().eval()
+    frames = torch.rand(40, STEPS + 1, *IMAGE, generator=torch.Generator().manual_seed(4))
+    with torch.no_grad():
+        speeds = model.infer(frames)
+    assert speeds.shape == (40, STEPS, model.num_controls)
+    assert (speeds == 0).any() and (speeds != 0).any()
+    assert ((speeds == 0) | (speeds.abs() > 1e-3)).all()
+
+
+def test_weak_inference_names_one_field_per_sequence() -> None:
+    frames, _ = frames_and_activity(weak())
+    speeds = weak().infer(frames)
+    assert torch.equal(speeds.sum(-1), torch.ones(BATCH, STEPS))
+    assert torch.equal(speeds, speeds[:, :1].expand_as(speeds))
+
+
+@pytest.mark.parametrize("control", ["single", "separate"])
+def test_unsupervised_activity_of_a_step_is_read_from_its_two_frames(control: str) -> None:
+    model = unsupervised(sparsity={"slab": "signed"}, control=control).eval()
+    frames, _ = frames_and_activity(model)
+    changed = frames.clone()
+    changed[:, STEPS] = torch.rand_like(changed[:, STEPS])
+    with torch.no_grad():
+        before, after = (
+            torch.stack(model.activity_model.posterior_parameters(model.encode(x))) for x in (frames, changed)
+        )
+    torch.testing.assert_close(before[:, :, :-1], after[:, :, :-1], rtol=1e-5, atol=1e-6)
+    assert (before[0, :, -1] - after[0, :, -1]).abs().max() > 1e-5
+
+
+def test_supervised_model_reads_the_first_frame_only() -> None:
+    model = supervised()
+    frames, activity = frames_and_activity(model)
+    changed = torch.cat([frames[:, :1], torch.rand_like(frames[:, 1:])], dim=1)
+    first, second = (forward(model, x, activity) for x in (frames, changed))
+    assert torch.equal(first.logits, second.logits)
+
+
+def test_supervised_model_needs_its_activity_and_infers_none() -> None:
+    model = supervised()
+    frames, _ = frames_and_activity(model)
+    with pytest.raises(ValueError, match="pass activity"):
+        forward(model, frames, None)
+    with pytest.raises(ValueError, match="infers no activity"):
+        model.infer(frames)
+
+
+class Labelled:
+    """Data whose true activity is poison: whoever computes with it gets NaN."""
+
+    transformations = ("first", "second")
+    num_steps = STEPS
+
+    def single(self, split: str, indices: Tensor, which: Tensor) -> tuple[Tensor, Tensor]:
+        return self.mixed(split, indices, None)
+
+    def mixed(self, split: str, indices: Tensor, generator: torch.Generator | None) -> _Batch:
+        frames = torch.rand(len(indices), STEPS + 1, *IMAGE, generator=torch.Generator().manual_seed(5))
+        return _Batch(frames, torch.full((len(indices), STEPS, 2), float("nan")))
+
+
+class _Batch:
+    def __init__(self, frames: Tensor, activity: Tensor) -> None:
+        self.frames, self.activity = frames, activity
+
+
+@pytest.mark.parametrize("build", [unsupervised, weak])
+def test_no_label_reaches_a_model_that_infers_its_activity(build: Callable) -> None:
+    model = build()
+    batch = draw_batch(model.config, model, Labelled(), "train", torch.arange(BATCH), 0)
+    assert batch.activity is None
+    outputs = model(batch.frames, batch.noise, model.phase(0.9), batch.activity)
+    terms = elbo_terms(outputs, batch.frames, model.config.objective)
+    assert all(value.isfinite() for value in terms.values())
+    assert list(inspect.signature(model.infer).parameters) == ["frames"]
+    assert inspect.signature(model.forward).parameters["activity"].default is None
+
+
+def test_supervised_training_is_told_which_transformation_acts() -> None:
+    model = supervised()
+    batch = draw_batch(model.config, model, Labelled(), "train", torch.arange(40), 0)
+    assert batch.activity.shape == (40, STEPS, 2)
+    assert torch.equal(batch.activity.sum(-1), torch.ones(40, STEPS))
+    assert torch.equal(batch.activity, batch.activity[:, :1].expand_as(batch.activity))
+    assert 0 < batch.activity[:, 0, 0].sum() < 40
+
+
+@every_model
+def test_no_parameter_is_an_output_bias_of_the_potentials(build: Callable) -> None:
+    model = build()
+    keys = {name.rsplit(".", 1)[-1] for name in model.potentials.state_dict()}
+    assert keys == {"weight", "bias", "scale"} | ({"time_weight"} if model.config.model.time_dependent else set())
+    z = torch.zeros(DIM)
+    for parameter in model.potentials.parameters():
+        assert parameter.shape[:2] == (FIELDS, SIZE["potential_width"])
+    u = model.potentials(z, torch.zeros(())).sum()
+    assert u.requires_grad and all(
+        torch.autograd.grad(model.potentials.gradient(z + 0.1, torch.ones(())).square().sum(), p)[0].abs().max() > 0
+        for p in model.potentials.parameters()
+    )
+
+
+@every_model
+def test_state_survives_a_round_trip(build: Callable) -> None:
+    model = build()
+    frames, activity = frames_and_activity(model)
+    expected = forward(model, frames, activity).logits
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.1)
+    assert not torch.equal(forward(model, frames, activity).logits, expected)
+    model.load_state_dict(build().state_dict())
+    assert torch.equal(forward(model, frames, activity).logits, expected)
+
+
+@every_model
+def test_reduced_precision_ends_at_the_networks(build: Callable) -> None:
+    model = build()
+    frames, activity = frames_and_activity(model)
+    with torch.autocast("cpu", torch.bfloat16):
+        outputs = forward(model, frames, activity)
+    for value in per_sample(outputs):
+        assert value.dtype == torch.float32 and value.isfinite().all()
+    linear = nn.Linear(2, 2)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert linear(torch.ones(2)).dtype == torch.bfloat16
+
+
+@every_model
+def test_double_precision_is_kept(build: Callable) -> None:
+    model = build().double()
+    frames, activity = frames_and_activity(model)
+    outputs = forward(model, frames.double(), None if activity is None else activity.double())
+    for value in per_sample(outputs):
+        assert value.dtype == torch.float64
+
+
+def test_rotational_part_is_there_only_when_asked_for() -> None:
+    z = torch.randn(BATCH, DIM)
+    for model in (supervised(), weak(), unsupervised(rotational_width=0)):
+        assert torch.equal(model.fields(z)[1], torch.zeros(BATCH, FIELDS, DIM))
+    assert (unsupervised().fields(z)[1].flatten(1).norm(dim=-1) > 0).all()
+
+
+def test_configuration_of_another_mode_is_refused() -> None:
+    with pytest.raises(TypeError, match="UnsupervisedConfig"):
+        FlowFactorizedVAE(UnsupervisedConfig(), IMAGE)
