@@ -47,9 +47,19 @@ class Case:
 
 @dataclass(frozen=True)
 class Result:
-    """What a case took: seconds per repeat, resident memory before the first step and at its highest, the first loss."""
+    """What a case took.
+
+    Args:
+        seconds: wall time of each repeat.
+        cpu_seconds: processor time of each repeat, over all threads; on a busy machine the steadier of the two.
+        warmed_up: whether a first step was taken before those.
+        resting_bytes, peak_bytes: resident memory before the first step, and at its highest.
+        loss: of the first step.
+        parts: processor seconds of each piece of a step.
+    """
 
     seconds: list[float] = field(default_factory=list)
+    cpu_seconds: list[float] = field(default_factory=list)
     warmed_up: bool = True
     resting_bytes: int = 0
     peak_bytes: int = 0
@@ -57,15 +67,20 @@ class Result:
     parts: dict[str, float] = field(default_factory=dict)
 
     @property
-    def median(self) -> float:
-        """Median seconds of a step."""
+    def wall(self) -> float:
+        """Median wall time of a step in seconds."""
         return statistics.median(self.seconds)
+
+    @property
+    def cpu(self) -> float:
+        """Median processor time of a step in seconds."""
+        return statistics.median(self.cpu_seconds)
 
 
 def resident_bytes(highest: bool) -> int:
     """Resident memory of this process, now or at its highest.
 
-    From /proc where there is one: what ``getrusage`` calls the maximum includes that of the process we were forked from.
+    From /proc where there is one: the maximum of ``getrusage`` includes that of the process we were forked from.
     """
     status = Path("/proc/self/status")
     if status.exists():
@@ -83,7 +98,7 @@ def in_own_process(case: Case, threads: int) -> Result:
     names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
     environment = os.environ | {name: str(threads) for name in names}
     command = [sys.executable, __file__, json.dumps(dataclasses.asdict(case)), str(threads)]
-    child = subprocess.run(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    child = subprocess.run(command, env=environment, capture_output=True, text=True)
     if child.returncode:
         raise RuntimeError(f"{case} exited with {child.returncode}: {child.stderr.strip()[-2000:]}")
     return Result(**json.loads(child.stdout.splitlines()[-1]))
@@ -107,17 +122,16 @@ def machine(threads: int) -> dict[str, Any]:
     }
 
 
-def repeat(action: Callable[[], object], budget: float, most: int) -> tuple[list[float], bool]:
-    """Seconds of each repeat, after a first one for warming up unless that alone took more than a third of ``budget``."""
-    seconds, started = [], time.perf_counter()
-    while True:
-        before = time.perf_counter()
+def repeat(action: Callable[[], object], budget: float, most: int) -> tuple[list[float], list[float], bool]:
+    """Wall and processor seconds of each repeat, after one to warm up unless that takes over a third of ``budget``."""
+    wall, cpu, started = [], [], time.perf_counter()
+    while len(wall) <= most and (not wall or time.perf_counter() - started < budget):
+        before = time.perf_counter(), time.process_time()
         action()
-        seconds.append(time.perf_counter() - before)
-        if len(seconds) > most or time.perf_counter() - started > budget:
-            break
-    warmed_up = len(seconds) > 1 and seconds[0] < budget / 3
-    return (seconds[1:] if warmed_up else seconds), warmed_up
+        wall.append(time.perf_counter() - before[0])
+        cpu.append(time.process_time() - before[1])
+    warmed_up = len(wall) > 1 and wall[0] < budget / 3
+    return wall[warmed_up:], cpu[warmed_up:], warmed_up
 
 
 def measure(case: Case) -> Result:
@@ -151,13 +165,13 @@ def measure(case: Case) -> Result:
         losses.append(loss.item())
 
     resting = resident_bytes(highest=False)
-    seconds, warmed_up = repeat(step, case.budget, case.most)
+    wall, cpu, warmed_up = repeat(step, case.budget, case.most)
     peak = resident_bytes(highest=True)
     parts = {}
     if case.kind == "parts":
         actions = _parts(model, data, indices, frames, noise, phase, optimizer)
-        parts = {name: statistics.median(repeat(action, case.budget, case.most)[0]) for name, action in actions.items()}
-    return Result(seconds, warmed_up, resting, peak, losses[0], parts)
+        parts = {name: statistics.median(repeat(action, case.budget, case.most)[1]) for name, action in actions.items()}
+    return Result(wall, cpu, warmed_up, resting, peak, losses[0], parts)
 
 
 def _configuration(case: Case) -> Any:

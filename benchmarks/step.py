@@ -34,27 +34,36 @@ def run(case: Case, threads: int) -> Result:
         return in_own_process(case, threads)
 
 
+def numbers(result: Result) -> dict:
+    """A result with its medians, for JSON."""
+    return dataclasses.asdict(result) | {"wall": result.wall, "cpu": result.cpu}
+
+
 def compare(base: Case, naive_budget: float, threads: int) -> list[dict]:
     """A supervised step of ours and of the plain model, bound by bound."""
     title = f"Supervised step at B={base.batch}, D={base.dim}, T={base.steps}, K={base.fields}"
     table = Table(
         title=title, caption="memory: highest resident, in brackets what the steps added to the model at rest"
     )
-    for column in ("bound", "model", "time", "repeats", "memory", "times faster", "times less added memory"):
+    for column in ("bound", "model", "wall", "CPU", "repeats", "memory", "CPU ratio", "memory ratio"):
         table.add_column(column, justify="left" if column in ("bound", "model") else "right")
     rows = []
     for bound in ("strict", "paper-trace", "paper-exact"):
         ours = run(dataclasses.replace(base, bound=bound), threads)
         plain = run(dataclasses.replace(base, kind="naive", bound=bound, budget=naive_budget), threads)
         added = [result.peak_bytes - result.resting_bytes for result in (ours, plain)]
-        ratios = {"time": plain.median / ours.median, "added_memory": added[1] / max(added[0], 1)}
+        ratios = {
+            "wall": plain.wall / ours.wall,
+            "cpu": plain.cpu / ours.cpu,
+            "added_memory": added[1] / max(added[0], 1),
+        }
         for name, result, extra in (("ours", ours, added[0]), ("plain", plain, added[1])):
             repeats = f"{len(result.seconds)}" + ("" if result.warmed_up else " (cold)")
             memory = f"{mebibytes(result.peak_bytes)} ({mebibytes(extra)})"
-            shown = [f"{ratios['time']:.1f}", f"{ratios['added_memory']:.1f}"] if name == "ours" else ["1", "1"]
-            table.add_row(bound, name, milliseconds(result.median), repeats, memory, *shown)
-            rows.append({"bound": bound, "model": name, **dataclasses.asdict(result), "median": result.median})
-        rows[-2]["ratios"] = ratios
+            shown = [f"{ratios['cpu']:.1f}", f"{ratios['added_memory']:.1f}"] if name == "plain" else ["1", "1"]
+            table.add_row(bound, name, milliseconds(result.wall), milliseconds(result.cpu), repeats, memory, *shown)
+            rows.append({"bound": bound, "model": name} | numbers(result))
+        rows[-1]["ratios"] = ratios
         table.add_section()
     console.print(table)
     return rows
@@ -67,7 +76,7 @@ def scale(base: Case, threads: int) -> list[dict]:
         for symbol, name in (("B", "batch"), ("D", "dim"), ("T", "steps"), ("K", "fields"))
     }
     size = f"B={base.batch}, D={base.dim}, T={base.steps}, K={base.fields}"
-    table = Table(title=f"Unsupervised step from {size}", caption="in brackets: times the base point")
+    table = Table(title=f"Unsupervised step from {size}", caption="CPU time; in brackets times the base point")
     bounds = ("strict", "paper-trace", "paper-exact")
     for column in ("", *bounds):
         table.add_column(column, justify="right" if column else "left")
@@ -76,10 +85,9 @@ def scale(base: Case, threads: int) -> list[dict]:
         cells = []
         for bound in bounds:
             result = run(dataclasses.replace(case, bound=bound), threads)
-            first.setdefault(bound, result.median)
-            cells.append(f"{milliseconds(result.median)} ({result.median / first[bound]:.2f})")
-            case_row = {"case": name, "bound": bound, **dataclasses.asdict(result), "median": result.median}
-            rows.append(case_row | {"ratio": result.median / first[bound]})
+            ratio = result.cpu / first.setdefault(bound, result.cpu)
+            cells.append(f"{milliseconds(result.cpu)} ({ratio:.2f})")
+            rows.append({"case": name, "bound": bound, "ratio": ratio} | numbers(result))
         table.add_row(name, *cells)
     console.print(table)
     return rows
@@ -89,15 +97,17 @@ def share(base: Case, threads: int) -> dict:
     """What each piece of an unsupervised step costs on its own."""
     result = run(dataclasses.replace(base, kind="parts"), threads)
     size = f"B={base.batch}, D={base.dim}, T={base.steps}, K={base.fields}"
-    table = Table(title=f"Parts of an unsupervised step at {size}", caption="forward and backward pass of each alone")
+    table = Table(
+        title=f"Parts of an unsupervised step at {size}", caption="CPU time; forward and backward pass of each alone"
+    )
     for column in ("part", "time", "share"):
         table.add_column(column, justify="left" if column == "part" else "right")
-    total = result.median + result.parts["data synthesis"]
+    total = result.cpu + result.parts["data synthesis"]
     rest = total - sum(result.parts.values())
     for name, seconds in (result.parts | {"bound, clipping and the rest": rest}).items():
         table.add_row(name, milliseconds(seconds), f"{100 * seconds / total:.0f} %")
     table.add_section()
-    table.add_row("step with its data", milliseconds(total), "100 %")
+    table.add_row("step and its data", milliseconds(total), "100 %")
     console.print(table)
     return {"case": size, "parts": result.parts, "rest": rest, "total": total}
 

@@ -37,7 +37,7 @@ class Evaluate:
     seed: int = 0
     """Seed of everything random; the same seed gives the same numbers."""
     sequences: Annotated[int | None, tyro.conf.arg(metavar="INT", help_behavior_hint="")] = None
-    """How many sequences to measure on (left out: as many as each measure needs)."""
+    """How many sequences to measure on (left out: 1000, or all of a smaller split)."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where to compute; auto takes CUDA when there is one."""
 

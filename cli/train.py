@@ -13,9 +13,8 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from ffrl.config import RunConfig, SupervisedConfig, WeakConfig
 from ffrl.errors import UserError
-from stf.config import UnsupervisedConfig
+from stf.config import CONFIGS
 
 from . import presets, runs
 from .flags import Arguments, build, describe, flags_of, show_help, split, wants_help
@@ -28,11 +27,6 @@ ModeFlag = Annotated[
         help_behavior_hint="(required unless FILE names it)",
     ),
 ]
-CONFIGS: dict[str, type[RunConfig]] = {
-    "unsupervised": UnsupervisedConfig,
-    "supervised": SupervisedConfig,
-    "weak": WeakConfig,
-}
 
 
 @dataclasses.dataclass(frozen=True)

@@ -13,14 +13,18 @@ from ffrl.config import WarmupConfig
 from ffrl.posterior import TransitionPosterior
 from ffrl.priors import categorical_chain_kl, categorical_kl_uniform
 
+NEGLIGIBLE = -30.0
+"""Log-weight of relaxed activity that counts as off; e^-30 is below float32's resolution of 1."""
+
 
 @dataclass(frozen=True)
 class Phase:
-    """Where training stands: temperature of relaxed activity, and whether exactly one field acts per step."""
+    """Where training stands: temperature of relaxed activity, whether exactly one field acts per step, KL weights."""
 
     temperature: float | Tensor = 1.0
     exclusive: bool = False
     chain_weight: float | Tensor = 1.0
+    sparsity_weight: float | Tensor = 1.0
 
 
 @dataclass(frozen=True)
@@ -55,9 +59,12 @@ def warmup_phase(progress: float, config: WarmupConfig) -> Phase:
 def gumbel_softmax(logits: Tensor, uniform: Tensor, temperature: float | Tensor) -> Tensor:
     """Relaxed one-hot sample, softmax((logits + Gumbel noise) / temperature), from uniform noise of the same shape.
 
+    Log-weights below :data:`NEGLIGIBLE` are raised to it, which keeps the flow's products clear of denormal numbers.
+
     Source: Jang, Gu and Poole 2017, Eq. 2; Maddison, Mnih and Teh 2017.
     """
-    return torch.softmax((logits - torch.log(-torch.log(uniform))) / temperature, dim=-1)
+    noisy = (logits - torch.log(-torch.log(uniform))) / temperature
+    return noisy.log_softmax(dim=-1).clamp(min=NEGLIGIBLE).exp()
 
 
 class Activity(nn.Module, ABC):

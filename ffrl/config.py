@@ -51,10 +51,10 @@ class DataConfig:
     """Mixed sequences, protocol sta: probability per step that an inactive transformation switches on."""
     off_rate: float = 0.3
     """Mixed sequences, protocol sta: probability per step that an active transformation switches off."""
-    speed_spread: float = 0.5
+    speed_spread: float = 0.7
     """Mixed sequences, protocol ffrl: speeds are uniform on [1 - spread, 1 + spread] (sta: Laplace(1, 0.1))."""
     start_probability: float = 0.5
-    """Mixed sequences: probability that a transformation has already acted before the first frame."""
+    """Training sequences: probability that a transformation has already acted before the first frame."""
 
     def __post_init__(self) -> None:
         _at_least("data.num-steps", self.num_steps, 1)
@@ -78,7 +78,7 @@ class ModelConfig:
     """K, the number of fields."""
     architecture: Literal["mlp", "mixer"] = "mlp"
     """Encoder and decoder: an MLP, or a patch mixer (better pictures, slower)."""
-    width: int = 512
+    width: int = 256
     """Hidden width of the MLP, or token width of the mixer."""
     depth: int = 2
     """Hidden layers of the MLP, or mixer blocks, each way."""
@@ -111,7 +111,7 @@ class ObjectiveConfig:
     """Density change of the paper bound: exact log-determinant, its continuous-time limit, or the poster's formula."""
     likelihood: Literal["bernoulli", "gaussian", "laplace"] = "laplace"
     """p(x | z) per pixel. Bernoulli on grey pixels is an expected log-likelihood, not a density."""
-    likelihood_scale: float = 0.1
+    likelihood_scale: float = 0.3
     """Standard deviation of the Gaussian, or scale b of the Laplace likelihood."""
     hj_weight: float = 0.0
     """Weight of the Hamilton-Jacobi residual (time-dependent potentials only)."""
@@ -130,7 +130,7 @@ class ObjectiveConfig:
 class OptimizerConfig:
     """AdamW with a linear warm-up and a cosine decay."""
 
-    learning_rate: float = 1e-3
+    learning_rate: float = 2e-3
     """Peak learning rate."""
     final_learning_rate: float = 1e-5
     """Learning rate at the last step."""
@@ -157,7 +157,7 @@ class WarmupConfig:
     """Share of the steps spent in this phase."""
     stay: float = 0.9
     """Probability that the chain keeps its field from one step to the next."""
-    weight: float = 30.0
+    weight: float = 5.0
     """Weight of the chain's KL during this phase."""
     temperature: float = 1.0
     """Temperature of the relaxed activity at the first step."""
@@ -182,7 +182,7 @@ class RunConfig:
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     out: Path | None = None
     """The run folder (default: runs/<mode>-<data>-<time>); a non-empty one is refused."""
-    steps: int = 2400
+    steps: int = 3600
     """Optimisation steps."""
     batch_size: int = 64
     """B, sequences per step."""

@@ -3,26 +3,26 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from ffrl.activity import Activity, ActivityDraws, ActivitySample, Phase, gumbel_softmax, warmup_phase
-from ffrl.config import WarmupConfig
 from ffrl.posterior import TransitionPosterior
 from ffrl.priors import categorical_chain_kl
-from stf.config import SparsityConfig
+from stf.config import SparseWarmupConfig, SparsityConfig
 from stf.sparsity import SpikeChain, binary_concrete, laplace_kl, laplace_log_prob, laplace_sample, sign_kl
 
 
 class SpikeSlabActivity(Activity):
     r"""Spike-and-slab activity g = y s with Markov spikes y and Laplace slabs s (STA, sparse prior).
 
-    The posterior factorises over steps and controls: q(y_t^k = 1), q(s | y = 1) = Laplace(m, b) and q(s | y = 0) = p(s).
+    The posterior factorises over steps and controls: q(y_t^k = 1), q(s | y = 1) = Laplace(m, b), m in (0, 2), and q(s | y = 0) = p(s).
     The slab's KL is therefore q(y = 1) KL[Laplace(m, b) || Laplace(1, b_0)]; signed slabs carry a sign with uniform
     prior, adding q(y = 1) (log 2 - H(q(sign))). During the warm-up the spikes' logits choose exactly one field per step
-    under a sticky categorical chain; after it they are read as independent Bernoulli logits.
+    under a sticky categorical chain, at speeds held close to 1; after it they are read as independent Bernoulli logits.
 
     Args:
         num_fields: K.
@@ -32,26 +32,32 @@ class SpikeSlabActivity(Activity):
         warmup: the warm-up.
 
     Example:
-        >>> activity = SpikeSlabActivity(3, 3, 4, SparsityConfig(), WarmupConfig())
+        >>> activity = SpikeSlabActivity(3, 3, 4, SparsityConfig(), SparseWarmupConfig())
         >>> activity.infer(torch.zeros(2, 9, 4)).shape
         torch.Size([2, 8, 3])
     """
 
     def __init__(
-        self, num_fields: int, num_controls: int, dim: int, config: SparsityConfig, warmup: WarmupConfig
+        self, num_fields: int, num_controls: int, dim: int, config: SparsityConfig, warmup: SparseWarmupConfig
     ) -> None:
         super().__init__(num_controls, noise_channels=4)
         self.num_fields = num_fields
         self.slab = config.slab
         self.slab_scale = config.slab_scale
+        self.sparsity_weight = config.weight
         self.warmup = warmup
         self.chain = SpikeChain(num_controls, config.on_rate, config.off_rate, config.learn_rates)
         self.parameters_per_control = {"unit": 1, "positive": 3, "signed": 4}[config.slab]
         self.posterior = TransitionPosterior(dim, num_controls * self.parameters_per_control)
 
     def phase(self, progress: float) -> Phase:
-        """See :func:`ffrl.activity.warmup_phase`."""
-        return warmup_phase(progress, self.warmup)
+        """See :func:`ffrl.activity.warmup_phase`; after the warm-up the KLs' weight falls geometrically to 1."""
+        phase = warmup_phase(progress, self.warmup)
+        if phase.exclusive:
+            return phase
+        start = self.warmup.fraction
+        remaining = (1 - progress) / (1 - start) if start < 1 else 0.0
+        return replace(phase, sparsity_weight=self.sparsity_weight**remaining)
 
     def posterior_parameters(self, means: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
         """Spike logits, slab location and scale, and sign logits, ``(B, T, C)`` each."""
@@ -83,7 +89,7 @@ class SpikeSlabActivity(Activity):
             kl = {"chain": phase.chain_weight * categorical_chain_kl(log_q, self.warmup.stay)}
         else:
             spikes, on = binary_concrete(logits, spike_noise, phase.temperature), logits.sigmoid()
-            kl = {"spike": self.chain.kl(logits)}
+            kl = {"spike": phase.sparsity_weight * self.chain.kl(logits)}
         if self.slab == "unit":
             return ActivitySample(spikes, kl)
         slabs = laplace_sample(location, scale, slab_noise)
@@ -91,7 +97,7 @@ class SpikeSlabActivity(Activity):
         if sign_logits is not None:
             slabs = slabs * (2 * binary_concrete(sign_logits, sign_noise, phase.temperature) - 1)
             slab_kl = slab_kl + sign_kl(sign_logits)
-        weight = phase.chain_weight if phase.exclusive else 1.0
+        weight = self.warmup.slab_weight if phase.exclusive else phase.sparsity_weight
         return ActivitySample(spikes * slabs, kl | {"slab": weight * (on * slab_kl).sum((-2, -1))})
 
     def kl(self, means: Tensor) -> Tensor:

@@ -5,7 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from ffrl.config import ModelConfig, RunConfig, WarmupConfig, _at_least, _positive, _probability
+from ffrl.config import (
+    ModelConfig,
+    RunConfig,
+    SupervisedConfig,
+    WarmupConfig,
+    WeakConfig,
+    _at_least,
+    _non_negative,
+    _positive,
+    _probability,
+)
 
 
 @dataclass(frozen=True)
@@ -31,6 +41,18 @@ class SparseModelConfig(ModelConfig):
 
 
 @dataclass(frozen=True)
+class SparseWarmupConfig(WarmupConfig):
+    """First phase of training: exactly one field per step, close to unit speed."""
+
+    slab_weight: float = 30.0
+    """Weight of the slabs' KL during this phase, so that one unit of speed means the same everywhere on a field."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _non_negative("warmup.slab-weight", self.slab_weight)
+
+
+@dataclass(frozen=True)
 class SparsityConfig:
     """The spike-and-slab prior over activity."""
 
@@ -44,11 +66,14 @@ class SparsityConfig:
     """Speeds: Laplace around 1, the same with a random sign, or exactly 1."""
     slab_scale: float = 0.1
     """Scale b of the Laplace(1, b) prior over speeds."""
+    weight: float = 10.0
+    """Weight of the KLs of spikes and slabs when the warm-up ends, annealed geometrically to 1 at the last step."""
 
     def __post_init__(self) -> None:
         _probability("sparsity.on-rate", self.on_rate)
         _probability("sparsity.off-rate", self.off_rate)
         _positive("sparsity.slab-scale", self.slab_scale)
+        _positive("sparsity.weight", self.weight)
 
 
 @dataclass(frozen=True)
@@ -58,4 +83,12 @@ class UnsupervisedConfig(RunConfig):
     mode: Literal["unsupervised"] = "unsupervised"
     model: SparseModelConfig = field(default_factory=SparseModelConfig)
     sparsity: SparsityConfig = field(default_factory=SparsityConfig)
-    warmup: WarmupConfig = field(default_factory=WarmupConfig)
+    warmup: SparseWarmupConfig = field(default_factory=SparseWarmupConfig)
+
+
+CONFIGS: dict[str, type[RunConfig]] = {
+    "unsupervised": UnsupervisedConfig,
+    "supervised": SupervisedConfig,
+    "weak": WeakConfig,
+}
+"""Configuration class of every mode."""

@@ -10,22 +10,16 @@ import torch
 from rich.console import Console
 
 import ffrl.data
-from ffrl.config import RunConfig, SupervisedConfig, WeakConfig
+from ffrl.config import RunConfig
 from ffrl.engine.checkpoint import CONFIG, find_checkpoint, load_weights
 from ffrl.engine.config_io import read_config
-from ffrl.engine.device import resolve_device
+from ffrl.engine.device import flush_denormals, resolve_device
 from ffrl.engine.trainer import TrainingResult
 from ffrl.engine.trainer import train as train_model
 from ffrl.model import FlowFactorizedVAE
-from stf.config import UnsupervisedConfig
+from stf.config import CONFIGS
 from stf.model import SparseTransformationFlow
 
-CONFIGS: dict[str, type[RunConfig]] = {
-    "unsupervised": UnsupervisedConfig,
-    "supervised": SupervisedConfig,
-    "weak": WeakConfig,
-}
-"""Configuration class of every mode."""
 MODELS: dict[str, type[FlowFactorizedVAE]] = {
     "unsupervised": SparseTransformationFlow,
     "supervised": FlowFactorizedVAE,
@@ -52,6 +46,7 @@ def train(config: RunConfig, run_dir: Path, resume: bool = False, console: Conso
     Raises:
         UserError: configuration, data or run folder cannot be used.
     """
+    flush_denormals()
     data = ffrl.data.load(config.data, resolve_device(config.device))
     return train_model(config, build_model(config, data.image_shape), data, run_dir, resume, console)
 
@@ -93,7 +88,7 @@ def evaluate(
         data_root: folder of the data set; the one that the run was trained on for None.
         device: where to compute.
         seed: seed of everything random.
-        sequences: how many sequences to measure on; as many as each measure needs for None.
+        sequences: how many sequences to measure on; 1000, or all of a smaller split, for None.
 
     Raises:
         UserError: the run or the data cannot be used.

@@ -8,14 +8,18 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ffrl.activity import NEGLIGIBLE
+
 
 def binary_concrete(logits: Tensor, uniform: Tensor, temperature: float | Tensor) -> Tensor:
     """Relaxed Bernoulli sample, sigmoid((logits + logistic noise) / temperature), from uniform noise of the same shape.
 
-    Source: Maddison, Mnih and Teh 2017, App. B. The noise is logistic, the difference of two Gumbels.
+    The noise is logistic, the difference of two Gumbels. Like :func:`ffrl.activity.gumbel_softmax`, it stops at e^-30.
+
+    Source: Maddison, Mnih and Teh 2017, App. B.
     """
     noise = torch.log(uniform) - torch.log1p(-uniform)
-    return torch.sigmoid((logits + noise) / temperature)
+    return torch.sigmoid(((logits + noise) / temperature).clamp(min=NEGLIGIBLE))
 
 
 def laplace_sample(location: Tensor, scale: Tensor, uniform: Tensor) -> Tensor:

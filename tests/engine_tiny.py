@@ -64,7 +64,9 @@ class TinyData(SequenceData):
         frames = torch.cat([start, start + moves], 1).sigmoid().view(len(indices), STEPS + 1, 1, 2, 2)
         return SequenceBatch(frames * float("nan") if self.nan else frames, speeds)
 
-    def single(self, split: str, indices: Tensor, which: Tensor) -> SequenceBatch:
+    def single(
+        self, split: str, indices: Tensor, which: Tensor, generator: torch.Generator | None = None
+    ) -> SequenceBatch:
         speeds = torch.eye(3)[which][:, None].expand(-1, STEPS, -1)
         return self._batch(split, indices, speeds)
 

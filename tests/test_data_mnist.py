@@ -210,6 +210,16 @@ def test_mixed_sequences_start_anywhere_within_reach() -> None:
     assert green.double().mean() > 0.8 and not (still.frames[:, 0, 1] > 0).any()
 
 
+def test_single_sequences_may_start_elsewhere_in_the_other_transformations(embedded: MnistSequences) -> None:
+    indices, which = torch.arange(200), torch.arange(200) % 3
+    plain = embedded.single("train", indices, which)
+    moved = embedded.single("train", indices, which, torch.Generator().manual_seed(2))
+    assert torch.equal(plain.activity, moved.activity)
+    hue = which == 2
+    assert not moved.frames[hue][:, 0, 1].any(), "the transformation that acts starts at zero"
+    assert moved.frames[~hue][:, 0, 1].amax((-2, -1)).gt(0).double().mean() > 0.3
+
+
 def test_mixed_depends_on_the_seed_only(embedded: MnistSequences) -> None:
     indices = torch.arange(16)
     first, again, other = (embedded.mixed("train", indices, torch.Generator().manual_seed(s)) for s in (7, 7, 8))

@@ -7,8 +7,15 @@ import math
 import pytest
 import torch
 
-from ffrl.data.base import SequenceBatch
-from ffrl.data.sequence import laplace_speeds, markov_spikes, single_activity, starts, states, switching_spikes, uniform_speeds
+from ffrl.data.sequence import (
+    laplace_speeds,
+    markov_spikes,
+    single_activity,
+    starts,
+    states,
+    switching_spikes,
+    uniform_speeds,
+)
 
 
 def seeded(seed: int = 0) -> torch.Generator:

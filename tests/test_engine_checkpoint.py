@@ -256,7 +256,7 @@ DAMAGES = {
         lambda c: (c / STATE).write_text('{"step": 1'),
         "{c}/training_state.json: found no valid JSON",
     ),
-    "state key": (lambda c: edit_json(c / STATE, logged=None), "{c}: found no usable entry"),
+    "state key": (lambda c: edit_json(c / STATE, seconds=None), "{c}: found no usable entry"),
     "state tensors truncated": (
         lambda c: os.truncate(c / STATE_TENSORS, 99),
         "{c}/training_state.safetensors: found a damaged file",

@@ -13,6 +13,7 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from ffrl.config import ModelConfig, OptimizerConfig
+from ffrl.engine.schedule import learning_rate
 from ffrl.engine.step import Forward, TrainingStep, build_optimizer, draw_batch, update
 from ffrl.engine.window import Window
 from ffrl.errors import UserError
@@ -96,6 +97,19 @@ def test_weight_decay_spares_vectors():
     optimizer.step()
     for old, new in zip(before.parameters(), model.parameters(), strict=True):
         assert torch.equal(old, new) == (old.ndim < 2)
+
+
+def test_a_step_uses_the_learning_rate_of_the_schedule():
+    config = tiny_config(optimizer=OptimizerConfig(warmup_steps=10))
+    model = TinyModel()
+    take = build_step(config, model, tiny_objective)
+    for step in (0, 20, 29):
+        before = model.velocities.detach().clone()
+        take(step)
+        moved = (model.velocities - before).abs().max().item()
+        rate = learning_rate(config.optimizer, step, config.steps)
+        assert 0.2 * rate < moved < 5 * rate
+        assert [group["lr"] for group in take.optimizer.param_groups] == [rate] * 2
 
 
 def test_frozen_parameters_stay_out_of_the_optimiser():

@@ -309,7 +309,15 @@ def test_a_terminal_gets_a_progress_bar(tmp_path):
     assert "training" in text.getvalue() and "30/30" in text.getvalue() and "frames/s" in text.getvalue()
 
 
-def test_interruption_saves_the_step_and_restores_the_handlers(tmp_path):
+@pytest.fixture
+def interruptible():
+    """SIGINT raises KeyboardInterrupt, also where the tests run as a background job."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_interruption_saves_the_step_and_restores_the_handlers(tmp_path, interruptible):
     before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
 
     class Interrupting(TinyData):
@@ -330,7 +338,15 @@ def test_interruption_saves_the_step_and_restores_the_handlers(tmp_path):
     assert read_metrics(tmp_path / "run" / METRICS)[-1]["step"] == 8
 
 
-def test_a_second_interruption_raises():
+def test_an_ignored_signal_stays_ignored(interruptible):
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with StopRequest() as stop:
+        os.kill(os.getpid(), signal.SIGINT)
+        assert stop.signal is None
+    assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN
+
+
+def test_a_second_interruption_raises(interruptible):
     with pytest.raises(KeyboardInterrupt), StopRequest() as stop:
         os.kill(os.getpid(), signal.SIGINT)
         assert stop.signal == signal.SIGINT

@@ -125,7 +125,7 @@ def test_iwae_converges_to_the_exact_log_likelihood(case: Case) -> None:
     per_sample = total.logsumexp(0)
     relative = (per_sample - per_sample.amax(0)).exp()
     error = relative.std(0) / relative.mean(0) / math.sqrt(SAMPLES)
-    assert (error < 0.04).all(), "too few samples for this test"
+    assert (error < 0.05).all(), "too few samples for this test"
     assert ((iwae(case.log_weight, case.weights.log_case) - case.exact).abs() < 4 * error + 3e-4).all()
 
 

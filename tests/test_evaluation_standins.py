@@ -16,7 +16,7 @@ from ffrl.data.base import SequenceBatch, SequenceData
 from ffrl.data.sequence import markov_spikes, single_activity, states, uniform_speeds
 from ffrl.errors import require
 from stf.activity import SpikeSlabActivity
-from stf.config import SparsityConfig
+from stf.config import SparseWarmupConfig, SparsityConfig
 
 
 class ShiftedPictures(SequenceData):
@@ -213,8 +213,8 @@ def enumerate_spikes(activity: SpikeSlabActivity, means: Tensor, points: int = 3
 def spiking(slab: str, num_fields: int, dim: int = 2) -> SpikeSlabActivity:
     """Spike-and-slab activity whose posterior varies with the frames, with slabs a little wider than the prior's."""
     torch.manual_seed(3)
-    config = SparsityConfig(on_rate=0.3, off_rate=0.4, slab=slab, slab_scale=0.2)
-    activity = SpikeSlabActivity(num_fields, num_fields, dim, config, WarmupConfig()).double()
+    config = SparsityConfig(on_rate=0.3, off_rate=0.2, slab=slab, slab_scale=0.2)
+    activity = SpikeSlabActivity(num_fields, num_fields, dim, config, SparseWarmupConfig()).double()
     with torch.no_grad():
         activity.posterior.net[-1].weight.mul_(5)
         if slab != "unit":

@@ -52,7 +52,7 @@ def run(model: FlowFactorizedVAE, seed: int = 0) -> tuple[SequenceOutputs, Tenso
     noise = SequenceNoise(noise.latent.double(), noise.activity.double())
     given = torch.eye(model.num_controls)[torch.arange(BATCH) % model.num_controls]
     activity = None if isinstance(model, SparseTransformationFlow) else given.unsqueeze(1).repeat(1, STEPS, 1)
-    return model(frames, noise, model.phase(0.9), activity), frames
+    return model(frames, noise, model.phase(1.0), activity), frames
 
 
 MODES = [pytest.param(False, id="supervised"), pytest.param(True, id="unsupervised")]

@@ -47,13 +47,17 @@ class SequenceData(ABC):
         """Return the number of initial images of ``split``; raises UserError if the split is not there."""
 
     @abstractmethod
-    def single(self, split: Split, indices: LongTensor, which: LongTensor) -> SequenceBatch:
+    def single(
+        self, split: Split, indices: LongTensor, which: LongTensor, generator: torch.Generator | None = None
+    ) -> SequenceBatch:
         """Return sequences in which one transformation runs at unit speed throughout: g_t = onehot(which).
 
         Args:
             split: "train", "validation" or "test".
             indices: ``(B,)``, the initial images, in [0, size(split)).
             which: ``(B,)``, the transformation of each sequence, in [0, J).
+            generator: if given, the other transformations may have acted before the first frame, at random; without
+                it every sequence starts at the untransformed image, as the published protocols do.
 
         Raises:
             UserError: if the split is not there.

@@ -13,7 +13,15 @@ from ffrl.config import DataConfig
 from ffrl.data.assets import asset
 from ffrl.data.base import SequenceBatch, SequenceData, Split
 from ffrl.data.idx import IMAGE_SIZE, Digits, read_digits
-from ffrl.data.sequence import laplace_speeds, markov_spikes, single_activity, starts, states, switching_spikes, uniform_speeds
+from ffrl.data.sequence import (
+    laplace_speeds,
+    markov_spikes,
+    single_activity,
+    starts,
+    states,
+    switching_spikes,
+    uniform_speeds,
+)
 from ffrl.data.torchvision_repair import import_torchvision
 from ffrl.data.transform import TRANSFORMATIONS, pad, parameters, render
 from ffrl.errors import UserError, require
@@ -64,9 +72,13 @@ class MnistSequences(SequenceData):
     def size(self, split: Split) -> int:
         return len(self._split(split))
 
-    def single(self, split: Split, indices: LongTensor, which: LongTensor) -> SequenceBatch:
+    def single(
+        self, split: Split, indices: LongTensor, which: LongTensor, generator: torch.Generator | None = None
+    ) -> SequenceBatch:
         activity = single_activity(which, self.num_steps, len(self.transformations))
-        return self._batch(split, indices, activity)
+        if generator is None:
+            return self._batch(split, indices, activity)
+        return self._batch(split, indices, activity, starts(activity, self.config.start_probability, generator))
 
     def mixed(self, split: Split, indices: LongTensor, generator: torch.Generator) -> SequenceBatch:
         config = self.config

@@ -6,7 +6,6 @@ import torch
 from torch import LongTensor, Tensor
 from torch.nn import functional as F
 
-
 SLAB_SCALE = 0.1
 
 

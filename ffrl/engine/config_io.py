@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ffrl.config import RunConfig
-from ffrl.engine.device import PACKAGE
-from ffrl.engine.files import read_json_object, to_json, write_atomically
+from ffrl.engine.files import PACKAGE, read_json_object, to_json, write_atomically
 from ffrl.errors import UserError
 
 FORMAT_VERSION = 1
@@ -91,7 +90,7 @@ def _convert(hint: Any, value: Any, source: str, key: str, base: Any) -> Any:
             return config_from_dict(hint, value, source, base, prefix=f"{key}.")
         expected = "a section"
     elif origin is typing.Literal:
-        if any(type(value) is type(option) and value == option for option in options):
+        if value in options:
             return value
         expected = ", ".join(repr(option) for option in options)
         expected = expected if len(options) == 1 else f"one of {expected}"

@@ -13,6 +13,8 @@ from typing import Any
 
 from ffrl.errors import UserError
 
+PACKAGE = "sparse-transformation-flow"
+"""Name of the distribution, which marks the files it writes."""
 TEMPORARY = ".tmp-"
 LOCK = ".lock"
 

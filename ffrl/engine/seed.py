@@ -1,7 +1,7 @@
 """Counter-based randomness: what step i draws depends only on (seed, stream, i), so no generator state is ever stored.
 
 Streams of the trainer: ``epoch`` (order of the training sequences, one permutation per epoch), ``which`` (the
-transformation of each sequence, supervised and weak), ``data`` (mixed sequences, unsupervised), ``noise`` (the model's
+transformation of each sequence, supervised and weak), ``data`` (all else about the sequences), ``noise`` (the model's
 noise), and for validation ``validation-epoch``, ``validation-which``, ``validation-data`` and ``validation-noise``.
 """
 

@@ -12,7 +12,14 @@ class StopRequest:
     """Inside the context, the first SIGINT or SIGTERM only sets :attr:`signal`; old handlers return with the first
     signal (so that a second SIGINT raises KeyboardInterrupt) and at the end.
 
-    Outside the main thread, where Python allows no handlers, it does nothing.
+    Signals that are ignored (as SIGINT is in background jobs) stay ignored, and outside the main thread, where Python
+    allows no handlers, nothing is done.
+
+    Example:
+        >>> with StopRequest() as stop:
+        ...     signal.raise_signal(signal.SIGTERM)
+        ...     stop.signal == signal.SIGTERM
+        True
     """
 
     def __init__(self) -> None:
@@ -22,7 +29,8 @@ class StopRequest:
     def __enter__(self) -> StopRequest:
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGINT, signal.SIGTERM):
-                self._before[number] = signal.signal(number, self._request)
+                if signal.getsignal(number) != signal.SIG_IGN:
+                    self._before[number] = signal.signal(number, self._request)
         return self
 
     def _request(self, number: int, frame: FrameType | None) -> None:

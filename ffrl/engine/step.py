@@ -53,7 +53,7 @@ def draw_batch(config: Any, model: Any, data: Any, split: str, indices: Tensor, 
         frames = data.mixed(split, indices, stream("data")).frames
     else:
         which = torch.randint(count, (size,), generator=stream("which"), device=device)
-        frames = data.single(split, indices, which).frames
+        frames = data.single(split, indices, which, stream("data")).frames
         if config.mode == "supervised":
             onehot = which[:, None] == torch.arange(count, device=device)
             activity = onehot.to(frames.dtype)[:, None, :].expand(size, data.num_steps, count)

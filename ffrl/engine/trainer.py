@@ -144,7 +144,6 @@ class _Run:
         self.take_step = TrainingStep(config, model, data, device, forward, self.window)
         self.validate = Validation(config, model, data, device, forward)
         self.step = 0
-        self.logged = 0
         self.seconds = 0.0
         self.skipped = 0
         self.saved: int | None = None
@@ -162,8 +161,7 @@ class _Run:
         load_optimizer(path / STATE_TENSORS, state.tensors, self.model, self.take_step.optimizer)
         try:
             self.window.load(state.tensors)
-            self.step, self.logged = int(state.numbers["step"]), int(state.numbers["logged"])
-            self.seconds = float(state.numbers["seconds"])
+            self.step, self.seconds = int(state.numbers["step"]), float(state.numbers["seconds"])
         except (KeyError, TypeError, ValueError) as error:
             raise UserError(f"{path}: found no usable entry {error}, expected one in training_state.*") from None
         self.saved = self.step
@@ -175,8 +173,7 @@ class _Run:
             return
         log.metrics.sync()
         tensors = {**optimizer_tensors(self.model, self.take_step.optimizer), **self.window.tensors()}
-        numbers = {"step": self.step, "logged": self.logged, "seconds": self.seconds}
-        state = TrainingState(tensors, numbers)
+        state = TrainingState(tensors, {"step": self.step, "seconds": self.seconds})
         save_checkpoint(self.run_dir, self.model, self.encoded_config, state, self.config.keep_checkpoints)
         self.saved = self.step
 
@@ -214,10 +211,9 @@ class _Run:
 
     def read_window(self, log: Log) -> dict[str, Any]:
         """Return the log entry of the steps since the last one, or end the run when none of many was finite."""
-        steps, self.logged = self.step - self.logged, self.step
         means = self.window.means()
         self.skipped, streak = self.window.counts()
-        if streak >= max(PATIENCE, steps) or streak == self.config.steps:
+        if streak >= max(PATIENCE, self.config.log_every) or streak == self.config.steps:
             saved = "there is no checkpoint yet" if self.saved is None else "earlier checkpoints are intact"
             raise UserError(
                 f"{self.run_dir}: found a non-finite loss or gradient in {streak} steps in a row "

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -76,7 +75,7 @@ def run(run_dir: str | Path, out: str | Path | None = None, seed: int = 0, devic
     folder = Path(run_dir) / "figures" if out is None else Path(out)
     with reporting("write", folder):
         folder.mkdir(parents=True, exist_ok=True)
-    written = [save(figure, folder / f"{name}.png") for name, figure in figures(model, data, seed)]
+    written = [save(figure, folder / f"{name}.png") for name, figure in figures(model, data, seed).items()]
     if metrics:
         warmup = getattr(config, "warmup", None)
         end = None if warmup is None else warmup.fraction * config.steps
@@ -85,8 +84,8 @@ def run(run_dir: str | Path, out: str | Path | None = None, seed: int = 0, devic
     return written
 
 
-def figures(model: Any, data: SequenceData, seed: int = 0) -> Iterator[tuple[str, Figure]]:
-    """Draw a model on held-out data: names and figures, one at a time.
+def figures(model: Any, data: SequenceData, seed: int = 0) -> dict[str, Figure]:
+    """Draw a model on held-out data, and return the figures by name.
 
     Unsupervised: ``overview``, ``traversals``, ``raster``, ``alignment``; weak: the same without ``raster``;
     supervised: ``overview`` and ``traversals``.
@@ -100,10 +99,10 @@ def figures(model: Any, data: SequenceData, seed: int = 0) -> Iterator[tuple[str
         UserError: there is no validation split.
     """
     with evaluation_mode(model):
-        yield from _figures(model, data, seed)
+        return _figures(model, data, seed)
 
 
-def _figures(model: Any, data: SequenceData, seed: int) -> Iterator[tuple[str, Figure]]:
+def _figures(model: Any, data: SequenceData, seed: int) -> dict[str, Figure]:
     mode, names = model.config.mode, data.transformations
     indices = choose(data, SPLIT, min(SEQUENCES, data.size(SPLIT)), seed)
     if mode == "unsupervised":
@@ -112,23 +111,23 @@ def _figures(model: Any, data: SequenceData, seed: int) -> Iterator[tuple[str, F
         which = torch.arange(len(indices), device=indices.device) % len(names)
         batches = single_batches(data, SPLIT, indices, which)
     observed = observe(model, batches)
-    matrix = None
+    drawn: dict[str, Figure] = {}
     if mode == "unsupervised":
         alignment = align(observed.inferred, observed.truth, names)
-        roles, matrix = aligned_roles(alignment, model.num_fields), lambda: draw_alignment(alignment, roles)
+        roles = aligned_roles(alignment, model.num_fields)
+        drawn["alignment"] = draw_alignment(alignment, roles)
+        drawn["raster"] = draw_raster(_typical(observed), roles, names, count_distribution(prior_on(model)))
     elif mode == "weak":
-        found = observed.inferred[:, 0].argmax(-1)
-        confused = confusion(found, observed.truth[:, 0].argmax(-1), model.num_fields, names)
-        roles, matrix = confused_roles(confused, model.num_fields), lambda: draw_confusion(confused, roles)
+        found, true = observed.inferred[:, 0].argmax(-1), observed.truth[:, 0].argmax(-1)
+        confused = confusion(found, true, model.num_fields, names)
+        roles = confused_roles(confused, model.num_fields)
+        drawn["alignment"] = draw_confusion(confused, roles)
     else:
         roles = given_roles(names)
     moved = move_images(model, data, SPLIT, indices[:IMAGES], roles)
-    yield "overview", _overview(model, observed, moved, roles, names)
-    yield "traversals", draw_traversals(moved, roles)
-    if mode == "unsupervised":
-        yield "raster", draw_raster(_typical(observed), roles, names, count_distribution(prior_on(model)))
-    if matrix is not None:
-        yield "alignment", matrix()
+    drawn["traversals"] = draw_traversals(moved, roles)
+    drawn["overview"] = _overview(model, observed, moved, roles, names)
+    return drawn
 
 
 def _overview(

@@ -16,7 +16,7 @@ from stf.visualize.style import HEADING, SMALL, TEXT, Page, field_style, ink_on
 
 COLOUR_MAP = "cividis"
 CELL = 0.72
-LEFT, TOP, COLUMN = 1.2, 1.55, 0.72
+TOP, COLUMN = 1.55, 0.72
 
 
 def draw_matrix(
@@ -49,11 +49,12 @@ def draw_matrix(
     matrix, columns = np.asarray(matrix, dtype=np.float64), columns or {}
     count, fields = len(transformations), len(roles)
     wide, high = CELL * fields, CELL * count
-    right = LEFT + wide + 0.1
+    left = 0.35 + max(0.85, 0.105 * max(map(len, transformations)))
+    right = left + wide + 0.1
     width = max(right + COLUMN * len(columns) + 0.3, 7.2)
     page = Page(width, TOP + high + 0.95)
     page.title(title, subtitle)
-    axes = page.axes(LEFT, TOP, wide, high, label="matrix")
+    axes = page.axes(left, TOP, wide, high, label="matrix")
     order = [role.field for role in roles]
     top = np.nanmax(matrix) if np.isfinite(matrix).any() else 1.0
     shown = axes.imshow(matrix[:, order], cmap=COLOUR_MAP, vmin=0, vmax=max(top, 1e-9), aspect="auto")
@@ -66,16 +67,16 @@ def draw_matrix(
             options = dict(fontsize=HEADING, ha="center", va="center", color=ink)
             axes.text(place, row, text, gid=f"{row}/{field}", **options)
     for place, role in enumerate(roles):
-        x = LEFT + (place + 0.5) * CELL
+        x = left + (place + 0.5) * CELL
         page.chip(x, TOP - 0.2, str(role.field), role.field, HEADING, ha="center")
         if role.silent:
             page.text(x, TOP - 0.38, "silent", SMALL, ha="center", va="bottom")
         if role.row is not None:
             outline(axes, place, role)
-    page.text(LEFT - 0.12, TOP - 0.2, "field", TEXT, ha="right", va="center")
+    page.text(left - 0.12, TOP - 0.2, "field", TEXT, ha="right", va="center")
     for row, name in enumerate(transformations):
         y = TOP + (row + 0.5) * CELL
-        page.text(LEFT - 0.12, y, name, HEADING, ha="right", va="center", weight="bold")
+        page.text(left - 0.12, y, name, HEADING, ha="right", va="center", weight="bold")
         for place, values in enumerate(columns.values()):
             text = "–" if values[row] is None else f"{values[row]:.2f}"
             page.text(right + (place + 0.5) * COLUMN, y, text, HEADING, ha="center", va="center")
@@ -83,7 +84,7 @@ def draw_matrix(
         page.text(right + (place + 0.5) * COLUMN, TOP - 0.08, name, SMALL, ha="center", va="bottom", linespacing=1.1)
     axes.set(xticks=[], yticks=[])
     axes.spines[:].set_visible(False)
-    bar = page.axes(LEFT, TOP + high + 0.18, wide, 0.14, label="colours")
+    bar = page.axes(left, TOP + high + 0.18, wide, 0.14, label="colours")
     page.figure.colorbar(shown, cax=bar, orientation="horizontal")
     bar.tick_params(labelsize=SMALL, length=2)
     bar.set_xlabel(unit, fontsize=TEXT, labelpad=2)
@@ -93,11 +94,10 @@ def draw_matrix(
 def outline(axes: Any, place: int, role: FieldRole) -> None:
     """Outline the matched cell of a column in the colour of its field, on white so that it shows on every colour."""
     look = field_style(role.field)
-    for colour, inset, thickness in (("white", 0.035, 5.5), (look.colour, 0.035, 3.0)):
-        corner = (place - 0.5 + inset, role.row - 0.5 + inset)
-        size = 1 - 2 * inset
-        cell = Rectangle(corner, size, size, fill=False, edgecolor=colour, linewidth=thickness, linestyle=look.line)
-        axes.add_patch(cell)
+    inset = 0.035
+    for colour, thickness, line in (("white", 5.5, "-"), (look.colour, 3.0, look.line)):
+        corner, size = (place - 0.5 + inset, role.row - 0.5 + inset), 1 - 2 * inset
+        axes.add_patch(Rectangle(corner, size, size, fill=False, edgecolor=colour, linewidth=thickness, linestyle=line))
 
 
 def draw_alignment(alignment: dict[str, Any], roles: Sequence[FieldRole]) -> Figure:

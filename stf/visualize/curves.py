@@ -150,9 +150,10 @@ def draw_term(axes: Axes, metrics: Sequence[dict[str, Any]], term: str, last: in
         if len(steps):
             axes.plot(steps, values, label=label, **look, **marker)
     scale, options = axis_scale(np.concatenate(every))
-    axes.set_yscale(scale, **options)
-    window = later_window(np.concatenate(every), np.concatenate(early)) if scale == "linear" else None
-    if window is not None:
+    window = None if scale == "log" else later_window(np.concatenate(every), np.concatenate(early))
+    if window is None:
+        axes.set_yscale(scale, **options)
+    else:
         axes.set_ylim(window)
     title, unit = ABOUT.get(term, (term.replace("_", " "), ""))
     note = "start off the axis" if window else "" if scale == "linear" else f"{scale} axis"

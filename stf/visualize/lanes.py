@@ -9,7 +9,10 @@ from matplotlib.axes import Axes
 from numpy.typing import ArrayLike
 
 from stf.visualize.roles import Lane
-from stf.visualize.style import FAINT, SMALL, TEXT, TRUTH, Page, field_name, field_style
+from stf.visualize.style import FAINT, SMALL, TEXT, TRUTH, Page, field_name, field_style, fitted
+
+MOST_FRAMES = 14
+"""Frames of a sequence that are drawn and numbered."""
 
 
 def speed_limits(drawn: Sequence[Lane], inferred: ArrayLike, truth: ArrayLike) -> tuple[float, float]:
@@ -43,6 +46,39 @@ def mean_difference(lane: Lane, inferred: ArrayLike, truth: ArrayLike) -> float 
     return float(np.abs(there - (0.0 if found is None else found)).mean())
 
 
+def stride(count: int) -> int:
+    """Return every how many of ``count`` frames one is drawn and numbered.
+
+    Example:
+        >>> stride(9), stride(21)
+        (1, 2)
+    """
+    return -(-count // MOST_FRAMES)
+
+
+def draw_frames(page: Page, frames: ArrayLike, x: float, y: float, pitch: float, name: str) -> float:
+    """Draw a sequence so that frame t is centred over t on the lanes below; long sequences are thinned out.
+
+    The gids of the pictures are ``name/T``.
+
+    Args:
+        page: where.
+        frames: ``(T+1, C, H, W)``.
+        x: left edge of the lanes' axes.
+        y: top.
+        pitch: width of one step.
+        name: of the sequence.
+
+    Returns:
+        Width and height of a picture.
+    """
+    every = stride(len(frames))
+    size = every * pitch - 0.02
+    for t in range(0, len(frames), every):
+        page.picture(frames[t], x + (t + 0.5) * pitch - size / 2, y, size, name=f"{name}/{t}")
+    return size
+
+
 def draw_lane(axes: Axes, lane: Lane, inferred: ArrayLike, truth: ArrayLike, limits: tuple[float, float]) -> None:
     """Draw g_1 .. g_T of one lane as steps, g_t between frame t - 1 and frame t.
 
@@ -65,7 +101,7 @@ def draw_lane(axes: Axes, lane: Lane, inferred: ArrayLike, truth: ArrayLike, lim
         axes.stairs(speeds, edges, fill=True, gid="inferred", **options)
     if there is not None:
         axes.stairs(there, edges, color=TRUTH, linewidth=1.5, baseline=None, gid="truth", zorder=3)
-    axes.set(ylim=limits, yticks=[0, 1], xlim=(-0.5, edges[-1] + 0.5), xticks=edges)
+    axes.set(ylim=limits, yticks=[0, 1], xlim=(-0.5, edges[-1] + 0.5), xticks=edges[:: stride(len(edges))])
     axes.tick_params(labelsize=SMALL)
 
 
@@ -76,9 +112,10 @@ def draw_lanes(
     truth: ArrayLike,
     box: tuple[float, float, float, float],
     limits: tuple[float, float],
-    labelled: bool = True,
-) -> list[Axes]:
-    """Draw lanes under each other, with their mean differences, and number the frames under the last.
+) -> None:
+    """Draw lanes under each other with their names and mean differences, and number the frames under the last.
+
+    The axes are labelled ``lane-L``; the gids of the mean differences are ``difference-L``.
 
     Args:
         page: where.
@@ -87,33 +124,28 @@ def draw_lanes(
         truth: ``(T, J)``.
         box: x, y, width and height in inches; the x axis spans frames -1/2 to T + 1/2.
         limits: range of speeds.
-        labelled: write the names of field and transformation to the left.
-
-    Returns:
-        The axes of the lanes.
     """
     x, y, width, height = box
     pitch = height / len(drawn)
-    every = []
     for number, lane in enumerate(drawn):
         top = y + number * pitch
+        middle, last = top + pitch / 2 - 0.06, number == len(drawn) - 1
         axes = page.axes(x, top, width, pitch - 0.12, label=f"lane-{number}")
         draw_lane(axes, lane, inferred, truth, limits)
-        last = number == len(drawn) - 1
-        axes.tick_params(labelbottom=last, bottom=last)
+        axes.tick_params(axis="x", labelbottom=last, bottom=last, pad=1)
+        label_lane(page, lane, x - 0.3, middle)
         difference = mean_difference(lane, inferred, truth)
         if difference is not None:
-            page.text(x + width + 0.04, top + pitch / 2 - 0.06, f"|Δ| {difference:.2f}", SMALL, va="center")
-        if labelled:
-            label_lane(page, lane, x - 0.3, top + pitch / 2 - 0.06)
-        every.append(axes)
-    return every
+            text = f"off by {difference:.2f}"
+            page.text(x + width + 0.04, middle, text, SMALL, va="center", gid=f"difference-{number}")
+    page.text(x + width + 0.04, y + height + 0.02, "frame t", SMALL, va="center")
 
 
 def label_lane(page: Page, lane: Lane, right: float, y: float) -> None:
     """Write a lane's transformation and its field, right-aligned."""
     name = lane.transformation or "unmatched"
-    page.text(right, y - 0.02, name, TEXT, ha="right", va="bottom", weight="bold" if lane.transformation else "normal")
+    size, weight = fitted(name, TEXT, 1.1), "bold" if lane.transformation else "normal"
+    page.text(right, y - 0.02, name, size, ha="right", va="bottom", weight=weight)
     if lane.role is None:
         page.text(right, y + 0.02, "no field", TEXT, ha="right", va="top")
         return

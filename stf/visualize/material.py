@@ -85,6 +85,7 @@ def alone(roles: Sequence[FieldRole], num_fields: int, num_controls: int) -> Ten
     return (onehot * directions[:, None]).repeat(1, num_controls // num_fields)
 
 
+@torch.no_grad()
 def traverse(model: Any, images: Tensor, activity: Tensor, backward: int, forward: int) -> Tensor:
     """Decoded frames of images moved under constant activity, backwards (activity negated) and forwards.
 
@@ -118,6 +119,7 @@ def traverse(model: Any, images: Tensor, activity: Tensor, backward: int, forwar
     return model.decode(latents).unflatten(0, (cases, count))
 
 
+@torch.no_grad()
 def move_images(
     model: Any, data: SequenceData, split: Split, indices: Tensor, roles: Sequence[FieldRole]
 ) -> list[Traversal]:
@@ -142,6 +144,7 @@ def move_images(
     ]
 
 
+@torch.no_grad()
 def observe(model: Any, batches: Iterable[SequenceBatch]) -> Observed:
     """Infer the activity of batches of sequences, and keep the frames of the first batch.
 

@@ -8,13 +8,13 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
-from stf.visualize.lanes import draw_lanes, speed_limits
+from stf.visualize.lanes import draw_frames, draw_lanes, speed_limits
 from stf.visualize.material import Traversal
 from stf.visualize.roles import FieldRole, Lane, lanes, remainder
-from stf.visualize.style import FAINT, HEADING, NEUTRAL, SMALL, TEXT, Page, field_name
+from stf.visualize.style import FAINT, HEADING, NEUTRAL, SMALL, TEXT, Page, field_name, fitted
 
 WIDTH, HEIGHT = 10.0, 5.5
-LEFT, CELL = 1.32, 0.415
+LEFT, SPAN, CELL = 1.32, 3.69, 0.6
 RIGHT, NAMES = 6.05, 0.95
 TITLE_SIZE = 13.0
 SHOWN = 6
@@ -24,17 +24,17 @@ WORDS = {
     "unsupervised": (
         "Which transformations act, when, and how fast – learned from image sequences alone",
         "Without labels, a sequence is explained by its first image and a few fields that switch on and off (left);\n"
-        "each field is one transformation and applies to any other image (right).",
+        "a field found like this applies to any other image (right).",
     ),
     "weak": (
         "Which transformation acts – inferred from image sequences, one per sequence",
         "A sequence is explained by its first image and one field, which is inferred (left);\n"
-        "each field is one transformation and applies to any other image (right).",
+        "a field found like this applies to any other image (right).",
     ),
     "supervised": (
         "Transformations as flows in latent space – learned from labelled image sequences",
         "A sequence is its first image moved by the field of its transformation, which is given (left);\n"
-        "each field applies to any other image (right).",
+        "a field learned like this applies to any other image (right).",
     ),
 }
 
@@ -87,29 +87,30 @@ def _left(
     verb: str,
 ) -> None:
     """Draw the sequence, its speeds, and what they predict."""
-    pitch = min(CELL, CELL * 9 / len(frames))
-    size, width, name_edge = pitch - 0.02, pitch * len(frames), LEFT - 0.3
-    y, lane_bottom = 0.86, page.height - 1.72
-    lane_top = y + pitch + 0.34
+    pitch = min(CELL, SPAN / len(frames))
+    width, name_edge = pitch * len(frames), LEFT - 0.3
+    y = 0.86
     page.text(0.2, 0.52, "One held-out sequence", HEADING + 0.5, weight="bold")
-    page.pictures(frames, LEFT + 0.01, y, size, pitch, name="input")
+    size = draw_frames(page, frames, LEFT, y, pitch, "input")
+    lane_top, lane_bottom = y + size + 0.36, page.height - size - 1.32
     page.text(name_edge, y + size / 2, "frames", TEXT, ha="right", va="center", weight="bold")
     explained = f"↓  speeds in unit steps per frame: colour {verb}, line true"
     page.text(LEFT, lane_top - 0.26, explained, TEXT)
     box = (LEFT, lane_top, width, lane_bottom - lane_top)
-    axes = draw_lanes(page, drawn, inferred, truth, box, speed_limits(drawn, inferred, truth))
-    axes[-1].tick_params(pad=1)
-    page.text(LEFT + width + 0.04, lane_bottom + 0.02, "frame t", SMALL, va="center")
+    draw_lanes(page, drawn, inferred, truth, box, speed_limits(drawn, inferred, truth))
     y = lane_bottom + 0.43
     page.text(LEFT, y - 0.21, "↓  the first frame, moved by these speeds", TEXT)
-    page.pictures(predicted, LEFT + 0.01, y, size, pitch, name="predicted")
+    draw_frames(page, predicted, LEFT, y, pitch, "predicted")
     page.text(name_edge, y + size / 2, "predicted", TEXT, ha="right", va="center", weight="bold")
 
 
 def _right(page: Page, matched: Sequence[Traversal], roles: Sequence[FieldRole]) -> None:
     """Draw every field with a transformation alone, on the first images."""
     page.text(RIGHT, 0.52, "Each field alone, on other images", HEADING + 0.5, weight="bold")
-    page.text(RIGHT, page.height - 0.72, remainder(roles), SMALL, va="bottom", color=NEUTRAL)
+    rest = remainder(roles)
+    if rest:
+        size = fitted(rest, SMALL, WIDTH - RIGHT - 0.1)
+        page.text(RIGHT, page.height - 0.72, rest, size, va="bottom", color=NEUTRAL)
     if not matched:
         page.text(RIGHT, 1.2, "No field matches a transformation yet.", TEXT)
         return
@@ -126,7 +127,8 @@ def _right(page: Page, matched: Sequence[Traversal], roles: Sequence[FieldRole])
         role, y = one.role, top + number * space
         middle = y + rows * pitch / 2
         page.chip(RIGHT + 0.05, middle - 0.13, field_name(role.field), role.field, TEXT)
-        page.text(RIGHT, middle + 0.13, str(role.transformation), TEXT + 0.5, weight="bold", va="center")
+        size = fitted(str(role.transformation), TEXT + 0.5, NAMES - 0.08)
+        page.text(RIGHT, middle + 0.13, str(role.transformation), size, weight="bold", va="center")
         for row in range(rows):
             for place, step in enumerate(chosen):
                 frame, name = one.frames[row, one.steps.index(step)], f"field-{role.field}/image-{row}/{step}"

@@ -12,13 +12,14 @@ from matplotlib.patches import Patch
 from numpy.typing import ArrayLike, NDArray
 
 from ffrl.evaluation.alignment import speed_agreement
-from stf.visualize.lanes import draw_lanes, speed_limits
+from stf.visualize.lanes import draw_frames, draw_lanes, speed_limits, stride
 from stf.visualize.material import Observed
 from stf.visualize.roles import FieldRole, Lane, lanes, silence
-from stf.visualize.style import FAINT, HEADING, NEUTRAL, SMALL, TEXT, TRUTH, Page, field_name, field_style
+from stf.visualize.style import FAINT, HEADING, NEUTRAL, TEXT, TRUTH, Page, field_name, field_style, legend
 
-CELL, LABELS, RIGHT, GAP = 0.48, 1.45, 0.6, 0.25
+CELL, LABELS, RIGHT, GAP = 0.48, 1.45, 0.78, 0.25
 TOP, LANE, PANEL = 1.12, 0.52, 2.2
+NARROWEST, WIDEST = 12.0, 8.0
 BIN = 0.1
 MOST_POINTS = 400
 
@@ -39,29 +40,28 @@ def draw_raster(
     """
     drawn = lanes(roles, transformations)
     count, steps = observed.frames.shape[0], observed.frames.shape[1] - 1
-    width = CELL * (steps + 1)
-    column, row = LABELS + width + RIGHT, CELL + 0.12 + LANE * len(drawn) + 0.25
-    columns = 1 if count == 1 else 2
+    pitch = CELL / stride(steps + 1)
+    width = pitch * (steps + 1)
+    columns = 1 if count == 1 or LABELS + width + RIGHT > WIDEST else 2
+    total = max(columns * (LABELS + width + RIGHT) + 0.3, NARROWEST)
+    column, row = (total - 0.3) / columns, CELL + 0.12 + LANE * len(drawn) + 0.25
     rows = -(-count // columns)
     bottom = TOP + rows * row + (rows - 1) * GAP
-    total = max(columns * column + 0.3, 9.0)
     page = Page(total, bottom + PANEL + 1.55)
     page.title(
         "Activity raster: which field acts, when, and how fast",
-        "Mixed held-out sequences. Colour: speed inferred from the frames alone. Black line: true speed."
-        " Between frames t − 1 and t acts g(t), in unit steps per transition;\n"
-        "|Δ| is the mean absolute difference over the sequence.",
+        "Mixed held-out sequences: speeds inferred from the frames alone (colour) and true speeds (black line), in "
+        "unit steps per transition.\nWhat is drawn between frames t − 1 and t moves the one to the other; "
+        "“off by” is the mean absolute difference over the sequence.",
     )
     limits = speed_limits(drawn, observed.inferred[:count], observed.truth[:count])
     for number, frames in enumerate(observed.frames):
         x = 0.15 + number % columns * column + LABELS
         y = TOP + number // columns * (row + GAP)
-        page.pictures(frames, x + 0.01, y, CELL - 0.02, CELL, name=f"sequence-{number}")
+        draw_frames(page, frames, x, y, pitch, f"sequence-{number}")
         page.text(x - 0.3, y + CELL / 2, f"sequence {number + 1}", TEXT, ha="right", va="center")
         box = (x, y + CELL + 0.08, width, LANE * len(drawn))
-        axes = draw_lanes(page, drawn, observed.inferred[number], observed.truth[number], box, limits)
-        axes[-1].tick_params(pad=1)
-        page.text(x + width + 0.04, y + CELL + 0.08 + box[3] - 0.06, "frame t", SMALL, va="center")
+        draw_lanes(page, drawn, observed.inferred[number], observed.truth[number], box, limits)
     y = bottom + 0.62
     page.text(0.2, bottom + 0.2, f"All {len(observed.truth)} held-out sequences", HEADING + 1, weight="bold")
     panel = (total - 0.3) / 3
@@ -72,7 +72,7 @@ def draw_raster(
         lambda axes: draw_count(axes, observed.inferred, observed.truth, prior),
     )
     for number, (title, draw, label) in enumerate(zip(titles, draws, ("speeds", "agreement", "count"), strict=True)):
-        axes = page.axes(0.15 + number * panel + 0.6, y + 0.25, panel - 0.8, PANEL - 0.35, label)
+        axes = page.axes(0.15 + number * panel + 0.68, y + 0.25, panel - 0.88, PANEL - 0.35, label)
         axes.set_title(title, fontsize=HEADING, loc="left", pad=5)
         draw(axes)
     page.text(0.2, page.height - 0.3, silence(roles), TEXT)
@@ -95,8 +95,9 @@ def draw_speeds(axes: Axes, drawn: Sequence[Lane], inferred: ArrayLike, truth: A
     name = f"true, mean {true.mean():.2f}" if len(true) else "true, never on"
     outline = np.histogram(true, edges)[0]
     axes.stairs(outline, edges, color=TRUTH, linewidth=1.5, gid="truth", label=name)
-    axes.set_ylim(0, 1.12 * max(base.max(), outline.max(), 1) * (1 + 0.09 * (len(stacks) + 1)))
-    axes.legend(fontsize=SMALL, frameon=False, loc="upper right", handlelength=1.2, borderaxespad=0.1)
+    entries, ncols = len(stacks) + 1, 1 if len(stacks) < 6 else 2
+    axes.set_ylim(0, 1.12 * max(base.max(), outline.max(), 1) * (1 + 0.09 * -(-entries // ncols)))
+    legend(axes, loc="upper right", handlelength=1.2, ncols=ncols, columnspacing=1.0)
     _label(axes, "speed [unit steps per transition]", f"steps per bin of {BIN:g}")
 
 
@@ -121,7 +122,7 @@ def draw_agreement(axes: Axes, drawn: Sequence[Lane], inferred: ArrayLike, truth
     handles.append(Line2D([], [], color=TRUTH, linewidth=1, label="equal"))
     margin = 0.05 * (largest - least)
     axes.set(xlim=(least - margin, largest + margin), ylim=(least - margin, largest + margin))
-    axes.legend(handles=handles, fontsize=SMALL, frameon=False, loc="upper left", handlelength=1, borderaxespad=0.1)
+    legend(axes, handles=handles, loc="upper left", handlelength=1)
     _label(axes, "true speed [unit steps]", "inferred speed [unit steps]")
 
 
@@ -134,23 +135,16 @@ def draw_count(axes: Axes, inferred: ArrayLike, truth: ArrayLike, prior: ArrayLi
     places = np.arange(size)
     axes.bar(places - 0.2, shares[0], 0.38, color=NEUTRAL, gid="inferred")
     axes.bar(places + 0.2, shares[1], 0.38, facecolor="white", edgecolor=TRUTH, linewidth=1.3, gid="truth")
-    axes.plot(places[: len(prior)], prior[:size], color=TRUTH, marker="D", markersize=4, linestyle=":", linewidth=1, gid="prior")
+    look = dict(color=TRUTH, marker="D", markersize=4, linestyle=":", linewidth=1)
+    axes.plot(places[: len(prior)], prior[:size], gid="prior", **look)
     handles = [
         Patch(color=NEUTRAL, label=f"inferred, mean {found.mean():.2f}"),
         Patch(facecolor="white", edgecolor=TRUTH, label=f"true, mean {true.mean():.2f}"),
-        Line2D(
-            [],
-            [],
-            color=TRUTH,
-            marker="D",
-            markersize=4,
-            linestyle=":",
-            label=f"prior, mean {prior @ np.arange(len(prior)):.2f}",
-        ),
+        Line2D([], [], label=f"prior, mean {prior @ np.arange(len(prior)):.2f}", **look),
     ]
     axes.set(xticks=places, ylim=(0, 1.15 * max(*map(np.max, shares), prior.max())))
-    axes.legend(handles=handles, fontsize=SMALL, frameon=False, loc="upper right", borderaxespad=0.1)
-    _label(axes, "active fields (true: transformations) per step", "share of steps")
+    legend(axes, handles=handles, loc="upper right")
+    _label(axes, "active fields or transformations per step", "share of steps")
 
 
 def _on(speeds: ArrayLike) -> NDArray[np.float64]:

@@ -10,11 +10,14 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.patches import Rectangle
+from matplotlib.patheffects import withStroke
 from matplotlib.text import Text
 from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
 
 from ffrl.engine.files import write_atomically
 
@@ -28,8 +31,6 @@ NEUTRAL, FAINT, SHADE = "#6E6E6E", "#C8C8C8", "#ECECEC"
 DPI = 200
 TITLE, HEADING, TEXT, SMALL = 14.0, 10.5, 9.0, 8.0
 """Font sizes in points."""
-DARK = 140
-"""Luminance, of 255, under which text on a colour is white."""
 
 
 @dataclass(frozen=True)
@@ -57,19 +58,20 @@ def field_style(field: int) -> FieldStyle:
         hatch=HATCHES[turn % len(HATCHES)],
         line=LINES[turn % len(LINES)],
         marker=MARKERS[(place + turn) % len(MARKERS)],
-        ink=ink_on(tuple(int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5))),
+        ink=ink_on(to_rgb(colour)),
     )
 
 
 def ink_on(colour: tuple[float, ...]) -> str:
-    """Return black or white, whichever reads better on an RGB ``colour`` in [0, 1].
+    """Return black or white, whichever contrasts more with an RGB ``colour`` in [0, 1] (relative luminance of WCAG 2).
 
     Example:
         >>> ink_on((1.0, 1.0, 1.0)), ink_on((0.0, 0.0, 0.4))
         ('black', 'white')
     """
-    red, green, blue = colour[:3]
-    return "white" if 255 * (0.299 * red + 0.587 * green + 0.114 * blue) < DARK else "black"
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in colour[:3]]
+    luminance = 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+    return "black" if (luminance + 0.05) ** 2 > 1.05 * 0.05 else "white"
 
 
 def field_name(field: int) -> str:
@@ -82,6 +84,16 @@ def field_name(field: int) -> str:
     return f"field {field}"
 
 
+def fitted(text: str, size: float, width: float) -> float:
+    """Return the font size, at most ``size`` points, at which even bold ``text`` is about ``width`` inches wide.
+
+    Example:
+        >>> fitted("hue", 10, width=1.0), round(fitted("lighting intensity", 10, width=1.0), 1)
+        (10, 5.7)
+    """
+    return min(size, 72 * width / (0.7 * len(text)))
+
+
 def to_image(frame: ArrayLike) -> NDArray[np.float32]:
     """Return a frame ``(C, H, W)`` in [0, 1] as an ``(H, W, 3)`` image; other than three channels are averaged to grey.
 
@@ -89,10 +101,17 @@ def to_image(frame: ArrayLike) -> NDArray[np.float32]:
         >>> to_image(np.full((1, 2, 2), 0.5)).shape
         (2, 2, 3)
     """
+    frame = frame.detach().cpu() if isinstance(frame, Tensor) else frame
     image = np.moveaxis(np.asarray(frame, dtype=np.float32), 0, -1)
     if image.shape[-1] != 3:
         image = image.mean(-1, keepdims=True).repeat(3, axis=-1)
     return image.clip(0, 1)
+
+
+def legend(axes: Axes, **options: Any) -> None:
+    """Add a legend without a frame through which the data still show a little."""
+    box = dict(frameon=True, framealpha=0.8, edgecolor="none", facecolor="white", borderpad=0.1, borderaxespad=0.1)
+    axes.legend(**(dict(fontsize=SMALL) | box | options))
 
 
 class Page:
@@ -143,7 +162,8 @@ class Page:
         """Write ``text`` on the colour of a field, centred vertically at y."""
         look = field_style(field)
         box = dict(boxstyle="round,pad=0.3", facecolor=look.colour, edgecolor=look.ink, linewidth=0, hatch=look.hatch)
-        options = {"va": "center", "weight": "bold", "color": look.ink, "bbox": box} | options
+        halo = [withStroke(linewidth=3, foreground=look.colour)] if look.hatch else None
+        options = {"va": "center", "weight": "bold", "color": look.ink, "bbox": box, "path_effects": halo} | options
         return self.text(x, y, text, size, **options)
 
     def picture(

@@ -8,17 +8,19 @@ from matplotlib.figure import Figure
 
 from stf.visualize.material import Traversal
 from stf.visualize.roles import FieldRole, silence
-from stf.visualize.style import HEADING, NEUTRAL, SMALL, TEXT, Page, field_name
+from stf.visualize.style import HEADING, NEUTRAL, SMALL, TEXT, Page, field_name, fitted
 
 CELL, PITCH = 0.56, 0.6
 LABELS, INPUT = 0.2, 1.75
+NARROWEST = 9.6
 TOP, BLOCK_GAP, NUMBERS, TRUE_ROW = 1.5, 0.28, 0.17, 0.62
 
 
 def draw_traversals(traversals: Sequence[Traversal], roles: Sequence[FieldRole]) -> Figure:
     """Draw a block of rows per traversal, one row per image, with the L1 error under each frame whose truth is known.
 
-    The gids of the pictures are ``field-K/image-N/PLACE`` (decoded), ``field-K/input-N`` and ``field-K/true/STEP``.
+    The gids of the pictures are ``field-K/image-N/PLACE`` (decoded), ``field-K/input-N`` and ``field-K/true/STEP``,
+    those of the errors ``field-K/error-N/STEP``.
 
     Args:
         traversals: from :func:`stf.visualize.material.move_images`; they share their steps.
@@ -38,7 +40,7 @@ def draw_traversals(traversals: Sequence[Traversal], roles: Sequence[FieldRole])
     left = {step: start + place * PITCH for place, step in enumerate(steps)}
     heights = [len(one.inputs) * (CELL + NUMBERS) + (TRUE_ROW if one.truth is not None else 0) for one in traversals]
     bottom = TOP + sum(heights) + BLOCK_GAP * (len(heights) - 1)
-    page = Page(start + len(steps) * PITCH + 0.15, bottom + 0.75)
+    page = Page(max(start + len(steps) * PITCH + 0.15, NARROWEST), bottom + 0.75)
     page.title(
         "Traversals: each field applied alone to held-out images",
         "An image is encoded, its latent code is moved by one field at unit speed, and every code is decoded.\n"
@@ -59,18 +61,17 @@ def _header(page: Page, left: dict[int, float], trained: int, bottom: float) -> 
     before = [x for step, x in left.items() if step < 0]
     after = [x for step, x in left.items() if step > trained]
     gap = PITCH - CELL
-    for columns, text in (
-        (before, "backwards (speed −1)"),
-        (inside, "forwards (speed 1), trained length"),
-        (after, "beyond the trained length"),
+    for columns, names in (
+        (before, ("backwards (speed −1)", "backwards", "back")),
+        (inside, ("forwards (speed 1), trained length", "forwards (speed 1)", "forwards")),
+        (after, ("beyond the trained length", "beyond")),
     ):
         if columns:
             width = columns[-1] - columns[0] + PITCH
             if columns is not inside:
                 page.shade(columns[0] - gap / 2, TOP - 0.47, width, bottom - TOP + 0.55)
-            room = max(1, int(width / 0.066))
-            text = text if len(text) <= room else text.split(" (")[0].removesuffix(" the trained length")
-            page.text(columns[0] + width / 2 - gap / 2, TOP - 0.42, text, TEXT, ha="center", weight="bold")
+            name = next((name for name in names if fitted(name, TEXT, width) == TEXT), names[-1])
+            page.text(columns[0] + width / 2 - gap / 2, TOP - 0.42, name, TEXT, ha="center", weight="bold")
     for step, x in left.items():
         label = f"t = {step}" if step == 0 else f"{step}".replace("-", "−")
         page.text(x + CELL / 2, TOP - 0.19, label, SMALL, ha="center", color="#303030")
@@ -81,8 +82,11 @@ def _block(page: Page, one: Traversal, left: dict[int, float], y: float) -> None
     """Draw one field: its name, its rows, and the true frames under the last row."""
     role, name = one.role, f"field-{one.role.field}"
     page.chip(LABELS + 0.05, y + 0.18, field_name(role.field), role.field, HEADING)
-    matched = role.transformation or "matches no\ntransformation"
-    page.text(LABELS, y + 0.4, matched, HEADING, weight="bold" if role.transformation else "normal", linespacing=1.2)
+    if role.transformation is None:
+        page.text(LABELS, y + 0.4, "matches no\ntransformation", HEADING, linespacing=1.2)
+    else:
+        size = fitted(role.transformation, HEADING, INPUT - LABELS - 0.1)
+        page.text(LABELS, y + 0.4, role.transformation, size, weight="bold")
     if role.direction < 0:
         page.text(LABELS, y + 0.62, "forwards is speed −1\n(its sign is turned)", SMALL, color=NEUTRAL)
     errors = one.errors()
@@ -90,7 +94,8 @@ def _block(page: Page, one: Traversal, left: dict[int, float], y: float) -> None
         page.picture(image, INPUT, y, CELL, name=f"{name}/input-{number}")
         page.pictures(frames, left[one.steps[0]], y, CELL, PITCH, role.field, f"{name}/image-{number}")
         for step, values in errors.items():
-            page.text(left[step] + CELL / 2, y + CELL + 0.02, f"{values[number]:.0f}", SMALL, ha="center")
+            options = dict(ha="center", gid=f"{name}/error-{number}/{step}")
+            page.text(left[step] + CELL / 2, y + CELL + 0.02, f"{values[number]:.0f}", SMALL, **options)
         if errors:
             page.text(left[0] - 0.09, y + CELL + 0.02, "L1 error", SMALL, ha="right", color="#303030")
         y += CELL + NUMBERS

@@ -1,0 +1,49 @@
+"""The training recipe: phases, weights of the KLs, and numbers that stay clear of the denormal range."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from ffrl.activity import NEGLIGIBLE, Phase, gumbel_softmax
+from stf.activity import SpikeSlabActivity
+from stf.config import SparseWarmupConfig, SparsityConfig
+from stf.sparsity import binary_concrete
+
+
+def activity(**changes: float) -> SpikeSlabActivity:
+    torch.manual_seed(0)
+    return SpikeSlabActivity(4, 4, 6, SparsityConfig(**changes), SparseWarmupConfig(fraction=0.5, slab_weight=7.0))
+
+
+def test_the_weight_of_the_sparse_prior_falls_geometrically_to_one() -> None:
+    model = activity(weight=16.0)
+    assert model.phase(0.49).exclusive and not model.phase(0.5).exclusive
+    weights = [model.phase(progress).sparsity_weight for progress in (0.5, 0.75, 1.0)]
+    assert weights == pytest.approx([16.0, 4.0, 1.0])
+
+
+def test_weights_multiply_the_exact_kls() -> None:
+    model = activity()
+    means = torch.randn(3, 6, 6, generator=torch.Generator().manual_seed(1))
+    uniform = torch.rand(3, 5, 4, 4, generator=torch.Generator().manual_seed(2))
+    plain = model(means, uniform, Phase(exclusive=False)).kl
+    torch.testing.assert_close(plain["spike"] + plain["slab"], model.kl(means))
+    heavy = model(means, uniform, Phase(exclusive=False, sparsity_weight=3.0)).kl
+    for name in ("spike", "slab"):
+        torch.testing.assert_close(heavy[name], 3 * plain[name])
+    warm = model(means, uniform, Phase(exclusive=True, chain_weight=2.0)).kl
+    light = model(means, uniform, Phase(exclusive=True, chain_weight=1.0)).kl
+    torch.testing.assert_close(warm["chain"], 2 * light["chain"])
+    torch.testing.assert_close(warm["slab"], light["slab"])
+    model.warmup = SparseWarmupConfig(slab_weight=14.0)
+    torch.testing.assert_close(model(means, uniform, Phase(exclusive=True)).kl["slab"], 2 * light["slab"])
+
+
+def test_relaxed_activity_is_never_denormal() -> None:
+    logits = torch.tensor([[400.0, 0.0, -400.0], [-1e4, 1e4, 0.0]])
+    uniform = torch.full_like(logits, 0.3)
+    for sample in (gumbel_softmax(logits, uniform, 0.1), binary_concrete(logits, uniform, 0.1)):
+        assert sample.min() >= 0.99 * torch.tensor(NEGLIGIBLE).exp()
+        assert sample.max() == 1.0
+    torch.testing.assert_close(gumbel_softmax(logits, uniform, 0.1).sum(-1), torch.ones(2))

@@ -1,0 +1,114 @@
+"""What the tests of the figures share: tiny models and data, and finding what a figure shows."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from engine_tiny import STEPS, TinyData, tiny_config
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from torch import Tensor, nn
+
+from ffrl.config import ModelConfig
+from ffrl.data.base import SequenceBatch
+from stf.config import SparseModelConfig, SparsityConfig
+from stf.run import build_model
+
+SIZE = dict(latent_dim=3, width=8, depth=1, potential_width=4)
+TRANSFORMATIONS = TinyData.transformations
+
+
+def tiny_model(mode: str = "unsupervised", num_fields: int = 3, slab: str = "positive", **size: Any) -> nn.Module:
+    """An untrained model of tiny images whose fields move visibly and whose spikes are on now and then."""
+    config = tiny_config(mode)
+    kind = SparseModelConfig if mode == "unsupervised" else ModelConfig
+    config = replace(config, model=kind(num_fields=num_fields, **(SIZE | size)))
+    config = replace(config, data=replace(config.data, num_steps=STEPS))
+    if mode == "unsupervised":
+        config = replace(config, sparsity=SparsityConfig(slab=slab))
+    model = build_model(config, TinyData.image_shape).eval()
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.3 * torch.randn(parameter.shape, generator=generator))
+        if mode != "supervised":
+            standardise(model)
+    return model
+
+
+def standardise(model: nn.Module) -> None:
+    """Give everything that the activity is inferred from mean 0 and standard deviation 1 over the validation split."""
+    frames = SparseData().mixed("validation", torch.arange(9), torch.Generator().manual_seed(0)).frames
+    posterior = model.activity_model.posterior
+    raw = posterior(model.encode(frames)).flatten(0, 1)
+    last, mean, deviation = posterior.net[-1], raw.mean(0), raw.std(0)
+    last.weight.div_(deviation[:, None])
+    last.bias.sub_(mean).div_(deviation)
+
+
+class SparseData(TinyData):
+    """Sequences in which each transformation acts at about half of the steps."""
+
+    def mixed(self, split: str, indices: Tensor, generator: torch.Generator) -> SequenceBatch:
+        uniform = torch.rand(2, len(indices), STEPS, 3, generator=generator)
+        return self._batch(split, indices, torch.where(uniform[0] < 0.5, 0.5 + uniform[1], 0.0))
+
+
+def silenced(model: nn.Module) -> nn.Module:
+    """The same unsupervised model with spikes that are never on."""
+    last = model.activity_model.posterior.net[-1]
+    with torch.no_grad():
+        last.weight[: model.num_controls] = 0
+        last.bias[: model.num_controls] = -5
+    return model
+
+
+def artists(figure: Figure, prefix: str = "") -> dict[str, Artist]:
+    """All artists with a gid that starts with ``prefix``, by gid."""
+    found = figure.findobj(lambda artist: (artist.get_gid() or "").startswith(prefix or "\0"))
+    assert len({artist.get_gid() for artist in found}) == len(found)
+    return {artist.get_gid(): artist for artist in found}
+
+
+def picture(figure: Figure, gid: str) -> np.ndarray:
+    """Pixels ``(H, W, 3)`` of the picture with this gid."""
+    (image,) = (image for image in figure.axes[0].images if image.get_gid() == gid)
+    return np.asarray(image.get_array())
+
+
+def pictures(figure: Figure) -> set[str]:
+    """Gids of all pictures."""
+    return {image.get_gid() for image in figure.axes[0].images}
+
+
+def axes_of(figure: Figure, label: str) -> list[Axes]:
+    """All axes with this label, in the order they were drawn."""
+    return [axes for axes in figure.axes if axes.get_label() == label]
+
+
+def part(axes: Axes, gid: str) -> Any:
+    """The one artist of these axes with this gid."""
+    (artist,) = axes.findobj(lambda artist: artist.get_gid() == gid)
+    return artist
+
+
+def texts(figure: Figure) -> str:
+    """All text of a figure."""
+    return "\n".join(text.get_text() for text in figure.findobj(lambda artist: hasattr(artist, "get_text")))
+
+
+def as_drawn(frame: Tensor) -> np.ndarray:
+    """A frame ``(1, H, W)`` or ``(3, H, W)`` as grey or coloured pixels ``(H, W, 3)``."""
+    return frame.expand(3, -1, -1).permute(1, 2, 0).numpy()
+
+
+def sticks_out(figure: Figure) -> bool:
+    """Whether anything that is drawn reaches beyond the page."""
+    figure.set_dpi(60)
+    figure.canvas.draw()
+    drawn, (width, height) = figure.get_tightbbox(), figure.get_size_inches()
+    return min(drawn.x0, drawn.y0) < -0.01 or drawn.x1 > width + 0.01 or drawn.y1 > height + 0.01
