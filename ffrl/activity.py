@@ -51,7 +51,7 @@ class ActivityDraws:
 
 
 def warmup_phase(progress: float, config: WarmupConfig) -> Phase:
-    """Phase at ``progress`` in [0, 1] of training: the temperature falls geometrically, the warm-up ends at ``fraction``."""
+    """Phase at ``progress`` in [0, 1]: the temperature falls geometrically, the warm-up ends at ``fraction``."""
     temperature = config.temperature * (config.final_temperature / config.temperature) ** progress
     return Phase(temperature=temperature, exclusive=progress < config.fraction, chain_weight=config.weight)
 
@@ -156,7 +156,8 @@ class CategoricalActivity(Activity):
         uniform = uniform[..., 0]
         if phase.exclusive:
             kl = categorical_chain_kl(logits.log_softmax(-1), self.warmup.stay)
-            return ActivitySample(gumbel_softmax(logits, uniform, phase.temperature), {"chain": phase.chain_weight * kl})
+            g = gumbel_softmax(logits, uniform, phase.temperature)
+            return ActivitySample(g, {"chain": phase.chain_weight * kl})
         log_q = logits.sum(1).log_softmax(-1)
         g = gumbel_softmax(log_q, uniform[:, 0], phase.temperature)
         return ActivitySample(g.unsqueeze(1).expand_as(logits), {"field": categorical_kl_uniform(log_q)})

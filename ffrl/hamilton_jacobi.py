@@ -29,7 +29,8 @@ def hamilton_jacobi_terms(potentials: Potentials, source: Source | None, z: Tens
     r"""Squared residual and initial condition, summed over fields and steps.
 
     .. math::
-        \sum_{k,t} (\partial_t u^k + \tfrac12 \|\nabla u^k\|^2 - f^k)^2 (z_{t-1}, t), \qquad \sum_k \|\nabla u^k(z_0, 0)\|^2
+        \sum_{k,t} (\partial_t u^k + \tfrac12 \|\nabla u^k\|^2 - f^k)^2 (z_{t-1}, t),
+        \qquad \sum_k \|\nabla u^k(z_0, 0)\|^2
 
     With f = 0 and the initial condition the only exact solution is a vanishing field, so this is a soft prior to be
     weighted (FFRL, "Fluid-dynamic optimal transport"; STA uses f = 0).

@@ -10,7 +10,7 @@ from torch import Tensor
 
 
 class Tableau(NamedTuple):
-    """Butcher tableau of an explicit method for an autonomous field: y_i = z + h sum_j a_ij k_j, z' = z + h sum b_i k_i."""
+    """Butcher tableau of an explicit method: y_i = z + h sum_j a_ij k_j, k_i = v(y_i), z' = z + h sum_i b_i k_i."""
 
     a: tuple[tuple[float, ...], ...]
     b: tuple[float, ...]

@@ -13,8 +13,9 @@ LIKELIHOODS = ("bernoulli", "gaussian", "laplace")
 def log_likelihood(logits: Tensor, frames: Tensor, kind: str, scale: float = 1.0) -> Tensor:
     r"""log p(x | z) per frame, the decoder's image being m = sigmoid(logits).
 
-    ``gaussian``: N(x; m, scale^2); ``laplace``: Laplace(x; m, scale); ``bernoulli``: x log m + (1 - x) log(1 - m), which
-    for grey pixels is the expected log-likelihood under stochastic binarisation and not comparable with the other two.
+    ``gaussian``: N(x; m, scale^2); ``laplace``: Laplace(x; m, scale); ``bernoulli``: x log m + (1 - x) log(1 - m),
+    which for grey pixels is the expected log-likelihood under stochastic binarisation and not comparable with the
+    other two.
 
     Args:
         logits: ``(..., C, H, W)``.
@@ -46,5 +47,5 @@ def log_likelihood(logits: Tensor, frames: Tensor, kind: str, scale: float = 1.0
 
 
 def gaussian_upper_bound(pixels: int, scale: float = 1.0) -> float:
-    """Largest log N(x; m, scale^2 I) that any model can reach per frame, in nats: -pixels (log scale + log(2 pi) / 2)."""
+    """Largest log N(x; m, scale^2 I) of any model per frame, in nats: -pixels (log scale + log(2 pi) / 2)."""
     return -pixels * (math.log(scale) + 0.5 * math.log(2 * math.pi))

@@ -20,7 +20,7 @@ from ffrl.ridge import RidgeUnits
 
 @dataclass(frozen=True)
 class SequenceNoise:
-    """All randomness of one forward pass: normal ``(B, D)`` for z_0, uniform ``(B, T, C, channels)`` for the activity."""
+    """All randomness of one pass: normal ``(B, D)`` for z_0, uniform ``(B, T, C, channels)`` for the activity."""
 
     latent: Tensor
     activity: Tensor
@@ -162,7 +162,7 @@ class FlowFactorizedVAE(nn.Module):
         return self.activity_model.infer(self.encode(frames))
 
     def fields(self, z: Tensor, t: float | Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Curl-free and divergence-free part of every field at unit speed, ``z (B, D)``, t in [0, 1] -> two ``(B, K, D)``."""
+        """Curl-free and divergence-free part of every field, ``z (B, D)``, t in [0, 1] -> two ``(B, K, D)``."""
         gradient = self.potentials.gradient(z, self._time(t, z))
         return gradient, torch.zeros_like(gradient)
 
@@ -192,10 +192,13 @@ class FlowFactorizedVAE(nn.Module):
         """t / T for t = 1 .. T, T being the trained length."""
         return torch.arange(1, g.shape[1] + 1, dtype=g.dtype, device=g.device) / self.num_steps
 
-    def log_density_change(self, z: Tensor, g: Tensor, t: float | Tensor | None = None, method: str = "exact") -> Tensor:
+    def log_density_change(
+        self, z: Tensor, g: Tensor, t: float | Tensor | None = None, method: str = "exact"
+    ) -> Tensor:
         """log q(z_t) - log q(z_{t-1}) of one transition from ``z = z_{t-1} (B, D)`` under ``g (B, C)``: ``(B,)`` nats.
 
-        ``t`` is t / T in [0, 1], needed by time-dependent fields; ``method`` as in :func:`ffrl.density.log_density_change`.
+        ``t`` is t / T in [0, 1], needed by time-dependent fields; for ``method`` see
+        :func:`ffrl.density.log_density_change`.
         """
         units = self.field_model.units()
         time = self._time(t, z)

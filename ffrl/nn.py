@@ -31,18 +31,34 @@ class ResidualBlock(nn.Module):
         return x + self.down(nn.functional.silu(self.up(self.norm(x))))
 
 
+class TokenBlock(nn.Module):
+    """x + W_2 silu(W_1 norm(x) + b_1) + b_2 over the tokens, as products from the left: nothing is transposed."""
+
+    def __init__(self, tokens: int, width: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(width)
+        self.up = nn.Parameter(torch.randn(tokens, tokens) / tokens**0.5)
+        self.up_bias = nn.Parameter(torch.zeros(tokens, 1))
+        self.down = nn.Parameter(torch.randn(tokens, tokens) / tokens**0.5)
+        self.down_bias = nn.Parameter(torch.zeros(tokens, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``(B, tokens, width)`` -> the same."""
+        hidden = nn.functional.silu(self.up @ self.norm(x) + self.up_bias)
+        return x + self.down @ hidden + self.down_bias
+
+
 class MixerBlock(nn.Module):
     """A residual block across tokens, then one across channels (Tolstikhin et al. 2021, MLP-Mixer)."""
 
     def __init__(self, tokens: int, width: int) -> None:
         super().__init__()
-        self.across_tokens = ResidualBlock(tokens)
-        self.across_channels = ResidualBlock(width, expansion=4)
+        self.across_tokens = TokenBlock(tokens, width)
+        self.across_channels = ResidualBlock(width)
 
     def forward(self, x: Tensor) -> Tensor:
         """``(B, tokens, width)`` -> the same."""
-        x = self.across_tokens(x.mT).mT
-        return self.across_channels(x)
+        return self.across_channels(self.across_tokens(x))
 
 
 class _ToPatches(nn.Module):
@@ -111,5 +127,6 @@ def build_decoder(
 def _tokens(image_shape: tuple[int, int, int]) -> int:
     _, height, breadth = image_shape
     divisible = height % PATCH == 0 and breadth % PATCH == 0
-    require(divisible, "model.architecture", "mixer", f"mlp, since {height}x{breadth} is no multiple of {PATCH}x{PATCH}")
+    expected = f"mlp, since {height}x{breadth} is no multiple of {PATCH}x{PATCH}"
+    require(divisible, "model.architecture", "mixer", expected)
     return (height // PATCH) * (breadth // PATCH)

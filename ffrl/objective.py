@@ -55,7 +55,8 @@ def elbo_terms(outputs: SequenceOutputs, frames: Tensor, config: ObjectiveConfig
         ['kl_latent', 'l1', 'loss', 'reconstruction']
     """
     num_frames = frames.shape[1]
-    terms = {"reconstruction": log_likelihood(outputs.logits, frames, config.likelihood, config.likelihood_scale).sum(1)}
+    log_prob = log_likelihood(outputs.logits, frames, config.likelihood, config.likelihood_scale)
+    terms = {"reconstruction": log_prob.sum(1)}
     negative = {"kl_latent": gaussian_kl(outputs.mean, outputs.log_variance)}
     if outputs.log_density_change is not None:
         negative["kl_flow"] = flow_kl(outputs)

@@ -16,7 +16,7 @@ def gaussian_log_prob(z: Tensor, sigma: Tensor | float = 1.0) -> Tensor:
 
 
 def gaussian_kl(mean: Tensor, log_variance: Tensor) -> Tensor:
-    """KL[N(mean, diag exp(log_variance)) || N(0, I)], ``(..., D)`` -> ``(...)`` nats (Kingma and Welling 2014, App. B)."""
+    """KL[N(mean, diag exp(log_variance)) || N(0, I)], ``(..., D)`` -> ``(...)`` nats (Kingma, Welling 2014, App. B)."""
     return 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).sum(-1)
 
 
@@ -24,7 +24,8 @@ def diffused_sigma(g: Tensor, kappa: Tensor) -> Tensor:
     r"""Standard deviations of the prior carried along its own diffusion.
 
     The prior flow :math:`\psi^k = -\kappa_k \log p(z_t)` (FFRL, "Prior") is linear for a Gaussian, so that p_t stays
-    N(0, sigma_t^2 I) with :math:`\sigma_t = \sigma_{t-1} (1 + d_t / \sigma_{t-1}^2)`, :math:`d_t = \sum_k |g_t^k| \kappa_k`.
+    N(0, sigma_t^2 I) with :math:`\sigma_t = \sigma_{t-1} (1 + d_t / \sigma_{t-1}^2)`,
+    :math:`d_t = \sum_k |g_t^k| \kappa_k`.
 
     Args:
         g: activity, ``(..., T, C)``.

@@ -85,7 +85,7 @@ class RidgeUnits:
         return torch.cat([smooth, torch.ones_like(h[..., self.smooth :])], dim=-1)
 
     def velocity(self, z: Tensor, g: Tensor, t: Tensor | None = None) -> Tensor:
-        """Sum of the fields weighted by their activity, ``z (..., D)``, ``g (..., C)``, ``t`` broadcastable -> ``(..., D)``."""
+        """Sum of the fields weighted by activity: ``z (..., D)``, ``g (..., C)``, t broadcastable -> ``(..., D)``."""
         return (self._slope(z, t) * g[..., self.control]) @ self.output
 
     def per_control(self, z: Tensor, t: Tensor | None = None) -> Tensor:

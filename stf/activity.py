@@ -19,10 +19,12 @@ from stf.sparsity import SpikeChain, binary_concrete, laplace_kl, laplace_log_pr
 class SpikeSlabActivity(Activity):
     r"""Spike-and-slab activity g = y s with Markov spikes y and Laplace slabs s (STA, sparse prior).
 
-    The posterior factorises over steps and controls: q(y_t^k = 1), q(s | y = 1) = Laplace(m, b), m in (0, 2), and q(s | y = 0) = p(s).
-    The slab's KL is therefore q(y = 1) KL[Laplace(m, b) || Laplace(1, b_0)]; signed slabs carry a sign with uniform
-    prior, adding q(y = 1) (log 2 - H(q(sign))). During the warm-up the spikes' logits choose exactly one field per step
-    under a sticky categorical chain, at speeds held close to 1; after it they are read as independent Bernoulli logits.
+    The posterior factorises over steps and controls: q(y_t^k = 1), q(s | y = 1) = Laplace(m, b) with m in (0, 2), and
+    q(s | y = 0) = p(s). The slab's KL is therefore q(y = 1) KL[Laplace(m, b) || Laplace(1, b_0)]; signed slabs carry a
+    sign with uniform prior, adding q(y = 1) (log 2 - H(q(sign))).
+
+    During the warm-up the spikes' logits choose exactly one field per step under a sticky categorical chain, at speeds
+    held close to 1; after it they are read as independent Bernoulli logits.
 
     Args:
         num_fields: K.

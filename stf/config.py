@@ -44,7 +44,7 @@ class SparseModelConfig(ModelConfig):
 class SparseWarmupConfig(WarmupConfig):
     """First phase of training: exactly one field per step, close to unit speed."""
 
-    slab_weight: float = 30.0
+    slab_weight: float = 5.0
     """Weight of the slabs' KL during this phase, so that one unit of speed means the same everywhere on a field."""
 
     def __post_init__(self) -> None:

@@ -57,5 +57,5 @@ class SparseTransformationFlow(FlowFactorizedVAE):
         return self.field_model.potentials
 
     def fields(self, z: Tensor, t: float | Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Curl-free and divergence-free part of every field at unit speed, ``z (B, D)``, t in [0, 1] -> two ``(B, K, D)``."""
+        """Curl-free and divergence-free part of every field, ``z (B, D)``, t in [0, 1] -> two ``(B, K, D)``."""
         return self.field_model.parts(z, self._time(t, z))

@@ -49,7 +49,7 @@ def laplace_log_prob(x: Tensor, location: Tensor | float, scale: Tensor | float)
 
 
 def bernoulli_kl(logits: Tensor, log_on: Tensor, log_off: Tensor) -> Tensor:
-    """KL[Bernoulli(sigmoid(logits)) || Bernoulli(p)] from log p and log(1 - p), elementwise, stable for large logits."""
+    """KL[Bernoulli(sigmoid(logits)) || Bernoulli(p)] from log p and log(1 - p), elementwise, stable for any logit."""
     q = logits.sigmoid()
     return q * (F.logsigmoid(logits) - log_on) + (1 - q) * (F.logsigmoid(-logits) - log_off)
 

@@ -77,7 +77,8 @@ def test_a_skipped_step_leaves_no_trace_in_later_steps():
 def test_clipping_equals_that_of_torch(clip):
     ours, theirs = network(), network()
     data = torch.randn(8, 3, generator=torch.Generator().manual_seed(1))
-    optimizer = build_optimizer(tiny_config(), ours)
+    config = tiny_config(optimizer=OptimizerConfig(learning_rate=1e-3))
+    optimizer = build_optimizer(config, ours)
     norm, finite = update(ours, optimizer, ours(data).square().sum(), clip)
     reference = torch.optim.AdamW(theirs.parameters(), lr=1e-3, weight_decay=0.0, fused=True)
     theirs(data).square().sum().backward()

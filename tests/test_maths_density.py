@@ -32,6 +32,7 @@ KINDS: dict[str, Callable[[], nn.Module]] = {
     "timed": lambda: Potentials(FIELDS, DIM, 6, "softplus", time_dependent=True),
     "helmholtz": lambda: helmholtz(False, False),
     "timed-helmholtz": lambda: helmholtz(True, True),
+    "fewer units than dimensions": lambda: Potentials(FIELDS, 11, 3),
 }
 
 

@@ -254,10 +254,10 @@ def test_activity_of_separate_parts_is_drawn_as_the_stronger_one() -> None:
 
 def test_the_example_is_chosen_by_what_happens_in_it() -> None:
     truth = np.zeros((4, 3, 2))
-    truth[1, :, 0] = 1
-    truth[2, [0, 2], 0] = truth[2, 1, 1] = 1
-    truth[3, :, :] = 1
-    assert eventful(truth).tolist() == [2, 3, 1, 0]
+    truth[1, :, 0] = -9
+    truth[2, :2, 0] = truth[2, 2, 1] = 1
+    truth[3, :2, 0], truth[3, 2, 1] = 1, -1.5
+    assert eventful(truth).tolist() == [3, 2, 1, 0]
 
 
 def alignment() -> tuple[dict[str, Any], list[FieldRole]]:

@@ -51,7 +51,7 @@ def draw_matrix(
     wide, high = CELL * fields, CELL * count
     left = 0.35 + max(0.85, 0.105 * max(map(len, transformations)))
     right = left + wide + 0.1
-    width = max(right + COLUMN * len(columns) + 0.3, 7.2)
+    width = max(right + COLUMN * len(columns) + 0.3, 6.4)
     page = Page(width, TOP + high + 0.95)
     page.title(title, subtitle)
     axes = page.axes(left, TOP, wide, high, label="matrix")

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from numpy.typing import ArrayLike, NDArray
 
 from stf.visualize.style import COLOURS, FAINT, HEADING, NEUTRAL, SMALL, TEXT, Page
@@ -155,6 +156,8 @@ def draw_term(axes: Axes, metrics: Sequence[dict[str, Any]], term: str, last: in
         axes.set_yscale(scale, **options)
     else:
         axes.set_ylim(window)
+    if scale == "log":
+        _label_decades(axes)
     title, unit = ABOUT.get(term, (term.replace("_", " "), ""))
     note = "start off the axis" if window else "" if scale == "linear" else f"{scale} axis"
     axes.set_title(title, fontsize=HEADING, loc="left", pad=4)
@@ -163,6 +166,15 @@ def draw_term(axes: Axes, metrics: Sequence[dict[str, Any]], term: str, last: in
     axes.grid(color=FAINT, linewidth=0.5)
     axes.margins(x=0.02)
     axes.ticklabel_format(axis="x", style="plain")
+
+
+def _label_decades(axes: Axes) -> None:
+    """Label powers of ten, and 2 and 5 times them where there are less than two."""
+    low, high = axes.get_ylim()
+    subs = (1.0,) if math.log10(high / low) >= 2 else (1.0, 2.0, 5.0)
+    axes.yaxis.set_major_locator(LogLocator(subs=subs))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.yaxis.set_minor_formatter(NullFormatter())
 
 
 def _mark_warmup(axes: Axes, end: float | None, last: float) -> None:

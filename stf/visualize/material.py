@@ -161,18 +161,17 @@ def observe(model: Any, batches: Iterable[SequenceBatch]) -> Observed:
 
 
 def eventful(truth: ArrayLike) -> NDArray[np.int64]:
-    """Order of sequences by how much happens in them: transformations that act, then the times they switch.
+    """Order of sequences by how much there is to see: transformations that act, then how far the least of them goes.
 
     It depends on the true activity ``(M, T, J)`` alone, so a figure's example is not chosen by how well it came out.
 
     Example:
-        >>> eventful([[[1, 0], [1, 0]], [[1, 0], [0, 1]]]).tolist()
-        [1, 0]
+        >>> eventful([[[1, 0], [1, 0]], [[1, 0], [0, 1]], [[2, 0], [0, 2]]]).tolist()
+        [2, 1, 0]
     """
-    on = np.asarray(truth) != 0
-    kinds = on.any(axis=1).sum(-1)
-    switches = (on[:, 1:] != on[:, :-1]).sum((1, 2))
-    return np.lexsort((-switches, -kinds))
+    way = np.abs(truth).sum(axis=1)
+    least = np.where(way > 0, way, np.inf).min(axis=-1)
+    return np.lexsort((-least, -(way > 0).sum(-1)))
 
 
 def count_distribution(probabilities: ArrayLike) -> NDArray[np.float64]:

@@ -109,7 +109,7 @@ def _right(page: Page, matched: Sequence[Traversal], roles: Sequence[FieldRole])
     page.text(RIGHT, 0.52, "Each field alone, on other images", HEADING + 0.5, weight="bold")
     rest = remainder(roles)
     if rest:
-        size = fitted(rest, SMALL, WIDTH - RIGHT - 0.1)
+        size = fitted(rest, SMALL, 1.15 * (WIDTH - RIGHT - 0.1))
         page.text(RIGHT, page.height - 0.72, rest, size, va="bottom", color=NEUTRAL)
     if not matched:
         page.text(RIGHT, 1.2, "No field matches a transformation yet.", TEXT)
