@@ -49,11 +49,15 @@ def log_density_change(
     step = 1.0 / points.shape[-3]
     g = g[..., None, None, :]
     t = None if t is None else t[..., None, None]
+    few = len(units.weight) < points.shape[-1]
+    if method == "exact" and few and len(tableau.b) == 1:
+        return -units.euler_log_det(points, g, step, t).sum((-2, -1))
     if method == "exact":
         return -_log_det(units.jacobian(points, g, t), tableau, step).sum(-1)
     divergence = units.divergence(points, g, t)
     if method == "trace":
-        return -step * (divergence @ divergence.new_tensor(tableau.b)).sum(-1)
+        mean = combine(torch.zeros_like(divergence[..., 0]), tableau.b, list(divergence.unbind(-1)), step)
+        return -mean.sum(-1)
     if len(tableau.b) != 1:
         raise ValueError("density method 'poster' is defined for the Euler integrator only")
     return -torch.log(torch.abs(1 + step * divergence[..., 0])).sum(-1)

@@ -98,9 +98,7 @@ class FlowFactorizedVAE(nn.Module):
     def build_fields(self, config: RunConfig) -> nn.Module:
         """The fields: a module with ``units()``; here K potentials."""
         size = config.model
-        return Potentials(
-            size.num_fields, size.latent_dim, size.potential_width, size.activation, size.time_dependent
-        )
+        return Potentials(size.num_fields, size.latent_dim, size.potential_width, size.activation, size.time_dependent)
 
     def build_activity(self, config: RunConfig) -> Activity:
         """The activity model: given or categorical."""

@@ -114,9 +114,7 @@ def build_decoder(
     if architecture == "mlp":
         blocks = [ResidualBlock(width) for _ in range(depth)]
         head = nn.Linear(width, math.prod(image_shape))
-        return nn.Sequential(
-            nn.Linear(inputs, width), *blocks, nn.LayerNorm(width), head, nn.Unflatten(1, image_shape)
-        )
+        return nn.Sequential(nn.Linear(inputs, width), *blocks, nn.LayerNorm(width), head, nn.Unflatten(1, image_shape))
     tokens = _tokens(image_shape)
     blocks = [MixerBlock(tokens, width) for _ in range(depth)]
     head = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, image_shape[0] * PATCH**2))

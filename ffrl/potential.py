@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from ffrl.activations import ACTIVATIONS
-from ffrl.ridge import TIME_FEATURES, RidgeUnits, time_features, time_features_slope
+from ffrl.ridge import TIME_FEATURES, RidgeUnits, owners, time_features, time_features_slope
 
 
 class Potentials(nn.Module):
@@ -82,16 +82,14 @@ class Potentials(nn.Module):
     def units(self) -> RidgeUnits:
         """The K gradients as ridge units with o_j = w_j; control k drives field k."""
         weight = self.weight.flatten(0, 1)
-        control = torch.arange(self.num_fields, device=weight.device).repeat_interleave(self.weight.shape[1])
         return RidgeUnits(
             weight=weight,
             output=weight,
             bias=self.bias.flatten(),
             scale=self.scale.flatten(),
             trace=weight.square().sum(-1),
-            control=control,
+            owner=owners(self.num_fields, [self.weight.shape[1]], weight),
             activation=self.phi,
             smooth=len(weight),
-            num_controls=self.num_fields,
             time_weight=None if self.time_weight is None else self.time_weight.flatten(0, 1),
         )

@@ -33,6 +33,18 @@ def time_features_slope(t: Tensor) -> Tensor:
     return torch.stack([torch.ones_like(t), math.pi * torch.cos(math.pi * t), -math.pi * torch.sin(math.pi * t)], -1)
 
 
+def owners(num_controls: int, blocks: list[int], like: Tensor) -> Tensor:
+    """One-hot matrix of which control drives which unit: blocks in turn, each with ``n`` units for every control.
+
+    Example:
+        >>> owners(2, [2, 1], torch.zeros(()))
+        tensor([[1., 1., 0., 0., 1., 0.],
+                [0., 0., 1., 1., 0., 1.]])
+    """
+    identity = torch.eye(num_controls, dtype=like.dtype, device=like.device)
+    return torch.cat([identity.repeat_interleave(units, dim=1) for units in blocks], dim=1)
+
+
 @dataclass(frozen=True)
 class RidgeUnits:
     """N ridge units in latent space, each belonging to one control; the first ``smooth`` are nonlinear.
@@ -43,10 +55,9 @@ class RidgeUnits:
         bias: b_j, ``(N,)``.
         scale: a_j of the smooth units, ``(smooth,)``.
         trace: o_j . w_j, ``(N,)``; exactly zero for divergence-free units.
-        control: index k(j) of the control that drives unit j, ``(N,)`` integers.
+        owner: which control drives which unit, one-hot columns, ``(C, N)``.
         activation: phi of the smooth units.
         smooth: how many of the units, from the first on, are nonlinear.
-        num_controls: length of the activity vector g.
         time_weight: c_j, ``(N, 3)``, or None for time-free fields.
 
     Example:
@@ -61,11 +72,15 @@ class RidgeUnits:
     bias: Tensor
     scale: Tensor
     trace: Tensor
-    control: Tensor
+    owner: Tensor
     activation: Activation
     smooth: int
-    num_controls: int
     time_weight: Tensor | None = None
+
+    @property
+    def num_controls(self) -> int:
+        """C, the length of the activity vector."""
+        return self.owner.shape[0]
 
     def _projection(self, z: Tensor, t: Tensor | None) -> Tensor:
         h = torch.nn.functional.linear(z, self.weight, self.bias)
@@ -86,18 +101,29 @@ class RidgeUnits:
 
     def velocity(self, z: Tensor, g: Tensor, t: Tensor | None = None) -> Tensor:
         """Sum of the fields weighted by activity: ``z (..., D)``, ``g (..., C)``, t broadcastable -> ``(..., D)``."""
-        return (self._slope(z, t) * g[..., self.control]) @ self.output
+        return (self._slope(z, t) * (g @ self.owner)) @ self.output
 
     def per_control(self, z: Tensor, t: Tensor | None = None) -> Tensor:
         """Every field on its own at unit activity, ``(..., D)`` -> ``(..., C, D)``."""
-        owner = torch.nn.functional.one_hot(self.control, self.num_controls).T.to(z.dtype)
-        return (self._slope(z, t).unsqueeze(-2) * owner) @ self.output
+        return (self._slope(z, t).unsqueeze(-2) * self.owner) @ self.output
 
     def jacobian(self, z: Tensor, g: Tensor, t: Tensor | None = None) -> Tensor:
         """Jacobian of :meth:`velocity`, ``(..., D, D)``, row = component of v, column = component of z."""
-        coefficient = self._curvature(z, t) * g[..., self.control]
+        coefficient = self._curvature(z, t) * (g @ self.owner)
         return self.output.T @ (coefficient.unsqueeze(-1) * self.weight)
+
+    def euler_log_det(self, z: Tensor, g: Tensor, step: float, t: Tensor | None = None) -> Tensor:
+        r"""log |det(I_D + step dv/dz)| as a determinant over the N units, for N < D: ``(..., D)`` -> ``(...)``.
+
+        .. math:: \det(I_D + h\, O^T C W) = \det(I_N + h\, C W O^T)
+
+        with C the diagonal of the units' curvatures (Sylvester's determinant identity).
+        """
+        coefficient = step * self._curvature(z, t) * (g @ self.owner)
+        inner = coefficient.unsqueeze(-1) * (self.weight @ self.output.T)
+        identity = torch.eye(len(self.weight), dtype=inner.dtype, device=inner.device)
+        return torch.linalg.slogdet(identity + inner).logabsdet
 
     def divergence(self, z: Tensor, g: Tensor, t: Tensor | None = None) -> Tensor:
         """Divergence of :meth:`velocity`, ``(...)``; divergence-free units contribute exactly nothing."""
-        return (self._curvature(z, t) * g[..., self.control]) @ self.trace
+        return (self._curvature(z, t) * (g @ self.owner)) @ self.trace

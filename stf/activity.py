@@ -46,20 +46,21 @@ class SpikeSlabActivity(Activity):
         self.num_fields = num_fields
         self.slab = config.slab
         self.slab_scale = config.slab_scale
-        self.sparsity_weight = config.weight
+        self.sparsity_weights = config.weight, config.final_weight
         self.warmup = warmup
         self.chain = SpikeChain(num_controls, config.on_rate, config.off_rate, config.learn_rates)
         self.parameters_per_control = {"unit": 1, "positive": 3, "signed": 4}[config.slab]
         self.posterior = TransitionPosterior(dim, num_controls * self.parameters_per_control)
 
     def phase(self, progress: float) -> Phase:
-        """See :func:`ffrl.activity.warmup_phase`; after the warm-up the KLs' weight falls geometrically to 1."""
+        """See :func:`ffrl.activity.warmup_phase`; after it the KLs' weight goes geometrically to its end."""
         phase = warmup_phase(progress, self.warmup)
         if phase.exclusive:
             return phase
         start = self.warmup.fraction
-        remaining = (1 - progress) / (1 - start) if start < 1 else 0.0
-        return replace(phase, sparsity_weight=self.sparsity_weight**remaining)
+        passed = (progress - start) / (1 - start) if start < 1 else 1.0
+        first, last = self.sparsity_weights
+        return replace(phase, sparsity_weight=first * (last / first) ** passed)
 
     def posterior_parameters(self, means: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
         """Spike logits, slab location and scale, and sign logits, ``(B, T, C)`` each."""

@@ -67,13 +67,16 @@ class SparsityConfig:
     slab_scale: float = 0.1
     """Scale b of the Laplace(1, b) prior over speeds."""
     weight: float = 10.0
-    """Weight of the KLs of spikes and slabs when the warm-up ends, annealed geometrically to 1 at the last step."""
+    """Weight of the KLs of spikes and slabs when the warm-up ends."""
+    final_weight: float = 1.0
+    """Their weight at the last step (annealed geometrically)."""
 
     def __post_init__(self) -> None:
         _probability("sparsity.on-rate", self.on_rate)
         _probability("sparsity.off-rate", self.off_rate)
         _positive("sparsity.slab-scale", self.slab_scale)
         _positive("sparsity.weight", self.weight)
+        _positive("sparsity.final-weight", self.final_weight)
 
 
 @dataclass(frozen=True)

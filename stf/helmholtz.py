@@ -46,7 +46,8 @@ class HelmholtzFields(nn.Module):
         if self.rotational is None:
             return curl_free
         rotational = self.rotational.units()
-        shift = self.num_controls - self.num_fields
+        separate = self.num_controls > self.num_fields
+        owner = torch.block_diag if separate else lambda *both: torch.cat(both, dim=1)
 
         def join(first: Tensor, second: Tensor) -> Tensor:
             return torch.cat([first, second])
@@ -61,9 +62,8 @@ class HelmholtzFields(nn.Module):
             bias=join(curl_free.bias, rotational.bias),
             scale=join(curl_free.scale, rotational.scale),
             trace=join(curl_free.trace, rotational.trace),
-            control=join(curl_free.control, rotational.control + shift),
+            owner=owner(curl_free.owner, rotational.owner),
             smooth=curl_free.smooth + rotational.smooth,
-            num_controls=self.num_controls,
             time_weight=time_weight,
         )
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from ffrl.activations import ACTIVATIONS
-from ffrl.ridge import TIME_FEATURES, RidgeUnits
+from ffrl.ridge import TIME_FEATURES, RidgeUnits, owners
 
 
 class RotationalFields(nn.Module):
@@ -78,12 +78,8 @@ class RotationalFields(nn.Module):
         weight = torch.cat([self.weight.reshape(-1, self.dim), self._rows(right), self._rows(left)])
         output = torch.cat([outputs.reshape(-1, self.dim), self._rows(linear * left), self._rows(-linear * right)])
         smooth = self.scale.numel()
-        device = weight.device
-        fields = torch.arange(self.num_fields, device=device)
         linear_units = left.shape[1] * left.shape[3]
-        control = torch.cat(
-            [fields.repeat_interleave(smooth // self.num_fields)] + 2 * [fields.repeat_interleave(linear_units)]
-        )
+        blocks = [smooth // self.num_fields, linear_units, linear_units]
         padding = weight.new_zeros(len(weight) - smooth)
         time_weight = None
         if self.time_weight is not None:
@@ -95,10 +91,9 @@ class RotationalFields(nn.Module):
             bias=torch.cat([self.bias.flatten(), padding]),
             scale=self.scale.flatten(),
             trace=torch.zeros_like(weight[:, 0]),
-            control=control,
+            owner=owners(self.num_fields, blocks, weight),
             activation=self.phi,
             smooth=smooth,
-            num_controls=self.num_fields,
             time_weight=time_weight,
         )
 

@@ -32,6 +32,7 @@ def build_model(config: RunConfig, image_shape: tuple[int, int, int]) -> FlowFac
     """A freshly initialised model on the CPU; its weights depend on ``config.seed`` alone.
 
     Example:
+        >>> from ffrl.config import SupervisedConfig
         >>> build_model(SupervisedConfig(), (3, 28, 28)).num_controls
         3
     """

@@ -92,9 +92,7 @@ class MnistSequences(SequenceData):
         activity = torch.where(spikes, speeds, 0.0)
         return self._batch(split, indices, activity, starts(activity, config.start_probability, generator))
 
-    def _batch(
-        self, split: Split, indices: LongTensor, activity: Tensor, start: Tensor | None = None
-    ) -> SequenceBatch:
+    def _batch(self, split: Split, indices: LongTensor, activity: Tensor, start: Tensor | None = None) -> SequenceBatch:
         padded = self._split(split).index_select(0, indices).float() / 255
         values = parameters(states(activity, start), self.config.protocol)
         return SequenceBatch(render(padded, values, *IMAGE_SIZE), activity)

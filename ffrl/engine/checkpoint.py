@@ -190,6 +190,15 @@ def save_checkpoint(run: Path, model: nn.Module, config: bytes, state: TrainingS
 
     Raises:
         UserError: it cannot be written; earlier checkpoints are intact.
+
+    Example:
+        >>> import tempfile
+        >>> model, state = nn.Linear(2, 3), TrainingState({}, {"step": 7})
+        >>> with tempfile.TemporaryDirectory() as run:
+        ...     path = save_checkpoint(Path(run), model, b"{}", state, keep=3)
+        ...     load_weights(find_checkpoint(Path(run)), nn.Linear(2, 3))
+        ...     path.name
+        'step-00000007'
     """
     step = state.numbers["step"]
     folder = run / FOLDER

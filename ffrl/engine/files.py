@@ -51,6 +51,13 @@ def write_atomically(path: Path, data: bytes) -> None:
 
     Raises:
         UserError: it cannot be written; the old file is intact.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     write_atomically(Path(folder, "a.json"), to_json({"step": 1}))
+        ...     read_json_object(Path(folder, "a.json"))
+        {'step': 1}
     """
     temporary = path.with_name(f"{TEMPORARY}{os.getpid()}-{path.name}")
     with reporting("write", path):
@@ -107,6 +114,12 @@ def locked(folder: Path) -> Iterator[None]:
 
     Raises:
         UserError: another process holds it, or the folder cannot be written.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder, locked(Path(folder)):
+        ...     is_empty(Path(folder))
+        True
     """
     try:
         import fcntl

@@ -119,6 +119,13 @@ def update(model: nn.Module, optimizer: torch.optim.Optimizer, loss: Tensor, cli
 
     Returns:
         The gradient norm before clipping and whether the step was taken, 0-dim tensors on the device.
+
+    Example:
+        >>> model = nn.Linear(2, 1)
+        >>> optimizer = torch.optim.AdamW(model.parameters(), fused=True)
+        >>> norm, finite = update(model, optimizer, model(torch.tensor([1.0, float("nan")])).sum(), clip=1.0)
+        >>> bool(finite), bool(model.weight.isfinite().all())
+        (False, True)
     """
     optimizer.zero_grad(set_to_none=True)
     loss.backward()

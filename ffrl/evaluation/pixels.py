@@ -33,7 +33,7 @@ class PixelLikelihood:
 
     @property
     def name(self) -> str:
-        """Kind and scale, such as ``laplace-0.1``."""
+        """Kind and scale, such as ``laplace-0.3``."""
         return self.kind if self.kind == "bernoulli" else f"{self.kind}-{self.scale:g}"
 
     @property
@@ -59,7 +59,7 @@ def likelihoods(config: ObjectiveConfig) -> list[PixelLikelihood]:
 
     Example:
         >>> [likelihood.name for likelihood in likelihoods(ObjectiveConfig())]
-        ['gaussian-1', 'laplace-0.1', 'bernoulli']
+        ['gaussian-1', 'laplace-0.3', 'bernoulli']
     """
     every = [PixelLikelihood("gaussian"), trained_likelihood(config), PixelLikelihood("bernoulli")]
     return list(dict.fromkeys(every))

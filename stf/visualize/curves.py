@@ -68,8 +68,8 @@ def axis_scale(values: ArrayLike) -> tuple[str, dict[str, Any]]:
     """Scale of an axis: log if all values are positive and far apart, symlog if they are far apart, else linear.
 
     Example:
-        >>> axis_scale([1.0, 100.0])[0], axis_scale([1.0, 2.0])[0], axis_scale([-100.0, 0.5, 100.0])[0]
-        ('log', 'linear', 'symlog')
+        >>> [axis_scale(values)[0] for values in ([1.0, 100.0], [1.0, 2.0], [-100.0, 0.1, 1.0, 2.0, 100.0])]
+        ['log', 'linear', 'symlog']
     """
     values = np.asarray(values, dtype=np.float64)
     sizes = np.abs(values[np.isfinite(values) & (values != 0)])
