@@ -69,7 +69,8 @@ class NaiveModel(nn.Module):
     def draw_noise(self, batch_size: int, num_steps: int, generator: torch.Generator) -> SequenceNoise:
         """The noise of z_0, which is all there is."""
         latent = torch.randn(batch_size, self.config.model.latent_dim, generator=generator)
-        return SequenceNoise(latent, torch.empty(batch_size, num_steps, len(self.potentials), 0))
+        others = latent.new_empty(batch_size, num_steps, 0)
+        return SequenceNoise(latent, others, torch.empty(batch_size, num_steps, len(self.potentials), 0))
 
     def transition(self, z: Tensor, g: Tensor, t: Tensor) -> tuple[Tensor, Tensor | None]:
         """z_t and log q(z_t) - log q(z_{t-1}) from z_{t-1} ``(B, D)`` under ``g (B, K)``: ``(B, D)`` and ``(B,)``."""

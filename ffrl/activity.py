@@ -19,9 +19,13 @@ NEGLIGIBLE = -30.0
 
 @dataclass(frozen=True)
 class Phase:
-    """Where training stands: temperature of relaxed activity, whether exactly one field acts per step, KL weights."""
+    """Where training stands: temperature of relaxed activity, which restrictions of the warm-up hold, KL weights.
+
+    ``still``: every frame is a sequence of its own (T = 0); ``exclusive``: exactly one field acts per step.
+    """
 
     temperature: float | Tensor = 1.0
+    still: bool = False
     exclusive: bool = False
     chain_weight: float | Tensor = 1.0
     sparsity_weight: float | Tensor = 1.0
@@ -53,7 +57,12 @@ class ActivityDraws:
 def warmup_phase(progress: float, config: WarmupConfig) -> Phase:
     """Phase at ``progress`` in [0, 1]: the temperature falls geometrically, the warm-up ends at ``fraction``."""
     temperature = config.temperature * (config.final_temperature / config.temperature) ** progress
-    return Phase(temperature=temperature, exclusive=progress < config.fraction, chain_weight=config.weight)
+    return Phase(
+        temperature=temperature,
+        still=progress < config.frames_fraction,
+        exclusive=config.frames_fraction <= progress < config.fraction,
+        chain_weight=config.weight,
+    )
 
 
 def gumbel_softmax(logits: Tensor, uniform: Tensor, temperature: float | Tensor) -> Tensor:

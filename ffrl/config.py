@@ -151,10 +151,12 @@ class OptimizerConfig:
 
 @dataclass(frozen=True)
 class WarmupConfig:
-    """First phase of training: exactly one field per step, chosen by a sticky categorical chain."""
+    """First phases of training: single frames, then exactly one field per step, chosen by a sticky chain."""
 
+    frames_fraction: float = 0.15
+    """Share of the steps, the first ones, in which every frame is a sequence of its own and nothing moves."""
     fraction: float = 0.4
-    """Share of the steps spent in this phase."""
+    """Share of the steps after which the second phase ends too."""
     stay: float = 0.9
     """Probability that the chain keeps its field from one step to the next."""
     weight: float = 10.0
@@ -166,6 +168,8 @@ class WarmupConfig:
 
     def __post_init__(self) -> None:
         require(0.0 <= self.fraction <= 1.0, "warmup.fraction", self.fraction, "a number in [0, 1]")
+        expected = f"a number in [0, {self.fraction}], the range up to warmup.fraction"
+        require(0.0 <= self.frames_fraction <= self.fraction, "warmup.frames-fraction", self.frames_fraction, expected)
         _probability("warmup.stay", self.stay)
         _non_negative("warmup.weight", self.weight)
         _positive("warmup.temperature", self.temperature)
@@ -182,7 +186,7 @@ class RunConfig:
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     out: Path | None = None
     """The run folder (default: runs/<mode>-<data>-<time>); a non-empty one is refused."""
-    steps: int = 2400
+    steps: int = 2600
     """Optimisation steps."""
     batch_size: int = 64
     """B, sequences per step."""

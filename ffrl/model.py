@@ -20,9 +20,12 @@ from ffrl.ridge import RidgeUnits
 
 @dataclass(frozen=True)
 class SequenceNoise:
-    """All randomness of one pass: normal ``(B, D)`` for z_0, uniform ``(B, T, C, channels)`` for the activity."""
+    """All randomness of one pass: normal noise of z_0 ``(B, D)`` and, while frames stand alone, of the others
+    ``(B, T, D)``; uniform noise of the activity ``(B, T, C, channels)``.
+    """
 
     latent: Tensor
+    others: Tensor
     activity: Tensor
 
 
@@ -33,7 +36,7 @@ class SequenceOutputs:
     Args:
         logits: decoder outputs, ``(B, T+1, C, H, W)``; images are their sigmoid.
         latents: z_0 .. z_T, ``(B, T+1, D)``.
-        mean, log_variance: of q(z_0 | x_0), ``(B, D)``.
+        mean, log_variance: of q(z_0 | x_0), ``(B, D)``; of all frames, ``(B, T+1, D)``, while they stand alone.
         activity: g_1 .. g_T, ``(B, T, C)``.
         activity_kl: named terms of the activity, ``(B,)`` each, already weighted.
         log_density_change: log q_t - log q_{t-1}, ``(B, T)``, when the bound needs it.
@@ -127,10 +130,11 @@ class FlowFactorizedVAE(nn.Module):
     ) -> SequenceNoise:
         """All noise that one forward pass over ``batch_size`` sequences of ``num_steps`` transitions consumes."""
         latent = torch.randn(batch_size, self.latent_dim, generator=generator, device=device)
+        others = torch.randn(batch_size, num_steps, self.latent_dim, generator=generator, device=device)
         shape = (batch_size, num_steps, self.num_controls, self.activity_model.noise_channels)
         uniform = torch.rand(shape, generator=generator, device=device)
         tiny = torch.finfo(uniform.dtype).eps
-        return SequenceNoise(latent, uniform.clamp(tiny, 1 - tiny))
+        return SequenceNoise(latent, others, uniform.clamp(tiny, 1 - tiny))
 
     def posterior(self, frames: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log-variance of q(z | x), ``(..., C, H, W)`` -> two of ``(..., D)``."""
@@ -203,6 +207,19 @@ class FlowFactorizedVAE(nn.Module):
         _, points = integrate(lambda z: units.velocity(z, g, time), z, self.integrator, self.substeps)
         return log_density_change(units, points, g, time, self.integrator, method)
 
+    def _still(self, means: Tensor, log_variances: Tensor, noise: SequenceNoise) -> SequenceOutputs:
+        """Outputs with every frame as a sequence of its own: nothing moves and no activity is inferred."""
+        normal = torch.cat([noise.latent.unsqueeze(1), noise.others], dim=1)
+        latents = means + torch.exp(0.5 * log_variances) * normal
+        return SequenceOutputs(
+            logits=self.decode_logits(latents),
+            latents=latents,
+            mean=means,
+            log_variance=log_variances,
+            activity=means.new_zeros(*noise.others.shape[:2], self.num_controls),
+            activity_kl={},
+        )
+
     def forward(
         self, frames: Tensor, noise: SequenceNoise, phase: Phase, activity: Tensor | None = None
     ) -> SequenceOutputs:
@@ -216,6 +233,8 @@ class FlowFactorizedVAE(nn.Module):
         """
         encoded = frames if activity is None and self.activity_model.needs_all_frames else frames[:, :1]
         means, log_variances = self.posterior(encoded)
+        if phase.still:
+            return self._still(means, log_variances, noise)
         mean, log_variance = means[:, 0], log_variances[:, 0]
         with torch.autocast(frames.device.type, enabled=False):
             if activity is None:

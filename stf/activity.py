@@ -55,7 +55,7 @@ class SpikeSlabActivity(Activity):
     def phase(self, progress: float) -> Phase:
         """See :func:`ffrl.activity.warmup_phase`; after it the KLs' weight goes geometrically to its end."""
         phase = warmup_phase(progress, self.warmup)
-        if phase.exclusive:
+        if phase.still or phase.exclusive:
             return phase
         start = self.warmup.fraction
         passed = (progress - start) / (1 - start) if start < 1 else 1.0

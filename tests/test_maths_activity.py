@@ -293,10 +293,12 @@ def test_given_activity_infers_nothing() -> None:
 
 
 def test_warm_up_ends_at_its_fraction_and_cools_geometrically() -> None:
-    config = WarmupConfig(fraction=0.4, weight=30.0, temperature=1.0, final_temperature=0.25)
+    config = WarmupConfig(frames_fraction=0.0, fraction=0.4, weight=30.0, temperature=1.0, final_temperature=0.25)
     phases = [warmup_phase(progress, config) for progress in (0.0, 0.39, 0.4, 0.5, 1.0)]
     assert [phase.exclusive for phase in phases] == [True, True, False, False, False]
     assert all(before.temperature > after.temperature for before, after in itertools.pairwise(phases))
     assert [phases[0].temperature, phases[3].temperature, phases[4].temperature] == pytest.approx([1.0, 0.5, 0.25])
     assert all(phase.chain_weight == 30.0 for phase in phases)
-    assert not warmup_phase(0.0, WarmupConfig(fraction=0.0)).exclusive
+    assert not warmup_phase(0.0, WarmupConfig(frames_fraction=0.0, fraction=0.0)).exclusive
+    still = [warmup_phase(progress, WarmupConfig(frames_fraction=0.1, fraction=0.4)) for progress in (0.05, 0.1, 0.5)]
+    assert [(phase.still, phase.exclusive) for phase in still] == [(True, False), (False, True), (False, False)]

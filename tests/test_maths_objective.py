@@ -49,7 +49,7 @@ def run(model: FlowFactorizedVAE, seed: int = 0) -> tuple[SequenceOutputs, Tenso
     generator = torch.Generator().manual_seed(seed)
     frames = torch.rand(BATCH, STEPS + 1, *IMAGE, generator=generator)
     noise = model.draw_noise(BATCH, STEPS, generator)
-    noise = SequenceNoise(noise.latent.double(), noise.activity.double())
+    noise = SequenceNoise(noise.latent.double(), noise.others.double(), noise.activity.double())
     given = torch.eye(model.num_controls)[torch.arange(BATCH) % model.num_controls]
     activity = None if isinstance(model, SparseTransformationFlow) else given.unsqueeze(1).repeat(1, STEPS, 1)
     return model(frames, noise, model.phase(1.0), activity), frames
@@ -153,7 +153,7 @@ def gauss_hermite(model: FlowFactorizedVAE, frames: Tensor, activity: Tensor) ->
     nodes, weights = (torch.as_tensor(array) for array in hermegauss(60))
     total = 0.0
     for node, weight in zip(nodes, weights / math.sqrt(2 * math.pi), strict=True):
-        noise = SequenceNoise(node.reshape(1, 1), torch.zeros(1, STEPS, 2, 0))
+        noise = SequenceNoise(node.reshape(1, 1), torch.zeros(1, STEPS, 1), torch.zeros(1, STEPS, 2, 0))
         outputs = model(frames, noise, model.phase(0.9), activity)
         total -= weight.item() * elbo_terms(outputs, frames, model.config.objective)["loss"].item() * (STEPS + 1)
     return total

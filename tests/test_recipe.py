@@ -6,14 +6,17 @@ import pytest
 import torch
 
 from ffrl.activity import NEGLIGIBLE, Phase, gumbel_softmax
+from ffrl.config import DataConfig
+from ffrl.objective import elbo_terms
 from stf.activity import SpikeSlabActivity
-from stf.config import SparseWarmupConfig, SparsityConfig
+from stf.config import SparseModelConfig, SparseWarmupConfig, SparsityConfig, UnsupervisedConfig
+from stf.run import build_model
 from stf.sparsity import binary_concrete
 
 
 def activity(**changes: float) -> SpikeSlabActivity:
     torch.manual_seed(0)
-    return SpikeSlabActivity(4, 4, 6, SparsityConfig(**changes), SparseWarmupConfig(fraction=0.5, slab_weight=7.0))
+    return SpikeSlabActivity(4, 4, 6, SparsityConfig(**changes), SparseWarmupConfig(frames_fraction=0.2, fraction=0.5, slab_weight=7.0))
 
 
 def test_the_weight_of_the_sparse_prior_falls_geometrically_to_one() -> None:
@@ -47,3 +50,27 @@ def test_relaxed_activity_is_never_denormal() -> None:
         assert sample.min() >= 0.99 * torch.tensor(NEGLIGIBLE).exp()
         assert sample.max() == 1.0
     torch.testing.assert_close(gumbel_softmax(logits, uniform, 0.1).sum(-1), torch.ones(2))
+
+
+def test_still_frames_are_sequences_of_length_one() -> None:
+    config = UnsupervisedConfig(model=SparseModelConfig(latent_dim=8, width=16, depth=1), data=DataConfig(num_steps=3))
+    model = build_model(config, (3, 28, 28))
+    frames = torch.rand(5, 4, 3, 28, 28, generator=torch.Generator().manual_seed(3))
+    noise = model.draw_noise(5, 3, torch.Generator().manual_seed(4))
+    phase = model.phase(0.0)
+    assert phase.still and not phase.exclusive
+    outputs = model(frames, noise, phase)
+    terms = elbo_terms(outputs, frames, config.objective)
+    assert not outputs.activity.any() and outputs.activity_kl == {}
+    assert set(terms) == {"reconstruction", "kl_latent", "loss", "l1"}
+    normal = torch.cat([noise.latent[:, None], noise.others], dim=1)
+    losses = []
+    for t in range(4):
+        single = model.draw_noise(5, 0, None)
+        object.__setattr__(single, "latent", normal[:, t])
+        alone = model(frames[:, t : t + 1], single, Phase(still=True))
+        losses.append(elbo_terms(alone, frames[:, t : t + 1], config.objective)["loss"])
+    torch.testing.assert_close(terms["loss"], torch.stack(losses).mean())
+    terms["loss"].backward()
+    assert all(p.grad is None for p in model.field_model.parameters())
+    assert all(p.grad is not None for p in model.encoder.parameters())
