@@ -21,11 +21,13 @@ NEGLIGIBLE = -30.0
 class Phase:
     """Where training stands: temperature of relaxed activity, which restrictions of the warm-up hold, KL weights.
 
-    ``still``: every frame is a sequence of its own (T = 0); ``exclusive``: exactly one field acts per step.
+    ``still``: every frame is a sequence of its own (T = 0), and the KL of its latent is weighted by ``latent_weight``;
+    ``exclusive``: exactly one field acts per step.
     """
 
     temperature: float | Tensor = 1.0
     still: bool = False
+    latent_weight: float | Tensor = 1.0
     exclusive: bool = False
     chain_weight: float | Tensor = 1.0
     sparsity_weight: float | Tensor = 1.0
@@ -57,9 +59,11 @@ class ActivityDraws:
 def warmup_phase(progress: float, config: WarmupConfig) -> Phase:
     """Phase at ``progress`` in [0, 1]: the temperature falls geometrically, the warm-up ends at ``fraction``."""
     temperature = config.temperature * (config.final_temperature / config.temperature) ** progress
+    still = progress < config.frames_fraction
     return Phase(
         temperature=temperature,
-        still=progress < config.frames_fraction,
+        still=still,
+        latent_weight=progress / config.frames_fraction if still else 1.0,
         exclusive=config.frames_fraction <= progress < config.fraction,
         chain_weight=config.weight,
     )

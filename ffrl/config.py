@@ -153,7 +153,7 @@ class OptimizerConfig:
 class WarmupConfig:
     """First phases of training: single frames, then exactly one field per step, chosen by a sticky chain."""
 
-    frames_fraction: float = 0.15
+    frames_fraction: float = 0.12
     """Share of the steps, the first ones, in which every frame is a sequence of its own and nothing moves."""
     fraction: float = 0.4
     """Share of the steps after which the second phase ends too."""

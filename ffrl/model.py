@@ -17,6 +17,9 @@ from ffrl.potential import Potentials
 from ffrl.priors import diffused_sigma, gaussian_log_prob
 from ffrl.ridge import RidgeUnits
 
+INITIAL_LOG_VARIANCE = -8.0
+"""Of q(z_0 | x_0) at the first step: at 0 the noise drowns the means, and the decoder long learns to ignore them."""
+
 
 @dataclass(frozen=True)
 class SequenceNoise:
@@ -42,6 +45,7 @@ class SequenceOutputs:
         log_density_change: log q_t - log q_{t-1}, ``(B, T)``, when the bound needs it.
         log_prior: log p_t(z_t) of the diffused prior, ``(B, T)``, when the bound needs it.
         regularisers: named Hamilton-Jacobi terms, ``(B,)`` each.
+        latent_weight: weight of the KL of q(z_0 | x_0) in training.
     """
 
     logits: Tensor
@@ -53,6 +57,7 @@ class SequenceOutputs:
     log_density_change: Tensor | None = None
     log_prior: Tensor | None = None
     regularisers: dict[str, Tensor] = field(default_factory=dict)
+    latent_weight: float | Tensor = 1.0
 
 
 class FlowFactorizedVAE(nn.Module):
@@ -87,6 +92,8 @@ class FlowFactorizedVAE(nn.Module):
         self.substeps = size.substeps
         self.encoder = build_encoder(size.architecture, image_shape, 2 * size.latent_dim, size.width, size.depth)
         self.decoder = build_decoder(size.architecture, image_shape, size.latent_dim, size.width, size.depth)
+        with torch.no_grad():
+            self.encoder[-1].bias[size.latent_dim :] = INITIAL_LOG_VARIANCE
         self.field_model = self.build_fields(config)
         self.activity_model = self.build_activity(config)
         objective = config.objective
@@ -207,7 +214,9 @@ class FlowFactorizedVAE(nn.Module):
         _, points = integrate(lambda z: units.velocity(z, g, time), z, self.integrator, self.substeps)
         return log_density_change(units, points, g, time, self.integrator, method)
 
-    def _still(self, means: Tensor, log_variances: Tensor, noise: SequenceNoise) -> SequenceOutputs:
+    def _still(
+        self, means: Tensor, log_variances: Tensor, noise: SequenceNoise, latent_weight: float | Tensor
+    ) -> SequenceOutputs:
         """Outputs with every frame as a sequence of its own: nothing moves and no activity is inferred."""
         normal = torch.cat([noise.latent.unsqueeze(1), noise.others], dim=1)
         latents = means + torch.exp(0.5 * log_variances) * normal
@@ -218,6 +227,7 @@ class FlowFactorizedVAE(nn.Module):
             log_variance=log_variances,
             activity=means.new_zeros(*noise.others.shape[:2], self.num_controls),
             activity_kl={},
+            latent_weight=latent_weight,
         )
 
     def forward(
@@ -234,7 +244,7 @@ class FlowFactorizedVAE(nn.Module):
         encoded = frames if activity is None and self.activity_model.needs_all_frames else frames[:, :1]
         means, log_variances = self.posterior(encoded)
         if phase.still:
-            return self._still(means, log_variances, noise)
+            return self._still(means, log_variances, noise, phase.latent_weight)
         mean, log_variance = means[:, 0], log_variances[:, 0]
         with torch.autocast(frames.device.type, enabled=False):
             if activity is None:

@@ -95,8 +95,8 @@ def build_encoder(
     tokens = _tokens(image_shape)
     blocks = [MixerBlock(tokens, width) for _ in range(depth)]
     stem = nn.Linear(channels * PATCH**2, width)
-    head = nn.Sequential(nn.LayerNorm(width), nn.Flatten(), nn.Linear(tokens * width, outputs))
-    return nn.Sequential(_ToPatches(), stem, *blocks, head)
+    head = nn.Linear(tokens * width, outputs)
+    return nn.Sequential(_ToPatches(), stem, *blocks, nn.LayerNorm(width), nn.Flatten(), head)
 
 
 def build_decoder(

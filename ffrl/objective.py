@@ -57,7 +57,8 @@ def elbo_terms(outputs: SequenceOutputs, frames: Tensor, config: ObjectiveConfig
     num_frames = frames.shape[1]
     log_prob = log_likelihood(outputs.logits, frames, config.likelihood, config.likelihood_scale)
     terms = {"reconstruction": log_prob.sum(1)}
-    negative = {"kl_latent": gaussian_kl(outputs.mean, outputs.log_variance).reshape(len(frames), -1).sum(1)}
+    latent = gaussian_kl(outputs.mean, outputs.log_variance).reshape(len(frames), -1).sum(1)
+    negative = {"kl_latent": outputs.latent_weight * latent}
     if outputs.log_density_change is not None:
         negative["kl_flow"] = flow_kl(outputs)
     negative |= {f"kl_{name}": value for name, value in outputs.activity_kl.items()}

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
-from ffrl.activity import NEGLIGIBLE, Phase, gumbel_softmax
+from ffrl.activity import NEGLIGIBLE, Phase, gumbel_softmax, warmup_phase
 from ffrl.config import DataConfig
 from ffrl.objective import elbo_terms
 from stf.activity import SpikeSlabActivity
@@ -57,7 +59,7 @@ def test_still_frames_are_sequences_of_length_one() -> None:
     model = build_model(config, (3, 28, 28))
     frames = torch.rand(5, 4, 3, 28, 28, generator=torch.Generator().manual_seed(3))
     noise = model.draw_noise(5, 3, torch.Generator().manual_seed(4))
-    phase = model.phase(0.0)
+    phase = replace(model.phase(0.06), latent_weight=1.0)
     assert phase.still and not phase.exclusive
     outputs = model(frames, noise, phase)
     terms = elbo_terms(outputs, frames, config.objective)
@@ -74,3 +76,9 @@ def test_still_frames_are_sequences_of_length_one() -> None:
     terms["loss"].backward()
     assert all(p.grad is None for p in model.field_model.parameters())
     assert all(p.grad is not None for p in model.encoder.parameters())
+
+
+def test_the_kl_of_still_latents_rises_to_its_full_weight() -> None:
+    config = SparseWarmupConfig(frames_fraction=0.2)
+    weights = [warmup_phase(progress, config).latent_weight for progress in (0.0, 0.05, 0.1, 0.2, 0.9)]
+    assert weights == pytest.approx([0.0, 0.25, 0.5, 1.0, 1.0])
