@@ -18,7 +18,9 @@ from stf.sparsity import binary_concrete
 
 def activity(**changes: float) -> SpikeSlabActivity:
     torch.manual_seed(0)
-    return SpikeSlabActivity(4, 4, 6, SparsityConfig(**changes), SparseWarmupConfig(frames_fraction=0.2, fraction=0.5, slab_weight=7.0))
+    return SpikeSlabActivity(
+        4, 4, 6, SparsityConfig(**changes), SparseWarmupConfig(frames_fraction=0.2, fraction=0.5, slab_weight=7.0)
+    )
 
 
 def test_the_weight_of_the_sparse_prior_falls_geometrically_to_one() -> None:
