@@ -51,7 +51,7 @@ class DataConfig:
     """Mixed sequences, protocol sta: probability per step that an inactive transformation switches on."""
     off_rate: float = 0.3
     """Mixed sequences, protocol sta: probability per step that an active transformation switches off."""
-    speed_spread: float = 0.75
+    speed_spread: float = 0.7
     """Mixed sequences, protocol ffrl: speeds are uniform on [1 - spread, 1 + spread] (sta: Laplace(1, 0.1))."""
     start_probability: float = 0.5
     """Training sequences: probability that a transformation has already acted before the first frame."""
@@ -186,7 +186,7 @@ class RunConfig:
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     out: Path | None = None
     """The run folder (default: runs/<mode>-<data>-<time>); a non-empty one is refused."""
-    steps: int = 3000
+    steps: int = 2600
     """Optimisation steps."""
     batch_size: int = 64
     """B, sequences per step."""
