@@ -101,7 +101,7 @@ class TinyModel(nn.Module):
             self.register_buffer("transposed", torch.arange(6.0).view(2, 3).T)
 
     def phase(self, progress: float) -> Phase:
-        return warmup_phase(progress, WarmupConfig())
+        return warmup_phase(progress, WarmupConfig(frames_fraction=0.0))
 
     def draw_noise(self, batch_size: int, num_steps: int, generator: Any, device: Any = "cpu") -> TinyNoise:
         return TinyNoise(torch.randn(batch_size, 5, generator=generator, device=device))

@@ -276,7 +276,14 @@ def copy(source: Path, target: Path, key: str, value: object) -> None:
 def test_a_stopped_run_says_how_to_go_on(tmp_path, number, code):
     command = [sys.executable, "-m", "cli.main", "train", "--mode=unsupervised", "--out=a run", *TINY, "--steps=100000"]
     command += ["--log-every=1", "--validate-every=100000"]
-    process = subprocess.Popen(command, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(number, signal.SIG_DFL),  # background jobs inherit SIGINT ignored
+    )
     metrics, deadline = Path("a run/metrics.jsonl"), time.monotonic() + 60
     while not (metrics.exists() and metrics.stat().st_size) and time.monotonic() < deadline:
         time.sleep(0.05)

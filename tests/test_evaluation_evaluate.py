@@ -57,8 +57,8 @@ def test_everything_is_there_and_plain(mode: str) -> None:
     assert likelihood["sequences"] == ("mixed" if mode == "unsupervised" else "single")
     given = "log p(frames | transformation)"
     assert likelihood["quantity"] == (given if mode == "supervised" else "log p(frames)")
-    assert list(likelihood["likelihoods"]) == ["gaussian-1", "laplace-0.1", "bernoulli"]
-    assert likelihood["trained_with"] == "laplace-0.1" and "paper" not in likelihood
+    assert list(likelihood["likelihoods"]) == ["gaussian-1", "laplace-0.3", "bernoulli"]
+    assert likelihood["trained_with"] == "laplace-0.3" and "paper" not in likelihood
     gaussian = likelihood["likelihoods"]["gaussian-1"]
     assert gaussian["elbo"]["mean"] < gaussian["iwae"]["mean"] < gaussian["upper_bound"] == gaussian_upper_bound(16)
     assert "never compare" in likelihood["likelihoods"]["bernoulli"]["note"]
