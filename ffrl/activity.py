@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from ffrl.config import WarmupConfig
+from ffrl.config import StillConfig, WarmupConfig
 from ffrl.posterior import TransitionPosterior
 from ffrl.priors import categorical_chain_kl, categorical_kl_uniform
 
@@ -21,13 +21,14 @@ NEGLIGIBLE = -30.0
 class Phase:
     """Where training stands: temperature of relaxed activity, which restrictions of the warm-up hold, KL weights.
 
-    ``still``: every frame is a sequence of its own (T = 0), and the KL of its latent is weighted by ``latent_weight``;
-    ``exclusive``: exactly one field acts per step.
+    ``still``: every frame is a sequence of its own (T = 0), the KL of its latent is weighted by ``latent_weight``, and
+    the cross-entropy of its pixels by ``cross_entropy_weight``; ``exclusive``: exactly one field acts per step.
     """
 
     temperature: float | Tensor = 1.0
     still: bool = False
     latent_weight: float | Tensor = 1.0
+    cross_entropy_weight: float | Tensor = 0.0
     exclusive: bool = False
     chain_weight: float | Tensor = 1.0
     sparsity_weight: float | Tensor = 1.0
@@ -59,14 +60,13 @@ class ActivityDraws:
 def warmup_phase(progress: float, config: WarmupConfig) -> Phase:
     """Phase at ``progress`` in [0, 1]: the temperature falls geometrically, the warm-up ends at ``fraction``."""
     temperature = config.temperature * (config.final_temperature / config.temperature) ** progress
-    still = progress < config.frames_fraction
-    return Phase(
-        temperature=temperature,
-        still=still,
-        latent_weight=progress / config.frames_fraction if still else 1.0,
-        exclusive=config.frames_fraction <= progress < config.fraction,
-        chain_weight=config.weight,
-    )
+    return Phase(temperature=temperature, exclusive=progress < config.fraction, chain_weight=config.weight)
+
+
+def still_phase(progress: float, config: StillConfig) -> Phase:
+    """Phase at ``progress`` in [0, ``config.fraction``): frames alone, the KL of their latents ramped from 0 to 1."""
+    weight = progress / config.fraction
+    return Phase(still=True, latent_weight=weight, cross_entropy_weight=config.cross_entropy)
 
 
 def gumbel_softmax(logits: Tensor, uniform: Tensor, temperature: float | Tensor) -> Tensor:

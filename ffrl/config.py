@@ -132,6 +132,8 @@ class OptimizerConfig:
 
     learning_rate: float = 2e-3
     """Peak learning rate."""
+    field_factor: float = 3.0
+    """Learning rate of the fields in units of that of the encoder and the decoder."""
     final_learning_rate: float = 1e-5
     """Learning rate at the last step."""
     warmup_steps: int = 100
@@ -143,6 +145,7 @@ class OptimizerConfig:
 
     def __post_init__(self) -> None:
         _positive("optimizer.learning-rate", self.learning_rate)
+        _positive("optimizer.field-factor", self.field_factor)
         _non_negative("optimizer.final-learning-rate", self.final_learning_rate)
         _at_least("optimizer.warmup-steps", self.warmup_steps, 0)
         _non_negative("optimizer.weight-decay", self.weight_decay)
@@ -150,16 +153,31 @@ class OptimizerConfig:
 
 
 @dataclass(frozen=True)
-class WarmupConfig:
-    """First phases of training: single frames, then exactly one field per step, chosen by a sticky chain."""
+class StillConfig:
+    """First phase of training, the same in every mode: frames stand alone and nothing moves."""
 
-    frames_fraction: float = 0.12
-    """Share of the steps, the first ones, in which every frame is a sequence of its own and nothing moves."""
-    fraction: float = 0.4
-    """Share of the steps after which the second phase ends too."""
+    fraction: float = 0.25
+    """Share of the steps, the first ones, that this phase takes."""
+    frames: int = 3
+    """Frames taken from each sequence, evenly spaced over it."""
+    cross_entropy: float = 1.0
+    """Weight of the pixels' cross-entropy beside their likelihood: its gradient does not vanish on black pixels."""
+
+    def __post_init__(self) -> None:
+        require(0.0 <= self.fraction < 1.0, "still.fraction", self.fraction, "a number in [0, 1)")
+        _at_least("still.frames", self.frames, 1)
+        _non_negative("still.cross-entropy", self.cross_entropy)
+
+
+@dataclass(frozen=True)
+class WarmupConfig:
+    """First phase with motion: exactly one field acts per step, chosen by a sticky chain."""
+
+    fraction: float = 0.5
+    """Share of the steps, those before included, after which this phase ends."""
     stay: float = 0.9
     """Probability that the chain keeps its field from one step to the next."""
-    weight: float = 10.0
+    weight: float = 20.0
     """Weight of the chain's KL during this phase."""
     temperature: float = 1.0
     """Temperature of the relaxed activity at the first step."""
@@ -168,8 +186,6 @@ class WarmupConfig:
 
     def __post_init__(self) -> None:
         require(0.0 <= self.fraction <= 1.0, "warmup.fraction", self.fraction, "a number in [0, 1]")
-        expected = f"a number in [0, {self.fraction}], the range up to warmup.fraction"
-        require(0.0 <= self.frames_fraction <= self.fraction, "warmup.frames-fraction", self.frames_fraction, expected)
         _probability("warmup.stay", self.stay)
         _non_negative("warmup.weight", self.weight)
         _positive("warmup.temperature", self.temperature)
@@ -184,9 +200,10 @@ class RunConfig:
     model: ModelConfig = field(default_factory=ModelConfig)
     objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    still: StillConfig = field(default_factory=StillConfig)
     out: Path | None = None
     """The run folder (default: runs/<mode>-<data>-<time>); a non-empty one is refused."""
-    steps: int = 2600
+    steps: int = 3600
     """Optimisation steps."""
     batch_size: int = 64
     """B, sequences per step."""

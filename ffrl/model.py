@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from ffrl.activity import Activity, CategoricalActivity, GivenActivity, Phase
+from ffrl.activity import Activity, CategoricalActivity, GivenActivity, Phase, still_phase
 from ffrl.config import RunConfig, SupervisedConfig, WeakConfig
 from ffrl.density import log_density_change
 from ffrl.hamilton_jacobi import Source, hamilton_jacobi_terms
@@ -46,6 +46,7 @@ class SequenceOutputs:
         log_prior: log p_t(z_t) of the diffused prior, ``(B, T)``, when the bound needs it.
         regularisers: named Hamilton-Jacobi terms, ``(B,)`` each.
         latent_weight: weight of the KL of q(z_0 | x_0) in training.
+        cross_entropy_weight: weight of the pixels' cross-entropy beside their likelihood; None where there is none.
     """
 
     logits: Tensor
@@ -58,6 +59,7 @@ class SequenceOutputs:
     log_prior: Tensor | None = None
     regularisers: dict[str, Tensor] = field(default_factory=dict)
     latent_weight: float | Tensor = 1.0
+    cross_entropy_weight: float | Tensor | None = None
 
 
 class FlowFactorizedVAE(nn.Module):
@@ -130,6 +132,9 @@ class FlowFactorizedVAE(nn.Module):
 
     def phase(self, progress: float) -> Phase:
         """Phase of training at ``progress`` in [0, 1]."""
+        still = self.config.still
+        if progress < still.fraction:
+            return still_phase(progress, still)
         return self.activity_model.phase(progress)
 
     def draw_noise(
@@ -214,9 +219,7 @@ class FlowFactorizedVAE(nn.Module):
         _, points = integrate(lambda z: units.velocity(z, g, time), z, self.integrator, self.substeps)
         return log_density_change(units, points, g, time, self.integrator, method)
 
-    def _still(
-        self, means: Tensor, log_variances: Tensor, noise: SequenceNoise, latent_weight: float | Tensor
-    ) -> SequenceOutputs:
+    def _still(self, means: Tensor, log_variances: Tensor, noise: SequenceNoise, phase: Phase) -> SequenceOutputs:
         """Outputs with every frame as a sequence of its own: nothing moves and no activity is inferred."""
         normal = torch.cat([noise.latent.unsqueeze(1), noise.others], dim=1)
         latents = means + torch.exp(0.5 * log_variances) * normal
@@ -227,7 +230,8 @@ class FlowFactorizedVAE(nn.Module):
             log_variance=log_variances,
             activity=means.new_zeros(*noise.others.shape[:2], self.num_controls),
             activity_kl={},
-            latent_weight=latent_weight,
+            latent_weight=phase.latent_weight,
+            cross_entropy_weight=phase.cross_entropy_weight,
         )
 
     def forward(
@@ -241,10 +245,11 @@ class FlowFactorizedVAE(nn.Module):
             phase: from :meth:`phase`.
             activity: observed activity (supervised mode).
         """
-        encoded = frames if activity is None and self.activity_model.needs_all_frames else frames[:, :1]
+        every = phase.still or (activity is None and self.activity_model.needs_all_frames)
+        encoded = frames if every else frames[:, :1]
         means, log_variances = self.posterior(encoded)
         if phase.still:
-            return self._still(means, log_variances, noise, phase.latent_weight)
+            return self._still(means, log_variances, noise, phase)
         mean, log_variance = means[:, 0], log_variances[:, 0]
         with torch.autocast(frames.device.type, enabled=False):
             if activity is None:

@@ -44,13 +44,14 @@ def elbo_terms(outputs: SequenceOutputs, frames: Tensor, config: ObjectiveConfig
 
     Returns:
         Scalars: ``loss`` (minimised), ``reconstruction`` (log-likelihood), ``l1`` (absolute error summed over pixels),
-        ``kl_latent``, ``kl_flow`` (paper bound), ``kl_<name>`` per activity term, ``hj_<name>`` per regulariser.
+        ``kl_latent``, ``kl_flow`` (paper bound), ``kl_<name>`` per activity term, ``hj_<name>`` per regulariser, and
+        ``cross_entropy`` while frames stand alone.
 
     Example:
         >>> from ffrl.config import SupervisedConfig
         >>> from ffrl.model import FlowFactorizedVAE
         >>> model, frames = FlowFactorizedVAE(SupervisedConfig(), (3, 28, 28)), torch.rand(2, 9, 3, 28, 28)
-        >>> outputs = model(frames, model.draw_noise(2, 8, None), model.phase(0.0), torch.ones(2, 8, 3))
+        >>> outputs = model(frames, model.draw_noise(2, 8, None), model.phase(0.5), torch.ones(2, 8, 3))
         >>> sorted(elbo_terms(outputs, frames, model.config.objective))
         ['kl_latent', 'l1', 'loss', 'reconstruction']
     """
@@ -59,6 +60,9 @@ def elbo_terms(outputs: SequenceOutputs, frames: Tensor, config: ObjectiveConfig
     terms = {"reconstruction": log_prob.sum(1)}
     latent = gaussian_kl(outputs.mean, outputs.log_variance).reshape(len(frames), -1).sum(1)
     negative = {"kl_latent": outputs.latent_weight * latent}
+    if outputs.cross_entropy_weight is not None:
+        cross_entropy = -log_likelihood(outputs.logits, frames, "bernoulli").sum(1)
+        negative["cross_entropy"] = outputs.cross_entropy_weight * cross_entropy
     if outputs.log_density_change is not None:
         negative["kl_flow"] = flow_kl(outputs)
     negative |= {f"kl_{name}": value for name, value in outputs.activity_kl.items()}

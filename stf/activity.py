@@ -47,6 +47,7 @@ class SpikeSlabActivity(Activity):
         self.slab = config.slab
         self.slab_scale = config.slab_scale
         self.sparsity_weights = config.weight, config.final_weight
+        self.slab_weight = config.slab_weight
         self.warmup = warmup
         self.chain = SpikeChain(num_controls, config.on_rate, config.off_rate, config.learn_rates)
         self.parameters_per_control = {"unit": 1, "positive": 3, "signed": 4}[config.slab]
@@ -55,7 +56,7 @@ class SpikeSlabActivity(Activity):
     def phase(self, progress: float) -> Phase:
         """See :func:`ffrl.activity.warmup_phase`; after it the KLs' weight goes geometrically to its end."""
         phase = warmup_phase(progress, self.warmup)
-        if phase.still or phase.exclusive:
+        if phase.exclusive:
             return phase
         start = self.warmup.fraction
         passed = (progress - start) / (1 - start) if start < 1 else 1.0
@@ -100,7 +101,7 @@ class SpikeSlabActivity(Activity):
         if sign_logits is not None:
             slabs = slabs * (2 * binary_concrete(sign_logits, sign_noise, phase.temperature) - 1)
             slab_kl = slab_kl + sign_kl(sign_logits)
-        weight = self.warmup.slab_weight if phase.exclusive else phase.sparsity_weight
+        weight = self.warmup.slab_weight if phase.exclusive else self.slab_weight * phase.sparsity_weight
         return ActivitySample(spikes * slabs, kl | {"slab": weight * (on * slab_kl).sum((-2, -1))})
 
     def kl(self, means: Tensor) -> Tensor:

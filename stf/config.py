@@ -70,6 +70,8 @@ class SparsityConfig:
     """Weight of the KLs of spikes and slabs when the warm-up ends."""
     final_weight: float = 1.0
     """Their weight at the last step (annealed geometrically)."""
+    slab_weight: float = 2.0
+    """Further weight of the slabs' KL all along, so that one unit of speed means the same everywhere on a field."""
 
     def __post_init__(self) -> None:
         _probability("sparsity.on-rate", self.on_rate)
@@ -77,6 +79,7 @@ class SparsityConfig:
         _positive("sparsity.slab-scale", self.slab_scale)
         _positive("sparsity.weight", self.weight)
         _positive("sparsity.final-weight", self.final_weight)
+        _non_negative("sparsity.slab-weight", self.slab_weight)
 
 
 @dataclass(frozen=True)

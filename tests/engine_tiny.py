@@ -15,7 +15,7 @@ from rich.console import Console
 from torch import Tensor, nn
 
 from ffrl.activity import Phase, warmup_phase
-from ffrl.config import RunConfig, SupervisedConfig, WarmupConfig, WeakConfig
+from ffrl.config import RunConfig, StillConfig, SupervisedConfig, WarmupConfig, WeakConfig
 from ffrl.data.base import SequenceBatch, SequenceData
 from ffrl.engine.log import TIMINGS
 from ffrl.engine.seed import generator
@@ -33,7 +33,7 @@ STEPS = 4
 def tiny_config(mode: str = "unsupervised", **changes: Any) -> Any:
     """A run of 30 steps whose log, validation and checkpoint steps do not coincide."""
     values: dict[str, Any] = dict(steps=30, batch_size=7, log_every=4, validate_every=10, checkpoint_every=6)
-    values |= dict(keep_checkpoints=3, device="cpu", precision="float32", seed=5)
+    values |= dict(keep_checkpoints=3, device="cpu", precision="float32", seed=5, still=StillConfig(fraction=0.0))
     config = MODES[mode](**values)
     if mode == "unsupervised":
         config = replace(config, model=SparseModelConfig(num_fields=3))
@@ -101,7 +101,7 @@ class TinyModel(nn.Module):
             self.register_buffer("transposed", torch.arange(6.0).view(2, 3).T)
 
     def phase(self, progress: float) -> Phase:
-        return warmup_phase(progress, WarmupConfig(frames_fraction=0.0))
+        return warmup_phase(progress, WarmupConfig())
 
     def draw_noise(self, batch_size: int, num_steps: int, generator: Any, device: Any = "cpu") -> TinyNoise:
         return TinyNoise(torch.randn(batch_size, 5, generator=generator, device=device))

@@ -12,7 +12,8 @@ from engine_tiny import MODES, TinyData, TinyModel, TinyOutputs, tiny_config, ti
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from ffrl.config import ModelConfig, OptimizerConfig
+from ffrl.activity import Phase
+from ffrl.config import ModelConfig, OptimizerConfig, StillConfig
 from ffrl.engine.schedule import learning_rate
 from ffrl.engine.step import Forward, TrainingStep, build_optimizer, draw_batch, update
 from ffrl.engine.window import Window
@@ -110,7 +111,23 @@ def test_a_step_uses_the_learning_rate_of_the_schedule():
         moved = (model.velocities - before).abs().max().item()
         rate = learning_rate(config.optimizer, step, config.steps)
         assert 0.2 * rate < moved < 5 * rate
-        assert [group["lr"] for group in take.optimizer.param_groups] == [rate] * 2
+        assert [group["lr"] for group in take.optimizer.param_groups] == [rate]
+
+
+def test_fields_learn_at_a_rate_of_their_own():
+    model = real_model(real_config("unsupervised"))
+    config = tiny_config(optimizer=OptimizerConfig(field_factor=5.0, weight_decay=0.1))
+    take = build_step(config, model, elbo_terms)
+    take(3)
+    rate = learning_rate(config.optimizer, 3, config.steps)
+    fields = {id(parameter) for parameter in model.field_model.parameters()}
+    seen = 0
+    for group in take.optimizer.param_groups:
+        for parameter in group["params"]:
+            assert group["lr"] == (5 * rate if id(parameter) in fields else rate)
+            assert group["weight_decay"] == (0.1 if parameter.ndim >= 2 else 0.0)
+            seen += 1
+    assert seen == len(list(model.parameters()))
 
 
 def test_frozen_parameters_stay_out_of_the_optimiser():
@@ -230,7 +247,7 @@ def test_a_compiled_step_equals_an_eager_one():
 
 def test_the_real_model_compiles_to_one_graph_per_phase(monkeypatch):
     monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend="aot_eager", fullgraph=True))
-    config = real_config("unsupervised", steps=10)
+    config = real_config("unsupervised", steps=10, still=StillConfig(fraction=0.2))
     (eager, compiled), graphs = compiled_and_eager(config, lambda: real_model(config), elbo_terms)
     assert graphs == 3  # still frames, one field per step, spike and slab; the weights in them change at every step
     assert compiled[0] == pytest.approx(eager[0], rel=1e-4)
@@ -249,7 +266,7 @@ def test_a_failing_compiler_is_one_line(monkeypatch):
 def test_modes_see_their_data_and_streams_are_separate():
     indices = torch.arange(7)
     model, data = TinyModel(), TinyData()
-    batches = {mode: draw_batch(tiny_config(mode), model, data, "train", indices, 3) for mode in MODES}
+    batches = {mode: draw_batch(tiny_config(mode), model, data, "train", indices, Phase(), 3) for mode in MODES}
     supervised, weak, unsupervised = (batches[mode] for mode in ("supervised", "weak", "unsupervised"))
     assert torch.equal(supervised.frames, weak.frames)
     assert not torch.equal(weak.frames, unsupervised.frames)
@@ -258,14 +275,14 @@ def test_modes_see_their_data_and_streams_are_separate():
     which = supervised.activity[:, 0].argmax(1)
     assert torch.equal(supervised.activity, torch.eye(3)[which][:, None].expand(-1, data.num_steps, -1))
     assert torch.equal(supervised.frames, data.single("train", indices, which).frames)
-    validation = draw_batch(tiny_config("weak"), model, data, "train", indices, 3, "validation-")
+    validation = draw_batch(tiny_config("weak"), model, data, "train", indices, Phase(), 3, "validation-")
     assert not torch.equal(validation.noise.latent, weak.noise.latent)
     assert torch.equal(unsupervised.noise.latent, weak.noise.latent)
 
 
 def test_transformations_are_drawn_uniformly():
     config, model, data = tiny_config("supervised"), TinyModel(), TinyData()
-    batches = (draw_batch(config, model, data, "train", torch.arange(20), step) for step in range(100))
+    batches = (draw_batch(config, model, data, "train", torch.arange(20), Phase(), step) for step in range(100))
     counts = torch.stack([batch.activity[:, 0].sum(0) for batch in batches]).sum(0)
     assert counts.sum() == 2000
     assert (counts - 2000 / 3).abs().max() < 5 * (2000 * 2 / 9) ** 0.5
@@ -285,6 +302,6 @@ def test_autocast_covers_the_model_only():
 
     for precision in (torch.bfloat16, torch.float32):
         model, config = Probe(), tiny_config()
-        batch = draw_batch(config, model, TinyData(), "train", torch.arange(7), 0)
+        batch = draw_batch(config, model, TinyData(), "train", torch.arange(7), Phase(), 0)
         Forward(config, model, precision, objective)(batch, model.phase(0.0))
         assert seen == {"model": precision == torch.bfloat16, "objective": False}

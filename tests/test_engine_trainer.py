@@ -15,6 +15,7 @@ import torch
 from engine_tiny import MODES, TinyData, TinyModel, run_tiny, timeless, tiny_config, tiny_objective
 from rich.console import Console
 
+from ffrl.activity import Phase
 from ffrl.config import DataConfig, ModelConfig, OptimizerConfig
 from ffrl.engine import log as log_module
 from ffrl.engine.checkpoint import checkpoints, find_checkpoint, read_tensors
@@ -92,7 +93,7 @@ def test_logged_terms_are_means_over_the_steps_since_the_last_log(tmp_path):
 
     for step in range(6):
         indices = epoch_indices(20, 7, step, config.seed, "cpu")
-        batch = draw_batch(config, model, data, "train", indices, step)
+        batch = draw_batch(config, model, data, "train", indices, Phase(), step)
         outputs = model(batch.frames, batch.noise, model.phase(step / 6), batch.activity)
         losses.append(tiny_objective(outputs, batch.frames, None)["loss"].item())
     logged = [e["train/loss"] for e in read_metrics(tmp_path / "run" / METRICS) if "train/loss" in e]

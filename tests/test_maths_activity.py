@@ -40,6 +40,7 @@ def sparse(slab: str, controls: int = FIELDS, seed: int = 0, **prior) -> SpikeSl
     """Spike-and-slab activity with random posterior parameters, near enough to the prior for Monte Carlo."""
     torch.manual_seed(seed)
     warmup = SparseWarmupConfig(slab_weight=5.0)
+    prior = dict(slab_weight=1.0) | prior
     activity = SpikeSlabActivity(FIELDS, controls, DIM, SparsityConfig(slab=slab, **prior), warmup)
     raw = torch.randn(BATCH, STEPS, SLABS[slab], controls)
     raw[:, :, 1:3] *= 0.3
@@ -134,6 +135,17 @@ def test_sparsity_weight_of_the_phase_scales_the_kl_and_nothing_else(slab: str) 
     assert torch.equal(plain.g, weighted.g)
     for name, value in plain.kl.items():
         torch.testing.assert_close(weighted.kl[name], 3.0 * value, rtol=1e-12, atol=0.0)
+
+
+def test_slabs_have_a_further_weight_after_the_warm_up() -> None:
+    plain, heavy = (sparse("signed", slab_weight=weight) for weight in (1.0, 2.5))
+    for phase in (Phase(), Phase(sparsity_weight=3.0)):
+        ours, theirs = heavy(MEANS, noise(heavy), phase), plain(MEANS, noise(plain), phase)
+        assert torch.equal(ours.g, theirs.g) and torch.equal(ours.kl["spike"], theirs.kl["spike"])
+        torch.testing.assert_close(ours.kl["slab"], 2.5 * theirs.kl["slab"], rtol=1e-12, atol=0.0)
+    warm = Phase(exclusive=True)
+    assert torch.equal(heavy(MEANS, noise(heavy), warm).kl["slab"], plain(MEANS, noise(plain), warm).kl["slab"])
+    assert torch.equal(heavy.kl(MEANS), plain.kl(MEANS))
 
 
 def test_sparsity_weight_falls_to_one_after_the_warm_up() -> None:
@@ -293,12 +305,10 @@ def test_given_activity_infers_nothing() -> None:
 
 
 def test_warm_up_ends_at_its_fraction_and_cools_geometrically() -> None:
-    config = WarmupConfig(frames_fraction=0.0, fraction=0.4, weight=30.0, temperature=1.0, final_temperature=0.25)
+    config = WarmupConfig(fraction=0.4, weight=30.0, temperature=1.0, final_temperature=0.25)
     phases = [warmup_phase(progress, config) for progress in (0.0, 0.39, 0.4, 0.5, 1.0)]
     assert [phase.exclusive for phase in phases] == [True, True, False, False, False]
     assert all(before.temperature > after.temperature for before, after in itertools.pairwise(phases))
     assert [phases[0].temperature, phases[3].temperature, phases[4].temperature] == pytest.approx([1.0, 0.5, 0.25])
     assert all(phase.chain_weight == 30.0 for phase in phases)
-    assert not warmup_phase(0.0, WarmupConfig(frames_fraction=0.0, fraction=0.0)).exclusive
-    still = [warmup_phase(progress, WarmupConfig(frames_fraction=0.1, fraction=0.4)) for progress in (0.05, 0.1, 0.5)]
-    assert [(phase.still, phase.exclusive) for phase in still] == [(True, False), (False, True), (False, False)]
+    assert not warmup_phase(0.0, WarmupConfig(fraction=0.0)).exclusive

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from ffrl.activity import Phase
 from ffrl.config import DataConfig, ModelConfig, ObjectiveConfig, SupervisedConfig, WeakConfig
 from ffrl.engine.step import draw_batch
 from ffrl.model import FlowFactorizedVAE, SequenceOutputs
@@ -299,7 +300,7 @@ class _Batch:
 @pytest.mark.parametrize("build", [unsupervised, weak])
 def test_no_label_reaches_a_model_that_infers_its_activity(build: Callable) -> None:
     model = build()
-    batch = draw_batch(model.config, model, Labelled(), "train", torch.arange(BATCH), 0)
+    batch = draw_batch(model.config, model, Labelled(), "train", torch.arange(BATCH), Phase(), 0)
     assert batch.activity is None
     outputs = model(batch.frames, batch.noise, model.phase(0.9), batch.activity)
     terms = elbo_terms(outputs, batch.frames, model.config.objective)
@@ -310,7 +311,7 @@ def test_no_label_reaches_a_model_that_infers_its_activity(build: Callable) -> N
 
 def test_supervised_training_is_told_which_transformation_acts() -> None:
     model = supervised()
-    batch = draw_batch(model.config, model, Labelled(), "train", torch.arange(40), 0)
+    batch = draw_batch(model.config, model, Labelled(), "train", torch.arange(40), Phase(), 0)
     assert batch.activity.shape == (40, STEPS, 2)
     assert torch.equal(batch.activity.sum(-1), torch.ones(40, STEPS))
     assert torch.equal(batch.activity, batch.activity[:, :1].expand_as(batch.activity))

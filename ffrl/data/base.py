@@ -78,6 +78,30 @@ class SequenceData(ABC):
             IndexError: if an index is out of range (on CUDA: a device-side assertion).
         """
 
+    def stills(self, split: Split, indices: LongTensor, count: int, generator: torch.Generator) -> Tensor:
+        """Return ``count`` evenly spaced frames, or all if there are fewer, of the sequences of :meth:`mixed`.
+
+        Returns:
+            ``(B, count, C, H, W)``.
+
+        Raises:
+            UserError: if the split is not there.
+            IndexError: if an index is out of range (on CUDA: a device-side assertion).
+        """
+        frames = self.mixed(split, indices, generator).frames
+        return frames[:, evenly_spaced(self.num_steps, count)]
+
+
+def evenly_spaced(num_steps: int, count: int) -> list[int]:
+    """Return ``count`` of the frames 0 .. T, or all if there are fewer, evenly spaced and including both ends.
+
+    Example:
+        >>> evenly_spaced(8, 3), evenly_spaced(8, 1), evenly_spaced(1, 3)
+        ([0, 4, 8], [0], [0, 1])
+    """
+    count = min(count, num_steps + 1)
+    return [round(index * num_steps / max(count - 1, 1)) for index in range(count)]
+
 
 def check_frames(frames: Tensor, source: str, image_shape: tuple[int, int, int] | None = None) -> None:
     """Raise UserError unless ``frames`` is a floating-point ``(B, T+1, C, H, W)`` tensor of numbers in [0, 1].

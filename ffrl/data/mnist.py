@@ -11,7 +11,7 @@ from torch import LongTensor, Tensor
 
 from ffrl.config import DataConfig
 from ffrl.data.assets import asset
-from ffrl.data.base import SequenceBatch, SequenceData, Split
+from ffrl.data.base import SequenceBatch, SequenceData, Split, evenly_spaced
 from ffrl.data.idx import IMAGE_SIZE, Digits, read_digits
 from ffrl.data.sequence import (
     laplace_speeds,
@@ -81,6 +81,14 @@ class MnistSequences(SequenceData):
         return self._batch(split, indices, activity, starts(activity, self.config.start_probability, generator))
 
     def mixed(self, split: Split, indices: LongTensor, generator: torch.Generator) -> SequenceBatch:
+        return self._batch(split, indices, *self._mixed(indices, generator))
+
+    def stills(self, split: Split, indices: LongTensor, count: int, generator: torch.Generator) -> Tensor:
+        visited = states(*self._mixed(indices, generator))[:, evenly_spaced(self.num_steps, count)]
+        return self._render(split, indices, visited)
+
+    def _mixed(self, indices: LongTensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Activity and initial states of mixed sequences."""
         config = self.config
         shape = (len(indices), self.num_steps, len(self.transformations))
         if config.protocol == "ffrl":
@@ -90,12 +98,14 @@ class MnistSequences(SequenceData):
             spikes = markov_spikes(shape, config.on_rate, config.off_rate, generator)
             speeds = laplace_speeds(shape, generator)
         activity = torch.where(spikes, speeds, 0.0)
-        return self._batch(split, indices, activity, starts(activity, config.start_probability, generator))
+        return activity, starts(activity, config.start_probability, generator)
 
     def _batch(self, split: Split, indices: LongTensor, activity: Tensor, start: Tensor | None = None) -> SequenceBatch:
+        return SequenceBatch(self._render(split, indices, states(activity, start)), activity)
+
+    def _render(self, split: Split, indices: LongTensor, visited: Tensor) -> Tensor:
         padded = self._split(split).index_select(0, indices).float() / 255
-        values = parameters(states(activity, start), self.config.protocol)
-        return SequenceBatch(render(padded, values, *IMAGE_SIZE), activity)
+        return render(padded, parameters(visited, self.config.protocol), *IMAGE_SIZE)
 
     def _split(self, split: Split) -> Tensor:
         require(split in SPLITS, "split", split, "one of " + ", ".join(SPLITS))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -27,11 +28,14 @@ class Batch(NamedTuple):
     activity: Tensor | None
 
 
-def draw_batch(config: Any, model: Any, data: Any, split: str, indices: Tensor, step: int, streams: str = "") -> Batch:
+def draw_batch(
+    config: Any, model: Any, data: Any, split: str, indices: Tensor, phase: Any, step: int, streams: str = ""
+) -> Batch:
     """Synthesise the sequences ``indices`` of ``split`` and draw the model's noise for them.
 
-    Unsupervised training sees mixed sequences. Supervised and weak training see one transformation per sequence, drawn
-    uniformly; supervised training is told which (one-hot, slab 1).
+    While frames stand alone, every mode sees a few frames of mixed sequences, without activity. After that unsupervised
+    training sees mixed sequences; supervised and weak training see one transformation per sequence, drawn uniformly,
+    and supervised training is told which (one-hot, slab 1).
 
     Args:
         config: Run configuration with a ``mode``.
@@ -39,6 +43,7 @@ def draw_batch(config: Any, model: Any, data: Any, split: str, indices: Tensor, 
         data: Sequence data on the device.
         split: ``train`` or ``validation``.
         indices: Sequences ``(B,)``.
+        phase: Where training stands.
         step: Counter of the random streams.
         streams: Prefix of the names of the random streams.
     """
@@ -49,7 +54,9 @@ def draw_batch(config: Any, model: Any, data: Any, split: str, indices: Tensor, 
         return generator(device, config.seed, streams + name, step)
 
     activity = None
-    if config.mode == "unsupervised":
+    if phase.still:
+        frames = data.stills(split, indices, config.still.frames, stream("data"))
+    elif config.mode == "unsupervised":
         frames = data.mixed(split, indices, stream("data")).frames
     else:
         which = torch.randint(count, (size,), generator=stream("which"), device=device)
@@ -57,8 +64,21 @@ def draw_batch(config: Any, model: Any, data: Any, split: str, indices: Tensor, 
         if config.mode == "supervised":
             onehot = which[:, None] == torch.arange(count, device=device)
             activity = onehot.to(frames.dtype)[:, None, :].expand(size, data.num_steps, count)
-    noise = model.draw_noise(size, data.num_steps, stream("noise"), device)
+    noise = model.draw_noise(size, frames.shape[1] - 1, stream("noise"), device)
     return Batch(frames, noise, activity)
+
+
+def frames_until(config: RunConfig, num_steps: int, step: int) -> int:
+    """Return how many frames the steps before ``step`` train on, B (T + 1) each and fewer while frames stand alone.
+
+    Example:
+        >>> from ffrl.config import StillConfig
+        >>> frames_until(RunConfig(steps=100, batch_size=2, still=StillConfig(fraction=0.1, frames=3)), 8, 20)
+        240
+    """
+    still = min(step, math.ceil(config.still.fraction * config.steps - 1e-9))
+    frames = min(config.still.frames, num_steps + 1)
+    return config.batch_size * (still * frames + (step - still) * (num_steps + 1))
 
 
 class Forward:
@@ -101,13 +121,22 @@ def _numbers_as_tensors(phase: Any, device: torch.device) -> Any:
 
 
 def build_optimizer(config: RunConfig, model: nn.Module) -> torch.optim.AdamW:
-    """Return the fused AdamW of all trainable parameters; weight decay acts on those with two or more dimensions."""
-    trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    """Return the fused AdamW of all trainable parameters.
+
+    Weight decay acts on those with two or more dimensions; the learning rate of every group is multiplied by its
+    ``factor``, which is ``optimizer.field_factor`` for the fields and 1 for everything else.
+    """
+    fields = {id(parameter) for parameter in getattr(model, "field_model", nn.Module()).parameters()}
+    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+    for parameter in model.parameters():
+        if parameter.requires_grad:
+            factor = config.optimizer.field_factor if id(parameter) in fields else 1.0
+            decay = config.optimizer.weight_decay if parameter.ndim >= 2 else 0.0
+            groups.setdefault((factor, decay), []).append(parameter)
     groups = [
-        {"params": [p for p in trainable if p.ndim >= 2], "weight_decay": config.optimizer.weight_decay},
-        {"params": [p for p in trainable if p.ndim < 2], "weight_decay": 0.0},
+        {"params": parameters, "weight_decay": decay, "factor": factor}
+        for (factor, decay), parameters in groups.items()
     ]
-    groups = [group for group in groups if group["params"]]
     return torch.optim.AdamW(groups, lr=config.optimizer.learning_rate, fused=True)
 
 
@@ -153,9 +182,10 @@ class TrainingStep:
         """Take optimisation step ``step``, counted from 0."""
         config = self.config
         indices = epoch_indices(self.size, config.batch_size, step, config.seed, self.device)
-        batch = draw_batch(config, self.model, self.data, "train", indices, step)
-        terms = self.forward(batch, self.model.phase(step / config.steps))
+        phase = self.model.phase(step / config.steps)
+        batch = draw_batch(config, self.model, self.data, "train", indices, phase, step)
+        terms = self.forward(batch, phase)
         for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate(config.optimizer, step, config.steps)
+            group["lr"] = group["factor"] * learning_rate(config.optimizer, step, config.steps)
         norm, finite = update(self.model, self.optimizer, terms["loss"], config.optimizer.gradient_clip)
         self.window.add({**terms, "gradient_norm": norm}, finite)

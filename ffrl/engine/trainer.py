@@ -32,7 +32,7 @@ from ffrl.engine.log import METRICS, Log, read_metrics, summary_writer
 from ffrl.engine.schedule import learning_rate
 from ffrl.engine.seed import epoch_indices
 from ffrl.engine.signals import StopRequest
-from ffrl.engine.step import Forward, Objective, TrainingStep
+from ffrl.engine.step import Forward, Objective, TrainingStep, frames_until
 from ffrl.engine.validation import Validation
 from ffrl.engine.window import Window
 from ffrl.errors import UserError, require
@@ -181,7 +181,7 @@ class _Run:
         """Take the remaining steps, or as many as there are until a signal."""
         config = self.config
         self.model.train()
-        frames_per_step = config.batch_size * (self.data.num_steps + 1)
+        total = self.frames(config.steps)
         clock, clocked = time.perf_counter(), self.step
         while self.step < config.steps and stop.signal is None:
             self.take_step(self.step)
@@ -195,9 +195,10 @@ class _Run:
                 entry = self.read_window(log)
                 elapsed = time.perf_counter() - clock
                 entry["seconds"] = self.seconds + elapsed
-                entry["frames_per_second"] = (self.step - clocked) * frames_per_step / max(elapsed, 1e-9)
+                entry["frames_per_second"] = (self.frames(self.step) - self.frames(clocked)) / max(elapsed, 1e-9)
                 log.record(self.step, entry)
-                log.show(self.step, entry, entry["seconds"] / self.step * (config.steps - self.step))
+                done = self.frames(self.step)
+                log.show(self.step, entry, entry["seconds"] / done * (total - done))
             if validates:
                 terms = self.validate(self.step)
                 log.record(self.step, {f"validation/{name}": value for name, value in terms.items()})
@@ -228,9 +229,13 @@ class _Run:
             "skipped_steps": self.skipped,
         }
 
+    def frames(self, step: int) -> int:
+        """Return how many frames the steps before ``step`` train on."""
+        return frames_until(self.config, self.data.num_steps, step)
+
     def result(self, number: int | None) -> TrainingResult:
         """Return what was done until now; ``number`` is the signal that ended it."""
-        frames = self.step * self.config.batch_size * (self.data.num_steps + 1)
+        frames = self.frames(self.step)
         newest: dict[str, dict[str, Any]] = {}
         for entry in read_metrics(self.run_dir / METRICS):
             for kind in ("train/", "validation/"):

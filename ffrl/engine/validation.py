@@ -46,7 +46,7 @@ class Validation:
         try:
             for index in range(BATCHES):
                 indices = epoch_indices(self.size, size, index, config.seed, self.device, "validation-epoch")
-                batch = draw_batch(config, self.model, self.data, "validation", indices, index, "validation-")
+                batch = draw_batch(config, self.model, self.data, "validation", indices, phase, index, "validation-")
                 for name, value in self.forward.eager(batch.frames, batch.noise, phase, batch.activity).items():
                     totals[name] = totals.get(name, 0.0) + value.to(torch.float64) / BATCHES
         finally:
