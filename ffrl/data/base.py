@@ -33,6 +33,7 @@ class SequenceData(ABC):
         image_shape: ``(C, H, W)``.
         transformations: names of the J transformations, in the order of the last dimension of ``activity``.
         num_steps: T, the transitions of a sequence of T + 1 frames.
+        protocol: which definition of the unit steps is used, None where there is only one.
         device: where indices and generators are expected and batches are made.
     """
 
@@ -40,6 +41,7 @@ class SequenceData(ABC):
     image_shape: tuple[int, int, int]
     transformations: tuple[str, ...]
     num_steps: int
+    protocol: str | None = None
     device: torch.device
 
     @abstractmethod

@@ -58,7 +58,7 @@ class MnistSequences(SequenceData):
 
     def __init__(self, config: DataConfig, device: torch.device | str = "cpu") -> None:
         self.config = config
-        self.num_steps = config.num_steps
+        self.num_steps, self.protocol = config.num_steps, config.protocol
         self.device = torch.device(device)
         if config.root is not None and config.download:
             download(config.root)

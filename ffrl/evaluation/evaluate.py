@@ -145,7 +145,7 @@ def _check(model: Any, data: SequenceData) -> None:
 def _describe_data(data: SequenceData) -> dict[str, Any]:
     return {
         "name": data.name,
-        "protocol": getattr(getattr(data, "config", None), "protocol", None),
+        "protocol": data.protocol,
         "image_shape": list(data.image_shape),
         "transformations": list(data.transformations),
         "num_steps": data.num_steps,
