@@ -26,8 +26,8 @@ demo: setup
 	@echo "2/3 Measuring the trained model"
 	$(STF) evaluate $(RUN) --json $(RUN)/evaluation.json
 	@echo "3/3 Drawing its fields"
+	@echo "The model is in $(RUN), its numbers in $(RUN)/evaluation.json; the report, to open in a browser:"
 	$(STF) visualize-fields $(RUN)
-	@echo "Done: the model is in $(RUN), the figures in $(RUN)/figures, the numbers in $(RUN)/evaluation.json"
 
 test: setup
 	@echo "Running the tests"

@@ -15,6 +15,8 @@ COMMANDS = {
     "train": ("train", "train a model: --mode unsupervised, supervised or weak"),
     "evaluate": ("evaluate", "measure a trained model"),
     "visualize-fields": ("visualize", "draw the fields of a trained model and what they do"),
+    "transfer": ("transfer", "apply what happens in one sequence to other images"),
+    "data": ("data", "show what a data set holds, and draw sample sequences"),
 }
 """Command to the module of this package that has its ``main``, and what it does."""
 

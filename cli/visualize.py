@@ -3,28 +3,45 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import tyro
 
+from ffrl.errors import require
+
 from . import runs
+from .evaluate import DataLocation
 from .flags import build, flags_of, show_help, split, wants_help
 
 
 @dataclass(frozen=True)
 class VisualizeFields:
-    """Draw the fields of a trained model and what they do."""
+    """Draw the fields of a trained model, what they do and when they act, and write a report of it (report.html)."""
 
     run: Annotated[tyro.conf.Positional[Path | None], tyro.conf.arg(metavar="[RUN]", help_behavior_hint="")] = None
     """Run folder (left out: the newest under runs/)."""
     out: Annotated[Path | None, tyro.conf.arg(metavar="DIR", help_behavior_hint="")] = None
     """Folder for the figures (left out: RUN/figures)."""
+    data: DataLocation = field(default_factory=DataLocation)
+    format: Literal["png", "svg", "pdf"] = "png"
+    """svg or pdf: each figure in this form too, besides the PNG."""
+    motion: Literal["gif", "png", "none"] = "gif"
+    """Animations: GIF, animated PNG (exact colours, smaller), or none."""
+    plane: Annotated[str, tyro.conf.arg(metavar="{trajectories,pca,I,J}")] = "trajectories"
+    """Plane of latent space: spanned by each field's own trajectories, by principal components, or by axes I and J."""
+    seed: int = 0
+    """Chooses the held-out images and sequences; the same seed gives the same figures."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where to compute; auto takes CUDA when there is one."""
+
+    def __post_init__(self) -> None:
+        require(0 <= self.seed < 2**63, "--seed", self.seed, "an integer in [0, 2**63)")
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Draw, print the folder of the figures, and return the exit code.
+    """Draw with progress on stderr, print the path of the report, and return the exit code.
 
     Raises:
         UserError: arguments or a run that cannot be used.
@@ -33,10 +50,21 @@ def main(arguments: Sequence[str]) -> int:
         show_help(VisualizeFields, VisualizeFields(), "stf visualize-fields", VisualizeFields.__doc__ or "")
     command = build(VisualizeFields, VisualizeFields(), split(arguments, flags_of(VisualizeFields), positional=["RUN"]))
     run = command.run or runs.newest()
-    out = command.out or run / "figures"
+
+    from rich.console import Console
 
     from stf.visualize import run as draw
 
-    draw(run, out)
-    print(out)
+    *_, report = draw(
+        run,
+        command.out or run / "figures",
+        command.seed,
+        command.device,
+        data_root=command.data.root,
+        plane=command.plane,
+        form=command.format,
+        motion=command.motion,
+        console=Console(stderr=True),
+    )
+    print(report)
     return 0

@@ -53,7 +53,8 @@ def log_density_change(
     if method == "exact" and few and len(tableau.b) == 1:
         return -units.euler_log_det(points, g, step, t).sum((-2, -1))
     if method == "exact":
-        return -_log_det(units.jacobian(points, g, t), tableau, step).sum(-1)
+        maps = substep_jacobian(units.jacobian(points, g, t), tableau, step)
+        return -torch.linalg.slogdet(maps).logabsdet.sum(-1)
     divergence = units.divergence(points, g, t)
     if method == "trace":
         mean = combine(torch.zeros_like(divergence[..., 0]), tableau.b, list(divergence.unbind(-1)), step)
@@ -63,11 +64,27 @@ def log_density_change(
     return -torch.log(torch.abs(1 + step * divergence[..., 0])).sum(-1)
 
 
-def _log_det(jacobian: Tensor, tableau: Tableau, step: float) -> Tensor:
-    """log |det| of one substep's map from the fields' Jacobians at its stages, ``(..., stages, D, D)`` -> ``(...)``."""
+def substep_jacobian(jacobian: Tensor, tableau: Tableau, step: float) -> Tensor:
+    r"""Jacobian of one substep of the integrator, by the chain rule through its stages.
+
+    .. math:: \partial z' / \partial z = I + h \sum_s b_s K_s, \quad K_s = J_s (I + h \sum_{r<s} a_{sr} K_r)
+
+    Args:
+        jacobian: J_s of the velocity at the visited points, ``(..., stages, D, D)``.
+        tableau: the integrator.
+        step: h.
+
+    Returns:
+        ``(..., D, D)``.
+
+    Example:
+        >>> from ffrl.integrate import INTEGRATORS
+        >>> substep_jacobian(torch.eye(2).expand(2, 2, 2), INTEGRATORS["midpoint"], 1.0).diagonal()
+        tensor([2.5000, 2.5000])
+    """
     identity = torch.eye(jacobian.shape[-1], dtype=jacobian.dtype, device=jacobian.device)
     slopes: list[Tensor] = []
     for stage, row in enumerate(tableau.a):
         inner = combine(identity, row, slopes, step)
         slopes.append(jacobian[..., stage, :, :] @ inner if row else jacobian[..., stage, :, :])
-    return torch.linalg.slogdet(combine(identity, tableau.b, slopes, step)).logabsdet
+    return combine(identity, tableau.b, slopes, step)

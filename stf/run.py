@@ -96,8 +96,9 @@ def evaluate(
     """
     from ffrl.evaluation.evaluate import evaluate as evaluate_model
 
-    model = load(run, device=device)
+    step = int(find_checkpoint(Path(run)).name.removeprefix("step-"))
+    model = load(run, step, device)
     root = data_root if data_root is not None else model.config.data.root
     config = dataclasses.replace(model.config.data, root=root, download=False)
     data = ffrl.data.load(config, resolve_device(device))
-    return evaluate_model(model, data, split=split, seed=seed, sequences=sequences) | {"run": str(run)}
+    return evaluate_model(model, data, split=split, seed=seed, sequences=sequences) | {"run": str(run), "step": step}

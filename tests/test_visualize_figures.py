@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import product
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from engine_tiny import STEPS, TinyData
+from engine_tiny import STEPS, TinyData, tiny_config
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from visualize_tools import (
+    SIZE,
     TRANSFORMATIONS,
     SparseData,
     artists,
@@ -25,25 +27,33 @@ from visualize_tools import (
     tiny_model,
 )
 
+from ffrl.config import DataConfig, ModelConfig, StillConfig, SupervisedConfig, WarmupConfig, WeakConfig
 from ffrl.data.base import SequenceBatch
+from ffrl.data.mnist import MnistSequences
 from ffrl.evaluation.alignment import align
 from ffrl.evaluation.confusion import confusion
+from stf.config import SparseModelConfig
+from stf.run import build_model
 from stf.visualize.alignment import draw_alignment, draw_confusion
-from stf.visualize.curves import draw_curves
+from stf.visualize.curves import draw_curves, phase_ends
 from stf.visualize.material import (
+    ErrorCurve,
     Observed,
     Traversal,
     count_distribution,
+    error_curve,
     eventful,
     move_images,
     observe,
     prior_on,
+    true_frames,
 )
+from stf.visualize.motion import draw_moment
 from stf.visualize.overview import draw_overview
-from stf.visualize.raster import draw_raster
+from stf.visualize.raster import draw_agreement, draw_raster
 from stf.visualize.roles import FieldRole, aligned_roles, confused_roles, given_roles, lanes
-from stf.visualize.style import field_style
-from stf.visualize.traversals import draw_traversals
+from stf.visualize.style import Page, field_style
+from stf.visualize.traversals import draw_strip, draw_traversals
 
 INDICES = torch.tensor([4, 0])
 ROLES = [FieldRole(2, 1, "rotation"), FieldRole(0, 0, "scaling", direction=-1.0), FieldRole(1, silent=True)]
@@ -126,6 +136,101 @@ def test_traversals_print_the_error_against_the_true_transformation() -> None:
             assert errors[f"field-{k}/error-{n}/{step}"] == f"{error:.0f}"
             assert np.array_equal(picture(figure, f"field-{k}/true/{step}"), as_drawn(truth[-1, step]))
     assert len(set(errors.values())) > STEPS
+
+
+DIGITS = MnistSequences(DataConfig(num_steps=4))
+
+
+def digit_model(mode: str = "unsupervised", **size: Any) -> Any:
+    """A tiny untrained model of digits whose fields move visibly."""
+    kind = SparseModelConfig if mode == "unsupervised" else ModelConfig
+    config = replace(tiny_config(mode), model=kind(**(SIZE | size | dict(num_fields=3))))
+    model = build_model(config, DIGITS.image_shape).eval()
+    generator = torch.Generator().manual_seed(2)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.2 * torch.randn(parameter.shape, generator=generator))
+    return model
+
+
+@pytest.mark.parametrize("row", [0, 1, 2])
+def test_true_frames_go_on_from_those_of_the_data(row: int) -> None:
+    frames = DIGITS.single("validation", INDICES, torch.full((2,), row)).frames
+    found = true_frames(DIGITS, "validation", INDICES, row, range(-4, 9))
+    assert list(found) == list(range(-4, 9))
+    for step in range(5):
+        assert torch.equal(found[step], frames[:, step])
+    longer = MnistSequences(DataConfig(num_steps=8)).single("validation", INDICES, torch.full((2,), row)).frames
+    for step in range(5, 9):
+        assert torch.equal(found[step], longer[:, step])
+
+
+def test_true_frames_go_backwards_and_end_where_they_are_not_known() -> None:
+    start = DIGITS.single("validation", INDICES, torch.zeros_like(INDICES)).frames[:, 0]
+    quarter = true_frames(DIGITS, "validation", INDICES, 1, [-9])[-9]
+    assert torch.allclose(quarter, start.rot90(-1, (-2, -1)), atol=1e-4)
+    blue = true_frames(DIGITS, "validation", INDICES, 2, [-6])[-6]
+    assert torch.allclose(blue[:, 2], start[:, 0], atol=1e-5) and blue[:, :2].max() < 1e-5
+    assert list(true_frames(DIGITS, "validation", INDICES, 0, [-9, -10, 0])) == [-9, 0]
+    tiny = true_frames(TinyData(), "validation", INDICES, 1, range(-2, STEPS + 3))
+    frames = TinyData().single("validation", INDICES, torch.ones(2, dtype=torch.long)).frames
+    assert list(tiny) == list(range(STEPS + 1)) and all(torch.equal(tiny[t], frames[:, t]) for t in tiny)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("role", [FieldRole(1, 2, "hue"), FieldRole(2, 1, "rotation", direction=-1.0)])
+def test_errors_are_those_of_each_image_moved_by_the_field_alone(role: FieldRole) -> None:
+    model = digit_model()
+    curve = error_curve(model, DIGITS, "validation", INDICES, role)
+    assert curve.steps.tolist() == list(range(-2, 7)) and curve.flow.shape == (2, 9)
+    truth = true_frames(DIGITS, "validation", INDICES, role.row, range(-2, 7))
+    for place, step in enumerate(curve.steps):
+        speed = role.direction * np.sign(step)
+        for n in range(2):
+            frames = {
+                "flow": moved(model, truth[0][n], [role.field], speed, abs(step)),
+                "still": moved(model, truth[0][n], [role.field], 0.0, 0),
+                "reconstruction": model.decode(model.encode(truth[int(step)][n][None]))[0],
+            }
+            for name, frame in frames.items():
+                error = (frame - truth[int(step)][n]).abs().sum().item()
+                assert getattr(curve, name)[n, place] == pytest.approx(error, rel=1e-4)
+    assert curve.mean(1, 4) == pytest.approx(curve.flow[:, 3:7].mean())
+
+
+@torch.no_grad()
+def test_a_strip_shows_every_image_with_its_truth_and_the_mean_errors() -> None:
+    model, role = digit_model(), FieldRole(1, 2, "hue")
+    (one,) = move_images(model, DIGITS, "validation", INDICES, [role, FieldRole(0, silent=True)])
+    curve = error_curve(model, DIGITS, "validation", torch.arange(6), role)
+    figure = draw_strip(one, curve)
+    truth = true_frames(DIGITS, "validation", INDICES, 2, one.steps)
+    printed = {gid: artist.get_text() for gid, artist in artists(figure, "error-").items()}
+    for n, (place, step) in product((0, 1), enumerate(one.steps)):
+        frame = moved(model, truth[0][n], [1], float(np.sign(step)), abs(step))
+        assert np.allclose(picture(figure, f"image-{n}/{place}"), as_drawn(frame), atol=1e-5)
+        assert np.array_equal(picture(figure, f"true-{n}/{step}"), as_drawn(truth[step][n]))
+        assert printed.pop(f"error-{n}/{step}") == f"{(frame - truth[step][n]).abs().sum():.0f}"
+    assert printed == {}
+    (axes,) = axes_of(figure, "errors")
+    for name in ("flow", "still", "reconstruction"):
+        line = part(axes, name)
+        assert line.get_xdata().tolist() == list(range(-2, 7))
+        assert line.get_ydata() == pytest.approx(getattr(curve, name).mean(0))
+    assert part(axes, "flow").get_color() == field_style(1).colour
+    assert "mean over 6" in texts(figure) and "Traversal of field 1: hue" in texts(figure)
+    for place, step in enumerate(one.steps):  # errors stand under the pictures of their step
+        x = axes.transData.transform((step, 0))[0] / figure.dpi
+        (image,) = (image for image in figure.axes[0].images if image.get_gid() == f"image-0/{place}")
+        assert np.mean(image.get_extent()[:2]) == pytest.approx(x, abs=1e-6)
+
+
+def test_a_strip_of_an_unmatched_field_has_no_errors() -> None:
+    (one,) = move_images(tiny_model(), TinyData(), "validation", INDICES, [FieldRole(2)])
+    figure = draw_strip(one)
+    assert axes_of(figure, "errors") == [] and artists(figure, "error-") == {}
+    assert "matches no transformation" in texts(figure)
+    assert not any(gid.startswith("true") for gid in pictures(figure))
 
 
 @torch.no_grad()
@@ -222,7 +327,7 @@ def test_the_statistics_of_the_raster_count_every_step() -> None:
     both = (found.inferred[..., 2] != 0) & (found.truth[..., 1] != 0)
     assert np.array_equal(points.get_xdata(), found.truth[..., 1][both])
     assert np.array_equal(points.get_ydata(), found.inferred[..., 2][both])
-    assert agreement.findobj(lambda artist: artist.get_gid() == "field-1") == []
+    assert agreement.findobj(lambda artist: artist.get_gid() in ("field-1", "mean-1")) == []
     bars = {
         name: [bar.get_height() for bar in count.patches if bar.get_gid() == name] for name in ("inferred", "truth")
     }
@@ -231,6 +336,21 @@ def test_the_statistics_of_the_raster_count_every_step() -> None:
         assert bars[name] == pytest.approx([(active == number).mean() for number in range(len(bars[name]))])
         assert sum(bars[name]) == pytest.approx(1)
     assert np.array_equal(part(count, "prior").get_ydata(), prior)
+
+
+def test_mean_inferred_speeds_are_those_of_bins_of_true_speed() -> None:
+    generator = np.random.default_rng(0)
+    truth = generator.uniform(0.3, 1.7, (40, 4, 1))
+    inferred = np.where(generator.random(truth.shape) < 0.8, -0.9 * truth, 0.0)
+    truth[truth > 1.61] = 0
+    axes = Page(4, 3).axes(0.5, 0.5, 3, 2)
+    draw_agreement(axes, lanes([FieldRole(0, 0, "hue", direction=-1.0)], ["hue"]), inferred, truth)
+    both = (inferred != 0) & (truth != 0)
+    x, y = truth[both], -inferred[both]
+    bins = [(x >= 0.2 * number) & (x < 0.2 * (number + 1)) for number in range(1, 8)]
+    expected = [(x[held].mean(), y[held].mean()) for held in bins]
+    assert all(held.sum() >= 5 for held in bins)
+    assert np.allclose(part(axes, "mean-0").get_xydata(), expected)
 
 
 def test_the_prior_counts_fields_and_not_their_parts() -> None:
@@ -282,7 +402,7 @@ def test_the_alignment_figure_prints_and_colours_the_matrix() -> None:
                 assert axes.images[0].get_array()[j, text.get_position()[0]] == row[k]
     assert len({text.get_text() for text in axes.texts}) > 4
     for name in ("rotation", "hue"):
-        assert f"{result['transformations'][name]['share']:.2f}" in texts(figure)
+        assert f"{result['transformations'][name]['share']:.3f}" in texts(figure)
 
 
 def test_matched_cells_are_outlined_in_the_colour_of_their_field() -> None:
@@ -320,7 +440,7 @@ METRICS = [
 
 
 def test_curves_are_the_numbers_of_the_metrics() -> None:
-    figure = draw_curves(METRICS, warmup_end=40, total=200)
+    figure = draw_curves(METRICS, {"still frames end": 15.0, "warm-up ends": 40.0}, total=200)
     panels = {axes.get_label(): axes for axes in figure.axes if axes.get_label() != "sheet"}
     assert list(panels) == ["loss", "kl_chain", "kl_spike", "learning_rate"]
     lines = {
@@ -340,7 +460,8 @@ def test_curves_are_the_numbers_of_the_metrics() -> None:
         assert np.array_equal(lines[name, label][0], steps)
         assert np.array_equal(lines[name, label][1], values, equal_nan=True)
     assert all(list(lines[name, "warm-up ends"][0]) == [40, 40] for name in panels)
-    assert len(lines) == 5 + len(panels)
+    assert all(list(lines[name, "still frames end"][0]) == [15, 15] for name in panels)
+    assert len(lines) == 5 + 2 * len(panels)
     assert panels["learning_rate"].get_yscale() == "log" and panels["loss"].get_yscale() == "linear"
     assert "100 of 200 steps" in texts(figure) and "2 step(s) skipped" in texts(figure)
 
@@ -352,11 +473,23 @@ def test_the_later_course_of_a_curve_is_seen() -> None:
     assert "start off the axis" in loss.get_title("right")
 
 
-def test_no_warm_up_is_marked_where_there_is_none_or_it_goes_on() -> None:
-    for end in (None, 0.0, 400.0):
-        figure = draw_curves(METRICS, warmup_end=end)
-        assert "warm-up ends" not in texts(figure)
-        assert not [line for axes in figure.axes for line in axes.lines if line.get_label() == "warm-up ends"]
+def test_phases_that_were_not_reached_are_not_marked() -> None:
+    figure = draw_curves(METRICS, {"still frames end": 30.0, "warm-up ends": 400.0})
+    assert "warm-up ends" not in texts(figure) and "still frames end" in texts(figure)
+    assert {line.get_label() for axes in figure.axes[1:] for line in axes.lines} == {
+        "train",
+        "validation",
+        "still frames end",
+    }
+
+
+def test_phases_end_where_the_configuration_says() -> None:
+    short = dict(steps=1000, still=StillConfig(fraction=0.1))
+    ends = {"still frames end": 100.0, "warm-up ends": 300.0}
+    assert phase_ends(WeakConfig(**short, warmup=WarmupConfig(fraction=0.3))) == pytest.approx(ends)
+    assert list(phase_ends(SupervisedConfig(**short))) == ["still frames end"]
+    assert phase_ends(SupervisedConfig(still=StillConfig(fraction=0.0))) == {}
+    assert "warm-up ends" not in phase_ends(WeakConfig(warmup=WarmupConfig(fraction=1.0)))
 
 
 def overview(model: Any, roles: list[FieldRole]) -> tuple[Figure, SequenceBatch, torch.Tensor]:
@@ -434,11 +567,16 @@ def test_borders_of_traversals_have_the_colour_of_their_field() -> None:
 def strip(role: FieldRole, trained: int, frames: torch.Tensor) -> Traversal:
     steps = tuple(range(-1, trained + 2))
     drawn = frames[:1].expand(len(steps), -1, -1, -1)[None].expand(2, -1, -1, -1, -1)
-    truth = None if role.row is None else frames[None, : trained + 1].expand(2, -1, -1, -1, -1)
+    truth = {} if role.row is None else {step: drawn[:, place] for place, step in enumerate(steps) if step}
     return Traversal(role, frames[:2], steps, drawn, trained, truth)
 
 
-@pytest.mark.parametrize(("num_fields", "names", "steps"), [(2, 3, 3), (9, 5, 4), (4, 1, 20)])
+def errors(one: Traversal) -> ErrorCurve:
+    values = 1e5 * np.random.default_rng(1).random((3, 4, len(one.steps)))
+    return ErrorCurve(np.array(one.steps), *values)
+
+
+@pytest.mark.parametrize(("num_fields", "names", "steps"), [(2, 3, 20), (9, 5, 4)])
 def test_nothing_sticks_out_of_the_page(num_fields: int, names: int, steps: int) -> None:
     generator = np.random.default_rng(0)
     truth = generator.random((5, steps, names)).round() * 1.5
@@ -455,7 +593,9 @@ def test_nothing_sticks_out_of_the_page(num_fields: int, names: int, steps: int)
         draw_raster(shown, roles, transformations, count_distribution([0.1] * num_fields)),
         draw_alignment(result, roles),
         draw_overview(frames[: steps + 1], frames, inferred[0], truth[0], strips, roles, transformations),
-        draw_curves(METRICS, 40, 100, "a-run-with-quite-a-long-name"),
+        draw_curves(METRICS, {"still frames end": 20, "warm-up ends": 40}, 100, "a-run-with-quite-a-long-name"),
+        *(draw_strip(one, errors(one) if one.truth else None) for one in (strips[0], strips[-1])),
+        *(draw_moment(strips[0], place) for place in (0, -1)),
     ]
     for figure in figures:
         assert not sticks_out(figure)

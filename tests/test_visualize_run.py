@@ -1,10 +1,13 @@
-"""From a run folder to its figures."""
+"""From a run folder to its figures, animations and report."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Iterator
+from io import StringIO
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 import matplotlib.image
@@ -12,25 +15,34 @@ import numpy as np
 import pytest
 import torch
 from engine_tiny import tiny_config
+from matplotlib.figure import Figure
+from PIL import Image
+from rich.console import Console
+from test_visualize_report import Page, check
 from torch import Tensor
 from visualize_tools import SIZE, TRANSFORMATIONS, SparseData, axes_of, picture, pictures, silenced, texts, tiny_model
 
+from cli.main import main
 from ffrl.config import ModelConfig
 from ffrl.data.base import SequenceBatch
 from ffrl.engine.checkpoint import TrainingState, save_checkpoint
 from ffrl.engine.config_io import encode_config
 from ffrl.errors import UserError
+from ffrl.evaluation.evaluate import evaluate
 from stf import visualize
 from stf.config import SparseModelConfig
 from stf.run import build_model
-from stf.visualize import figures, style
-from stf.visualize.material import Observed
+from stf.visualize import assignment, captions, field_captions, field_exhibits, from_run, gallery, motion, style
+from stf.visualize.from_run import evaluated
+from stf.visualize.material import Observed, move_images
+from stf.visualize.tables import evaluation_tables
 
 NAMES = {
-    "unsupervised": ["alignment", "raster", "traversals", "overview"],
-    "weak": ["alignment", "traversals", "overview"],
-    "supervised": ["traversals", "overview"],
+    "unsupervised": ["overview", "alignment", "raster", "traversals"],
+    "weak": ["overview", "alignment", "traversals"],
+    "supervised": ["overview", "traversals"],
 }
+LATENT = ["field-planes", "composition", "landscape", "differential"]
 
 
 def make_run(folder: Path, mode: str) -> Path:
@@ -44,34 +56,176 @@ def make_run(folder: Path, mode: str) -> Path:
     if mode == "unsupervised":
         silenced(model)
     save_checkpoint(folder, model, encode_config(config), TrainingState({}, {"step": 30}), 1)
-    metrics = [{"step": step, "train/loss": 1.0 / step} for step in (10, 20, 30)]
+    metrics = [{"step": step, "validation/l1": 9.0 / step, "seconds": 3.0 * step} for step in (10, 20, 30)]
     (folder / "metrics.jsonl").write_text("".join(json.dumps(entry) + "\n" for entry in metrics))
     return folder
 
 
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Coarse pictures and few sequences."""
+    monkeypatch.setattr(style, "DPI", 40)
+    monkeypatch.setattr(motion, "DPI", 40)
+    monkeypatch.setattr(from_run, "MEASURED", 6)
+    monkeypatch.setattr(assignment, "SEQUENCES", 12)
+    monkeypatch.setattr(gallery, "MEASURED", 4)
+
+
+@pytest.fixture
+def one_field(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Move images by one field only, to save time."""
+    monkeypatch.setattr(gallery, "move_images", lambda *arguments: move_images(*arguments)[:1])
+
+
+@pytest.fixture
+def no_latent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave out the figures of latent space, to save time."""
+    monkeypatch.setattr(gallery, "field_exhibits", lambda *arguments: iter(()))
+
+
 @pytest.fixture
 def only_overview(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leave out the other figures, to save time."""
-    for name in ("draw_raster", "draw_alignment", "draw_confusion", "draw_traversals"):
-        monkeypatch.setattr(visualize, name, lambda *arguments: None)
+    """Leave out all figures but the overview, to save time."""
+    nothing: Iterator[Any] = iter(())
+    monkeypatch.setattr(gallery, "field_exhibits", lambda *arguments: nothing)
+    for name in ("draw_raster", "draw_alignment", "draw_confusion", "draw_traversals", "draw_strip"):
+        monkeypatch.setattr(gallery, name, lambda *arguments: Figure())
 
 
+@pytest.mark.usefixtures("one_field")
 @pytest.mark.parametrize("mode", ["unsupervised", "weak", "supervised"])
 def test_a_run_is_drawn_as_its_mode_allows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: str) -> None:
-    monkeypatch.setattr(style, "DPI", 40)
+    latent = [*LATENT[:3], "helmholtz", LATENT[3]] if mode == "unsupervised" else []
+    if not latent:  # to save time
+        monkeypatch.setattr(gallery, "field_exhibits", lambda *arguments: iter(()))
     run = make_run(tmp_path / "run", mode)
     before, state = dict(matplotlib.rcParams), torch.get_rng_state()
-    written = visualize.run(run)
-    assert written == [run / "figures" / f"{name}.png" for name in [*NAMES[mode], "curves"]]
-    assert sorted(path.name for path in (run / "figures").iterdir()) == sorted(path.name for path in written)
+    progress = StringIO()
+    written = visualize.run(run, console=Console(file=progress))
+    folder = run / "figures"
+    assert all(path.parent == folder for path in written) and written[-1] == folder / "report.html"
+    assert sorted(path.name for path in folder.iterdir()) == sorted(path.name for path in written)
+    names = [path.stem for path in written if path.suffix == ".png"]
+    fields = [name for name in names if name.startswith("traversal-field-")]
+    assert names == [*NAMES[mode], *fields, *latent, "curves"]
+    moving = [path.stem for path in written if path.suffix == ".gif"]
+    assert moving == [name.replace("traversal", "motion") for name in fields]
+    assert bool(fields) == (mode != "unsupervised")  # that model is silent
     for path in written:
-        pixels = matplotlib.image.imread(path)[..., :3]
-        assert pixels.shape[1] > 200 and 0.01 < pixels.std() < 0.5
+        if path.suffix == ".png":
+            pixels = matplotlib.image.imread(path)[..., :3]
+            assert pixels.shape[1] > 200 and 0.01 < pixels.std() < 0.5
     assert dict(matplotlib.rcParams) == before and torch.equal(torch.get_rng_state(), state)
+    page = Page((folder / "report.html").read_text())
+    check(page)
+    assert list(page.figures) == [f"figure-{name}" for name in order(names, moving)]
+    assert all(caption.endswith(".") and len(caption) > 40 for caption in page.figures.values())
+    facts = dict(zip(page.words["dt"], page.words["dd"], strict=True))
+    assert facts["mode"] == mode and facts["seed"] == "5"
+    assert facts["training"] == "30 of 30 steps in 1.5 minutes"
+    assert facts["data"] == "mnist, protocol ffrl, T = 2"
+    lines = progress.getvalue().splitlines()
+    assert lines[0] == "inferring activity" and lines[-1] == "evaluation" and len(lines) == len(set(lines))
+    assert {"overview", *fields} <= set(lines)
+    assert ({"field planes", "composition", "divergence and curl"} <= set(lines)) == bool(latent)
 
 
+def order(names: list[str], moving: list[str]) -> list[str]:
+    """Names as they come in the report: animations after the traversals of all fields."""
+    place = names.index("traversals") + 1
+    return [*names[:place], *moving, *names[place:]]
+
+
+@pytest.mark.usefixtures("only_overview", "one_field")
+def test_the_same_run_and_seed_give_the_same_files(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", "supervised")
+    (run / "metrics.jsonl").unlink()  # to save time
+    first, again = (
+        {path.name: path.read_bytes() for path in visualize.run(run, tmp_path / name)} for name in ("first", "again")
+    )
+    assert first == again and {"overview.png", "motion-field-0.gif", "report.html"} <= first.keys()
+
+
+@pytest.mark.usefixtures("only_overview", "one_field")
+def test_figures_come_as_vectors_and_animations_as_png(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", "supervised")
+    written = visualize.run(run, form="svg", motion="png")
+    folder = run / "figures"
+    for name in [*NAMES["supervised"], "traversal-field-0", "curves"]:
+        assert {folder / f"{name}.png", folder / f"{name}.svg"} <= set(written)
+        assert (folder / f"{name}.svg").read_bytes().startswith(b"<?xml")
+    with Image.open(folder / "motion-field-0.png") as image:
+        assert image.n_frames == 8 and image.info["loop"] == 0  # from 0 to 3, back, and to -1
+    assert not list(folder.glob("*.gif"))
+
+
+def split_of(source: str) -> str:
+    """Where an evaluation comes from, without which numbers it has."""
+    return source.partition(":")[0]
+
+
+def test_an_evaluation_of_the_same_checkpoint_is_read(tmp_path: Path) -> None:
+    model, data = tiny_model("supervised"), SparseData()
+    result = evaluate(model, data, sequences=3, samples=2) | {"step": 30}
+    (tmp_path / "evaluation.json").write_text(json.dumps(result))
+    told: list[str] = []
+    found = evaluated(tmp_path, 30, model, data, 0, told.append)
+    assert found.source == "From evaluation.json of this run: 3 images of the validation split, seed 0." and not told
+    assert found.tables == evaluation_tables(result)
+    error = result["equivariance"]["hue"]["flow"]["mean_per_frame"]["mean"]
+    assert f" {error:.0f} for hue " in found.finding
+    assert split_of(evaluated(tmp_path, 31, model, data, 0, told.append).source) == "Measured for this report"
+
+
+@pytest.mark.parametrize("content", [None, '{"step": 30}', "{", "[]", '{"step": 30, "data": 3}'])
+def test_without_one_the_model_is_measured(tmp_path: Path, content: str | None) -> None:
+    model, data = tiny_model("supervised"), SparseData()
+    if content is not None:
+        (tmp_path / "evaluation.json").write_text(content)
+    told: list[str] = []
+    found = evaluated(tmp_path, 30, model, data, 1, told.append)
+    assert split_of(found.source) == "Measured for this report" and told == ["evaluation"]
+    assert found.tables == evaluation_tables(evaluate(model, data, "validation", 1, 6))
+
+
+@pytest.mark.usefixtures("only_overview", "one_field")
+def test_the_command_ends_with_the_path_of_the_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = make_run(tmp_path / "run", "supervised")
+    (run / "metrics.jsonl").unlink()  # to save time
+    assert main(["visualize-fields", str(run), "--device=cpu", "--motion=none"]) == 0
+    output = capsys.readouterr()
+    assert output.out == f"{run / 'figures' / 'report.html'}\n"
+    assert "evaluation" in output.err.splitlines()
+    assert main(["visualize-fields", str(run), "--out", str(tmp_path / "out"), "--motion=none", "--format=pdf"]) == 0
+    assert capsys.readouterr().out == f"{tmp_path / 'out' / 'report.html'}\n"
+    assert (tmp_path / "out" / "overview.pdf").read_bytes().startswith(b"%PDF")
+
+
+@pytest.mark.parametrize(
+    ("flag", "words"),
+    [
+        ("--plane=0,9", "0 to 2"),
+        ("--plane=depth", "depth"),
+        ("--format=jpg", "png, svg or pdf"),
+        ("--motion=mp4", "gif, png or none"),
+        ("--seed=-1", "--seed"),
+        ("--data.root=nowhere", "nowhere"),
+    ],
+)
+def test_flags_that_cannot_be_used_are_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], flag: str, words: str
+) -> None:
+    run = make_run(tmp_path / "run", "supervised")
+    assert main(["visualize-fields", str(run), flag]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and words in error
+    assert not (run / "figures").exists()
+
+
+@pytest.mark.usefixtures("no_latent")
 def test_a_silent_model_is_drawn_and_says_so() -> None:
-    drawn = figures(silenced(tiny_model()), SparseData())
+    drawn = visualize.figures(silenced(tiny_model()), SparseData())
+    assert list(drawn) == NAMES["unsupervised"]
     assert "All fields are silent (fields 0, 1 and 2)" in texts(drawn["traversals"])
     assert pictures(drawn["traversals"]) == set()
     assert "No field matches a transformation yet." in texts(drawn["overview"])
@@ -84,7 +238,7 @@ def test_a_silent_model_is_drawn_and_says_so() -> None:
 @pytest.mark.parametrize("mode", ["unsupervised", "weak"])
 def test_the_overview_predicts_with_the_inferred_activity(mode: str) -> None:
     model, data = tiny_model(mode), SparseData()
-    figure = figures(model, data)["overview"]
+    figure = visualize.figures(model, data)["overview"]
     count = len([gid for gid in pictures(figure) if gid.startswith("input/")])
     pixels = np.stack([picture(figure, f"input/{t}")[..., 0] for t in range(count)])
     frames = torch.from_numpy(pixels).unsqueeze(1)
@@ -100,9 +254,28 @@ def test_the_overview_predicts_with_the_inferred_activity(mode: str) -> None:
 
 
 @pytest.mark.usefixtures("only_overview")
+def test_the_caption_of_the_overview_tells_its_errors(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[float] = []
+    monkeypatch.setattr(captions, "of_overview", lambda lanes, inferred, truth, *errors: told.extend(errors) or "")
+    model, data = tiny_model(), SparseData()
+    found = assignment.assign(model, data)
+    with torch.no_grad():
+        overview = next(gallery.exhibits(model, data, found))
+        count = len([gid for gid in pictures(overview.figure) if gid.startswith("input/")])
+        frames, predicted = (
+            np.stack([picture(overview.figure, f"{name}/{t}")[..., 0] for t in range(count)])
+            for name in ("input", "predicted")
+        )
+    error = np.abs(predicted - frames)[1:].sum((1, 2)).mean()
+    still = np.abs(predicted[:1] - frames)[1:].sum((1, 2)).mean()
+    assert told == [pytest.approx(error, rel=1e-4), pytest.approx(still, rel=1e-4), False]
+    assert error != pytest.approx(still, rel=1e-2)
+
+
+@pytest.mark.usefixtures("only_overview")
 def test_figures_leave_the_model_as_it_was_and_depend_on_the_seed_alone() -> None:
     model, data = tiny_model().train(), SparseData()
-    first, again, other = (figures(model, data, seed)["overview"] for seed in (0, 0, 1))
+    first, again, other = (visualize.figures(model, data, seed)["overview"] for seed in (0, 0, 1))
     assert model.training and torch.is_grad_enabled()
     assert all(np.array_equal(picture(first, gid), picture(again, gid)) for gid in pictures(first))
     assert any(
@@ -110,6 +283,7 @@ def test_figures_leave_the_model_as_it_was_and_depend_on_the_seed_alone() -> Non
     )
 
 
+@pytest.mark.usefixtures("only_overview")
 def test_the_drawn_sequences_keep_their_activity(monkeypatch: pytest.MonkeyPatch) -> None:
     class Data(SparseData):
         """In the first three sequences at most one transformation acts."""
@@ -120,9 +294,9 @@ def test_the_drawn_sequences_keep_their_activity(monkeypatch: pytest.MonkeyPatch
             return self._batch(split, indices, activity)
 
     shown: list[Observed] = []
-    monkeypatch.setattr(visualize, "draw_raster", lambda observed, *rest: shown.append(observed))
+    monkeypatch.setattr(gallery, "draw_raster", lambda observed, *rest: shown.append(observed))
     model = tiny_model()
-    figures(model, Data())
+    visualize.figures(model, Data())
     (observed,) = shown
     assert len(observed.frames) == 4 and len(observed.truth) == 9 == len(observed.inferred)
     with torch.no_grad():
@@ -131,21 +305,53 @@ def test_the_drawn_sequences_keep_their_activity(monkeypatch: pytest.MonkeyPatch
     assert several.tolist() == 6 * [True] + 3 * [False]
 
 
+@pytest.mark.usefixtures("no_latent")
 def test_supervised_fields_are_named_after_their_transformations() -> None:
-    drawn = figures(tiny_model("supervised"), SparseData())
-    assert list(drawn) == NAMES["supervised"]
-    for name in TRANSFORMATIONS:
+    drawn = visualize.figures(tiny_model("supervised"), SparseData())
+    assert list(drawn) == [*NAMES["supervised"], *(f"traversal-field-{k}" for k in range(3))]
+    for field, name in enumerate(TRANSFORMATIONS):
         assert f"true {name}" in texts(drawn["traversals"])
+        assert f"Traversal of field {field}: {name}" in texts(drawn[f"traversal-field-{field}"])
     assert "which is given" in texts(drawn["overview"])
 
 
-def test_figures_go_where_they_are_sent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(style, "DPI", 40)
+def test_figures_of_latent_space_come_with_captions_of_what_they_show(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: dict[str, Any] = {}
+
+    def keeping(name: str) -> Any:
+        return lambda shown, *rest: drawn.update({name: shown}) or Figure()
+
+    for name in ("field_planes", "composition", "landscape", "helmholtz", "differential"):
+        monkeypatch.setattr(field_exhibits, f"draw_{name}", keeping(name))
+    model, data = tiny_model(), SparseData()
+    found = assignment.assign(model, data)
+    told: list[str] = []
+    with torch.no_grad():
+        shown = [
+            *field_exhibits.field_exhibits(
+                model, data, found.observed, found.roles, "validation", plane="0,2", tell=told.append
+            )
+        ]
+    assert [one.name for one in shown] == ["field-planes", "composition", "landscape", "helmholtz", "differential"]
+    assert len(told) == 5
+    assert drawn["field_planes"] and drawn["field_planes"][0].plane.names == ("latent axis 0", "latent axis 2")
+    assert [one.caption for one in shown] == [
+        field_captions.of_planes(drawn["field_planes"]),
+        field_captions.of_composition(drawn["composition"]),
+        field_captions.of_landscape(drawn["landscape"]),
+        field_captions.of_helmholtz(drawn["helmholtz"]),
+        field_captions.of_differential(drawn["differential"]),
+    ]
+
+
+@pytest.mark.usefixtures("only_overview", "one_field")
+def test_figures_go_where_they_are_sent(tmp_path: Path) -> None:
     run = make_run(tmp_path / "run", "supervised")
     (run / "metrics.jsonl").unlink()
     out = tmp_path / "new" / "folder"
-    assert visualize.run(run, out) == [out / "traversals.png", out / "overview.png"]
-    assert sorted(path.name for path in out.iterdir()) == ["overview.png", "traversals.png"]
+    written = visualize.run(run, out, motion="none")
+    assert [path.name for path in written] == ["overview.png", "traversals.png", "traversal-field-0.png", "report.html"]
+    assert sorted(out.iterdir()) == sorted(written)
     assert not (run / "figures").exists()
 
 

@@ -11,7 +11,7 @@ import pytest
 from matplotlib.colors import to_rgb
 
 from ffrl.errors import UserError
-from stf.visualize.style import COLOURS, DPI, TRUTH, Page, field_style, ink_on, save, to_image
+from stf.visualize.style import COLOURS, DPI, TRUTH, Page, encode, field_style, ink_on, save, to_image
 
 
 def luminance(colour: str) -> float:
@@ -81,3 +81,25 @@ def test_drawing_and_saving_leave_global_settings_alone(tmp_path: Path) -> None:
     page.chip(1, 0.5, "field 9", 9)
     save(page.figure, tmp_path / "figure.png")
     assert dict(matplotlib.rcParams) == before
+
+
+@pytest.mark.parametrize("form", ["png", "svg", "pdf"])
+def test_the_same_figure_gives_the_same_bytes_in_every_form(form: str) -> None:
+    def drawn() -> bytes:
+        page = Page(2, 1)
+        page.title("title", "subtitle")
+        page.chip(1, 0.5, "field 9", 9)
+        page.axes(0.2, 0.2, 1, 0.5).fill_between([0, 1], [0, 1])
+        return encode(page.figure, form)
+
+    before = dict(matplotlib.rcParams)
+    assert drawn() == drawn()
+    assert dict(matplotlib.rcParams) == before
+
+
+def test_a_figure_is_written_in_the_form_of_its_ending(tmp_path: Path) -> None:
+    page = Page(2, 1)
+    page.title("seen in vectors")
+    starts = {"png": b"\x89PNG", "svg": b"<?xml", "pdf": b"%PDF"}
+    for form, start in starts.items():
+        assert save(page.figure, tmp_path / f"figure.{form}").read_bytes().startswith(start)

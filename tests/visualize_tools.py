@@ -11,6 +11,7 @@ from engine_tiny import STEPS, TinyData, tiny_config
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 from torch import Tensor, nn
 
 from ffrl.config import ModelConfig
@@ -98,7 +99,7 @@ def part(axes: Axes, gid: str) -> Any:
 
 def texts(figure: Figure) -> str:
     """All text of a figure."""
-    return "\n".join(text.get_text() for text in figure.findobj(lambda artist: hasattr(artist, "get_text")))
+    return "\n".join(text.get_text() for text in figure.findobj(Text))
 
 
 def as_drawn(frame: Tensor) -> np.ndarray:

@@ -85,7 +85,7 @@ class MnistSequences(SequenceData):
 
     def stills(self, split: Split, indices: LongTensor, count: int, generator: torch.Generator) -> Tensor:
         visited = states(*self._mixed(indices, generator))[:, evenly_spaced(self.num_steps, count)]
-        return self._render(split, indices, visited)
+        return self.in_states(split, indices, visited)
 
     def _mixed(self, indices: LongTensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Activity and initial states of mixed sequences."""
@@ -101,9 +101,18 @@ class MnistSequences(SequenceData):
         return activity, starts(activity, config.start_probability, generator)
 
     def _batch(self, split: Split, indices: LongTensor, activity: Tensor, start: Tensor | None = None) -> SequenceBatch:
-        return SequenceBatch(self._render(split, indices, states(activity, start)), activity)
+        return SequenceBatch(self.in_states(split, indices, states(activity, start)), activity)
 
-    def _render(self, split: Split, indices: LongTensor, visited: Tensor) -> Tensor:
+    def in_states(self, split: Split, indices: LongTensor, visited: Tensor) -> Tensor:
+        """Return digits in given states, ``indices (B,)``, ``visited (B, N, J)`` in unit steps -> ``(B, N, C, H, W)``.
+
+        Raises:
+            UserError: if the split is not there.
+
+        Example:
+            >>> MnistSequences(DataConfig()).in_states("validation", torch.arange(2), torch.zeros(2, 1, 3)).shape
+            torch.Size([2, 1, 3, 28, 28])
+        """
         padded = self._split(split).index_select(0, indices).float() / 255
         return render(padded, parameters(visited, self.config.protocol), *IMAGE_SIZE)
 

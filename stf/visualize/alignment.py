@@ -78,7 +78,7 @@ def draw_matrix(
         y = TOP + (row + 0.5) * CELL
         page.text(left - 0.12, y, name, HEADING, ha="right", va="center", weight="bold")
         for place, values in enumerate(columns.values()):
-            text = "–" if values[row] is None else f"{values[row]:.2f}"
+            text = "–" if values[row] is None else f"{values[row]:.3f}"
             page.text(right + (place + 0.5) * COLUMN, y, text, HEADING, ha="center", va="center")
     for place, name in enumerate(columns):
         page.text(right + (place + 0.5) * COLUMN, TOP - 0.08, name, SMALL, ha="center", va="bottom", linespacing=1.1)

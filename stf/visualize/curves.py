@@ -1,9 +1,9 @@
-"""Training curves from ``metrics.jsonl``: train against validation, with the end of the warm-up marked."""
+"""Training curves from ``metrics.jsonl``: train against validation, with the ends of the phases of training marked."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,7 @@ ABOUT = {
     "reconstruction": ("Log-likelihood", "nats per frame"),
     "gradient_norm": ("Gradient norm", "before clipping"),
     "learning_rate": ("Learning rate", ""),
+    "cross_entropy": ("Cross-entropy", "weighted nats per frame"),
     "kl_latent": ("KL of the first latent", "nats per frame"),
     "kl_flow": ("KL along the flow", "nats per frame"),
     "kl_chain": ("KL of the warm-up's chain", "weighted nats per frame"),
@@ -32,6 +33,8 @@ ABOUT = {
 }
 FIRST, LAST = ("loss", "l1", "reconstruction"), ("gradient_norm", "learning_rate")
 WIDE, HIGH, COLUMNS = 3.9, 2.35, 3
+STILL, WARMUP = "still frames end", "warm-up ends"
+MARKS = {STILL: ":", WARMUP: "--"}
 RANGE = 20.0
 """Ratio of largest to smallest value above which an axis is logarithmic."""
 EARLY = 0.1
@@ -99,14 +102,31 @@ def later_window(values: ArrayLike, early: ArrayLike) -> tuple[float, float] | N
     return float(low - (0.5 if below else 0.1) * room), float(high + (0.5 if above else 0.1) * room)
 
 
+def phase_ends(config: Any) -> dict[str, float]:
+    """Steps at which the phases of training of a run end, by what ends there; only those before the last step.
+
+    Example:
+        >>> from ffrl.config import StillConfig, SupervisedConfig
+        >>> phase_ends(SupervisedConfig(steps=1000, still=StillConfig(fraction=0.2)))
+        {'still frames end': 200.0}
+    """
+    ends = {STILL: config.still.fraction * config.steps}
+    if getattr(config, "warmup", None) is not None:
+        ends[WARMUP] = config.warmup.fraction * config.steps
+    return {name: end for name, end in ends.items() if 0 < end < config.steps}
+
+
 def draw_curves(
-    metrics: Sequence[dict[str, Any]], warmup_end: float | None = None, total: int | None = None, name: str = ""
+    metrics: Sequence[dict[str, Any]],
+    ends: Mapping[str, float] | None = None,
+    total: int | None = None,
+    name: str = "",
 ) -> Figure:
     """Draw one panel per recorded term; the axes are labelled by the term, the lines by ``train`` and ``validation``.
 
     Args:
         metrics: entries of ``metrics.jsonl``, each with a ``step``.
-        warmup_end: step at which the warm-up ends, None without one.
+        ends: from :func:`phase_ends`; those that were not reached are left out.
         total: steps of the whole run, to say how far it is.
         name: of the run, for the title.
 
@@ -119,6 +139,7 @@ def draw_curves(
     rows = max(1, math.ceil(len(names) / COLUMNS))
     page = Page(COLUMNS * WIDE + 0.2, 1.25 + rows * HIGH)
     last = max((entry["step"] for entry in metrics), default=0)
+    reached = {what: end for what, end in (ends or {}).items() if 0 < end <= last}
     done = f"{last:,} of {total:,} steps" if total else f"{last:,} steps"
     skipped = max((entry.get("skipped_steps") or 0 for entry in metrics), default=0)
     subtitle = f"{done}; averages since the last line of metrics.jsonl (train), fixed held-out sequences (validation)."
@@ -128,11 +149,11 @@ def draw_curves(
         x, y = 0.1 + number % COLUMNS * WIDE, 1.15 + number // COLUMNS * HIGH
         axes = page.axes(x + 0.75, y + 0.1, WIDE - 0.95, HIGH - 0.75, term)
         draw_term(axes, metrics, term, last)
-        _mark_warmup(axes, warmup_end, last)
+        _mark(axes, reached, last)
         if number // COLUMNS == (len(names) - 1 - number % COLUMNS) // COLUMNS:
             axes.set_xlabel("optimisation step", fontsize=TEXT, labelpad=2)
     if names:
-        _legend(page, warmup_end is not None and 0 < warmup_end <= last)
+        _legend(page, reached)
     return page.figure
 
 
@@ -177,18 +198,23 @@ def _label_decades(axes: Axes) -> None:
     axes.yaxis.set_minor_formatter(NullFormatter())
 
 
-def _mark_warmup(axes: Axes, end: float | None, last: float) -> None:
-    if end is not None and 0 < end <= last:
-        axes.axvline(end, color=NEUTRAL, linestyle="--", linewidth=1, label="warm-up ends")
+def _mark(axes: Axes, ends: Mapping[str, float], last: float) -> None:
+    for what, end in ends.items():
+        axes.axvline(end, color=NEUTRAL, linestyle=MARKS.get(what, "-."), linewidth=1, label=what)
     axes.set_xlim(0, max(last, 1) * 1.02)
 
 
-def _legend(page: Page, marked: bool) -> None:
+def _legend(page: Page, ends: Mapping[str, float]) -> None:
     """Explain lines once, at the top right of the page."""
-    x, y = page.width - 4.3, 0.3
     entries = [("train", dict(color=TRAIN)), ("validation", dict(color=VALIDATION, marker="o", markersize=3.5))]
-    entries += [("warm-up ends", dict(color=NEUTRAL, linestyle="--"))] if marked else []
-    for label, look in entries:
+    entries += [(what, dict(color=NEUTRAL, linestyle=MARKS.get(what, "-."))) for what in ends]
+    x, y = page.width - 0.2 - sum(map(_entry_width, entries)), 0.3
+    for entry in entries:
+        label, look = entry
         page.sheet.plot([x, x + 0.35], [y, y], linewidth=1.5, markevery=[0], **look)
         page.text(x + 0.42, y, label, TEXT, va="center")
-        x += 1.15 if label == "train" else 1.45
+        x += _entry_width(entry)
+
+
+def _entry_width(entry: tuple[str, Any]) -> float:
+    return 0.65 + 0.073 * len(entry[0])

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,10 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from ffrl.data.base import SequenceBatch, SequenceData, Split
+from ffrl.data.moves import renderable
 from ffrl.evaluation.alignment import strongest_part
+from ffrl.evaluation.equivariance import frame_errors
+from ffrl.evaluation.sequences import batch_size
 from stf.visualize.roles import FieldRole
 
 MOST_FRAMES = 18
@@ -30,7 +33,7 @@ class Traversal:
         steps: the S transitions made until each frame, negative ones backwards.
         frames: decoded, ``(N, S, C, H, W)``.
         trained: T, the transitions of a training sequence.
-        truth: frames of the true transformation, ``(N, T+1, C, H, W)``, where it is known.
+        truth: frames of the true transformation, ``(N, C, H, W)`` by step, where they are known.
     """
 
     role: FieldRole
@@ -38,7 +41,7 @@ class Traversal:
     steps: tuple[int, ...]
     frames: Tensor
     trained: int
-    truth: Tensor | None = None
+    truth: Mapping[int, Tensor] = field(default_factory=dict)
 
     def errors(self) -> dict[int, list[float]]:
         r"""L1 error of each image at each step drawn whose true frame is known.
@@ -47,13 +50,32 @@ class Traversal:
 
         Summed over channels and pixels, as in the equivariance error (FFRL, "Quantitative Evaluation").
         """
-        if self.truth is None:
-            return {}
-        known = [(place, step) for place, step in enumerate(self.steps) if 0 <= step < self.truth.shape[1]]
         return {
-            step: (self.frames[:, place] - self.truth[:, step]).abs().sum((-3, -2, -1)).tolist()
-            for place, step in known
+            step: (self.frames[:, place] - self.truth[step]).abs().sum((-3, -2, -1)).tolist()
+            for place, step in enumerate(self.steps)
+            if step in self.truth
         }
+
+
+@dataclass(frozen=True)
+class ErrorCurve:
+    """L1 errors per step of one field alone, over many images.
+
+    Args:
+        steps: the S steps, in order.
+        flow: of the moved image, ``(N, S)``.
+        still: of the decoded image that is not moved, ``(N, S)``.
+        reconstruction: of the true frame encoded and decoded, ``(N, S)``: what encoder and decoder leave.
+    """
+
+    steps: NDArray[np.int64]
+    flow: NDArray[np.float64]
+    still: NDArray[np.float64]
+    reconstruction: NDArray[np.float64]
+
+    def mean(self, first: int, last: int) -> float:
+        """Mean error of the moved images from step ``first`` to step ``last``."""
+        return float(self.flow[:, (self.steps >= first) & (self.steps <= last)].mean())
 
 
 @dataclass(frozen=True)
@@ -119,6 +141,40 @@ def traverse(model: Any, images: Tensor, activity: Tensor, backward: int, forwar
     return model.decode(latents).unflatten(0, (cases, count))
 
 
+def reach(trained: int) -> tuple[int, int]:
+    """Transitions that a field is applied backwards and forwards: half the trained length, and one and a half times it.
+
+    Example:
+        >>> reach(8), reach(1)
+        ((4, 12), (1, 2))
+    """
+    return max(1, trained // 2), math.ceil(1.5 * trained)
+
+
+def true_frames(data: SequenceData, split: Split, indices: Tensor, row: int, steps: Sequence[int]) -> dict[int, Tensor]:
+    """Frames of the images ``indices (N,)`` after each of ``steps`` of one transformation alone, where they are known.
+
+    MNIST digits are rendered at any step, also backwards; of other data only the steps 0 .. T are known.
+
+    Returns:
+        ``(N, C, H, W)`` by step.
+
+    Example:
+        >>> from ffrl.config import DataConfig
+        >>> from ffrl.data import load
+        >>> list(true_frames(load(DataConfig()), "validation", torch.arange(4), 0, [-20, -1, 0, 12]))
+        [-1, 0, 12]
+    """
+    onehot = torch.eye(len(data.transformations))[row]
+    shown = [step for step in steps if renderable(data, step * onehot[None])]
+    if shown:
+        visited = torch.tensor(shown)[:, None] * onehot
+        frames = data.in_states(split, indices, visited.to(data.device).expand(len(indices), -1, -1))
+        return dict(zip(shown, frames.unbind(1), strict=True))
+    frames = data.single(split, indices, torch.full_like(indices, row)).frames
+    return {step: frames[:, step] for step in steps if 0 <= step < frames.shape[1]}
+
+
 @torch.no_grad()
 def move_images(
     model: Any, data: SequenceData, split: Split, indices: Tensor, roles: Sequence[FieldRole]
@@ -126,7 +182,7 @@ def move_images(
     """Traversals of all fields that are not silent, from -T/2 to 3T/2, with the true frames where they are known."""
     drawn = [role for role in roles if not role.silent]
     trained = data.num_steps
-    backward, forward = max(1, trained // 2), math.ceil(1.5 * trained)
+    backward, forward = reach(trained)
     stride = math.ceil((backward + forward) / (MOST_FRAMES - 1))
     steps = tuple(step for step in range(-backward, forward + 1) if step % stride == 0)
     inputs = data.single(split, indices, torch.zeros_like(indices)).frames[:, 0]
@@ -134,14 +190,33 @@ def move_images(
         return []
     frames = traverse(model, inputs, alone(drawn, model.num_fields, model.num_controls), backward, forward)
     frames = frames[:, :, [step + backward for step in steps]].cpu()
-    truths = [
-        None if role.row is None else data.single(split, indices, torch.full_like(indices, role.row)).frames.cpu()
-        for role in drawn
-    ]
+    truths = [{} if role.row is None else true_frames(data, split, indices, role.row, steps) for role in drawn]
     return [
-        Traversal(role, inputs.cpu(), steps, moved, trained, truth)
+        Traversal(role, inputs.cpu(), steps, moved, trained, {step: true.cpu() for step, true in truth.items()})
         for role, moved, truth in zip(drawn, frames, truths, strict=True)
     ]
+
+
+@torch.no_grad()
+def error_curve(model: Any, data: SequenceData, split: Split, indices: Tensor, role: FieldRole) -> ErrorCurve:
+    """Errors of a matched field alone against its transformation, at every step from -T/2 to 3T/2 that is known."""
+    backward, forward = reach(data.num_steps)
+    speeds = alone([role], model.num_fields, model.num_controls).to(indices.device)
+    pieces = []
+    for part in indices.split(batch_size(data)):
+        truth = true_frames(data, split, part, role.row, range(-backward, forward + 1))
+        errors = {}
+        for sign in (-1, 1):
+            path = [sign * step for step in range(backward + forward + 1) if sign * step in truth]
+            if len(path) > 1:
+                frames = torch.stack([truth[step] for step in path], dim=1)
+                g = (sign * speeds).expand(len(part), len(path) - 1, -1)
+                found = torch.stack(frame_errors(model, frames, g))
+                errors |= {step: found[..., place] for place, step in enumerate(path)}
+        steps = sorted(errors)
+        pieces.append(torch.stack([errors[step] for step in steps], dim=-1).cpu())
+    flow, reconstruction, still = torch.cat(pieces, dim=1).numpy()
+    return ErrorCurve(np.array(steps), flow, still, reconstruction)
 
 
 @torch.no_grad()

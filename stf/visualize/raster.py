@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
+from matplotlib.patheffects import withStroke
 from numpy.typing import ArrayLike, NDArray
 
 from ffrl.evaluation.alignment import speed_agreement
@@ -20,8 +21,10 @@ from stf.visualize.style import FAINT, HEADING, NEUTRAL, TEXT, TRUTH, Page, fiel
 CELL, LABELS, RIGHT, GAP = 0.48, 1.45, 0.78, 0.25
 TOP, LANE, PANEL = 1.12, 0.52, 2.2
 NARROWEST, WIDEST = 12.0, 8.0
-BIN = 0.1
-MOST_POINTS = 400
+BIN, WIDE_BIN = 0.1, 0.2
+"""Widths of the bins of speeds, of the histogram and of the means."""
+FEWEST_POINTS, MOST_POINTS = 5, 400
+"""Fewest points that a mean is drawn of, and most points that are drawn themselves."""
 
 
 def draw_raster(
@@ -65,7 +68,7 @@ def draw_raster(
     y = bottom + 0.62
     page.text(0.2, bottom + 0.2, f"All {len(observed.truth)} held-out sequences", HEADING + 1, weight="bold")
     panel = (total - 0.3) / 3
-    titles = ("Speeds where on", "Inferred against true speed", "How many fields act at once")
+    titles = ("Speeds where on", "Inferred against true speed (lines: means)", "How many fields act at once")
     draws = (
         lambda axes: draw_speeds(axes, drawn, observed.inferred, observed.truth),
         lambda axes: draw_agreement(axes, drawn, observed.inferred, observed.truth),
@@ -102,7 +105,7 @@ def draw_speeds(axes: Axes, drawn: Sequence[Lane], inferred: ArrayLike, truth: A
 
 
 def draw_agreement(axes: Axes, drawn: Sequence[Lane], inferred: ArrayLike, truth: ArrayLike) -> None:
-    """Draw inferred against true speed of matched fields over the steps where both are on, with their correlation."""
+    """Draw inferred against true speeds of matched fields where both are on, their bin means and correlation."""
     handles, largest, least = [], 1.5, 0.0
     for lane in drawn:
         if lane.role is None or lane.row is None:
@@ -110,12 +113,17 @@ def draw_agreement(axes: Axes, drawn: Sequence[Lane], inferred: ArrayLike, truth
         found, true = np.ravel(lane.speeds(inferred)), np.ravel(lane.truth(truth))
         both = (found != 0) & (true != 0)
         look = field_style(lane.role.field)
+        places, means = binned_means(true[both], found[both])
         found, true = found[both][:MOST_POINTS], true[both][:MOST_POINTS]
-        options = dict(marker=look.marker, color=look.colour, markersize=2.5, linestyle="none", markeredgewidth=0)
-        axes.plot(true, found, alpha=0.55, gid=f"field-{lane.role.field}", **options)
+        options = dict(marker=look.marker, color=look.colour, markeredgewidth=0)
+        points = dict(markersize=2.2, linestyle="none", alpha=0.35)
+        axes.plot(true, found, gid=f"field-{lane.role.field}", **options, **points)
+        line = options | dict(markersize=5.5, linestyle=look.line, markeredgewidth=0.7, markeredgecolor="white")
+        halo = [withStroke(linewidth=3, foreground="white")]
+        axes.plot(places, means, gid=f"mean-{lane.role.field}", zorder=4, path_effects=halo, linewidth=1.6, **line)
         correlation = speed_agreement(lane.speeds(inferred), lane.truth(truth))["speed_correlation"]
         name = f"{lane.transformation}, r = " + ("–" if correlation is None else f"{correlation:.2f}")
-        handles.append(Line2D([], [], label=name, **(options | {"markersize": 5})))
+        handles.append(Line2D([], [], label=name, **line))
         if len(found):
             largest, least = max(largest, found.max(), true.max()), min(least, found.min(), true.min())
     axes.plot([least, largest], [least, largest], color=TRUTH, linewidth=1)
@@ -124,6 +132,19 @@ def draw_agreement(axes: Axes, drawn: Sequence[Lane], inferred: ArrayLike, truth
     axes.set(xlim=(least - margin, largest + margin), ylim=(least - margin, largest + margin))
     legend(axes, handles=handles, loc="upper left", handlelength=1)
     _label(axes, "true speed [unit steps]", "inferred speed [unit steps]")
+
+
+def binned_means(x: ArrayLike, y: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Means of x and of y over bins of x that hold enough points.
+
+    Example:
+        >>> [means.round(2).tolist() for means in binned_means([0.1] * 9 + [0.5], [1.0] * 9 + [7.0])]
+        [[0.1], [1.0]]
+    """
+    x, y = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
+    _, bins, counts = np.unique(np.floor(x / WIDE_BIN), return_inverse=True, return_counts=True)
+    enough = counts >= FEWEST_POINTS
+    return tuple((np.bincount(bins, values, len(counts))[enough] / counts[enough]) for values in (x, y))
 
 
 def draw_count(axes: Axes, inferred: ArrayLike, truth: ArrayLike, prior: ArrayLike) -> None:

@@ -4,16 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from stf.visualize.material import Traversal
+from stf.visualize.material import ErrorCurve, Traversal
 from stf.visualize.roles import FieldRole, silence
-from stf.visualize.style import HEADING, NEUTRAL, SMALL, TEXT, Page, field_name, fitted
+from stf.visualize.style import (
+    FAINT,
+    HEADING,
+    NEUTRAL,
+    SMALL,
+    TEXT,
+    TRUTH,
+    Page,
+    field_name,
+    field_style,
+    fitted,
+    legend,
+)
 
 CELL, PITCH = 0.56, 0.6
 LABELS, INPUT = 0.2, 1.75
 NARROWEST = 9.6
 TOP, BLOCK_GAP, NUMBERS, TRUE_ROW = 1.5, 0.28, 0.17, 0.62
+PAIR_GAP, PANEL = 0.14, 1.75
+UNIT = "L1 error, summed over channels and pixels of images in [0, 1]"
 
 
 def draw_traversals(traversals: Sequence[Traversal], roles: Sequence[FieldRole]) -> Figure:
@@ -35,24 +51,122 @@ def draw_traversals(traversals: Sequence[Traversal], roles: Sequence[FieldRole])
         page.title("Traversals: each field applied alone to held-out images")
         page.text(0.2, 0.85, silence(roles), HEADING)
         return page.figure
-    steps, trained = traversals[0].steps, traversals[0].trained
-    start = INPUT + PITCH + 0.25
-    left = {step: start + place * PITCH for place, step in enumerate(steps)}
-    heights = [len(one.inputs) * (CELL + NUMBERS) + (TRUE_ROW if one.truth is not None else 0) for one in traversals]
+    left = _columns(traversals[0])
+    heights = [len(one.inputs) * (CELL + NUMBERS) + (TRUE_ROW if one.truth else 0) for one in traversals]
     bottom = TOP + sum(heights) + BLOCK_GAP * (len(heights) - 1)
-    page = Page(max(start + len(steps) * PITCH + 0.15, NARROWEST), bottom + 0.75)
+    page = Page(_width(left), bottom + 0.75)
     page.title(
         "Traversals: each field applied alone to held-out images",
         "An image is encoded, its latent code is moved by one field at unit speed, and every code is decoded.\n"
         "A good field changes one thing and keeps the rest, also backwards and beyond the length it was trained on.",
     )
-    _header(page, left, trained, bottom)
+    _header(page, left, traversals[0].trained, bottom)
     y = TOP
     for one, height in zip(traversals, heights, strict=True):
         _block(page, one, left, y)
         y += height + BLOCK_GAP
     page.text(0.2, bottom + 0.2, _caption(traversals, roles), TEXT, linespacing=1.4)
     return page.figure
+
+
+def draw_strip(one: Traversal, curve: ErrorCurve | None = None) -> Figure:
+    """Draw the traversal of one field: each image moved, the true transformation under it, and mean errors of many.
+
+    The gids of the pictures are ``image-N/PLACE`` (decoded), ``input-N`` and ``true-N/STEP``, those of the errors
+    ``error-N/STEP``; the lines of the axes labelled ``errors`` have the gids ``flow``, ``still`` and
+    ``reconstruction``.
+
+    Args:
+        one: from :func:`stf.visualize.material.move_images`.
+        curve: from :func:`stf.visualize.material.error_curve`; None where no true transformation is known.
+
+    Example:
+        >>> import torch
+        >>> frames = torch.zeros(1, 3, 1, 2, 2)
+        >>> figure = draw_strip(Traversal(FieldRole(4, 0, "hue"), frames[:, 0], (-1, 0, 1), frames, 1))
+        >>> figure.axes[0].texts[0].get_text()
+        'Traversal of field 4: hue'
+    """
+    role, left = one.role, _columns(one)
+    row = CELL + NUMBERS + (CELL if one.truth else 0) + PAIR_GAP
+    bottom = TOP + len(one.inputs) * row
+    page = Page(_width(left), bottom + (0.35 if curve is None else PANEL + 0.75))
+    name = role.transformation or "matches no transformation"
+    turned = " Forwards is speed −1: its sign is turned." if role.direction < 0 else ""
+    page.title(
+        f"Traversal of {field_name(role.field)}: {name}",
+        "Held-out images, moved by this field alone at unit speed and decoded"
+        + (f"; under each, what {name} really does to the image." if one.truth else ".")
+        + f"\nIt should change one thing and keep the rest, also backwards and beyond the trained length.{turned}",
+    )
+    page.chip(LABELS + 0.05, TOP - 0.3, field_name(role.field), role.field, HEADING)
+    _header(page, left, one.trained, bottom - PAIR_GAP + (0 if curve is None else PANEL + 0.2))
+    y, edge = TOP, left[one.steps[0]] - 0.09
+    errors = one.errors()
+    for number, (image, frames) in enumerate(zip(one.inputs, one.frames, strict=True)):
+        page.picture(image, INPUT, y, CELL, name=f"input-{number}")
+        page.text(INPUT - 0.1, y + CELL / 2, f"moved by {field_name(role.field)}", TEXT, ha="right", va="center")
+        page.pictures(frames, left[one.steps[0]], y, CELL, PITCH, role.field, f"image-{number}")
+        y += CELL
+        _errors(page, errors, number, left, y, "error")
+        y += NUMBERS
+        if one.truth:
+            page.text(edge, y + CELL / 2, f"true {role.transformation}", TEXT, ha="right", va="center")
+            for step in errors:
+                page.picture(one.truth[step][number], left[step], y, CELL, name=f"true-{number}/{step}")
+            y += CELL
+        y += PAIR_GAP
+    if curve is not None:
+        gap, count = PITCH - CELL, len(one.steps)
+        axes = page.axes(left[one.steps[0]] - gap / 2, y + 0.12, count * PITCH, PANEL - 0.12, label="errors")
+        stride = one.steps[1] - one.steps[0]
+        axes.set(xlim=(one.steps[0] - stride / 2, one.steps[-1] + stride / 2), xticks=one.steps)
+        draw_errors(axes, curve, role)
+        page.text(edge - 0.42, y + 0.5, "L1 error\nper frame", TEXT, ha="right", linespacing=1.2)
+        page.text(edge - 0.42, y + 0.85, f"mean over {len(curve.flow)}\nheld-out images", SMALL, ha="right")
+        page.text(left[one.steps[-1]] + PITCH / 2, y + PANEL + 0.22, "step t", TEXT, ha="center")
+        page.text(0.2, y + PANEL + 0.26, f"Numbers: {UNIT}.", TEXT)
+    return page.figure
+
+
+def draw_errors(axes: Axes, curve: ErrorCurve, role: FieldRole) -> None:
+    """Draw the mean errors of a field over steps, against those of standing still and of plain reconstruction."""
+    look = field_style(role.field)
+    name = "moved by " + field_name(role.field)
+    axes.set_facecolor("none")
+    for values, gid, label, style in (
+        (curve.still, "still", "not moved: decoded z₀", dict(color=NEUTRAL, linestyle="--")),
+        (curve.reconstruction, "reconstruction", "true frame, encoded and decoded", dict(color=TRUTH, linestyle=":")),
+        (curve.flow, "flow", name, dict(color=look.colour, marker=look.marker, markersize=4, linewidth=2)),
+    ):
+        axes.plot(curve.steps, values.mean(0), gid=gid, label=label, **({"linewidth": 1.4} | style))
+    low, high = np.percentile(curve.flow, [25, 75], axis=0)
+    axes.fill_between(curve.steps, low, high, color=look.colour, alpha=0.25, linewidth=0, label="middle half of images")
+    axes.set_ylim(0, None)
+    axes.grid(color=FAINT, linewidth=0.5)
+    legend(axes, loc="upper center", ncols=4, columnspacing=1.2, bbox_to_anchor=(0.5, 1.0))
+    axes.set_ylim(0, 1.18 * axes.get_ylim()[1])
+
+
+def _columns(one: Traversal) -> dict[int, float]:
+    """Left edge of the pictures of each step."""
+    start = INPUT + PITCH + 0.25
+    return {step: start + place * PITCH for place, step in enumerate(one.steps)}
+
+
+def _width(left: dict[int, float]) -> float:
+    return max(max(left.values()) + PITCH + 0.15, NARROWEST)
+
+
+def _errors(
+    page: Page, errors: dict[int, list[float]], image: int, left: dict[int, float], y: float, name: str
+) -> None:
+    """Write the errors of one image under its pictures."""
+    for step, values in errors.items():
+        options = dict(ha="center", gid=f"{name}-{image}/{step}")
+        page.text(left[step] + CELL / 2, y + 0.02, f"{values[image]:.0f}", SMALL, **options)
+    if errors:
+        page.text(left[min(errors)] - 0.09, y + 0.02, "L1 error", SMALL, ha="right", color="#303030")
 
 
 def _header(page: Page, left: dict[int, float], trained: int, bottom: float) -> None:
@@ -93,26 +207,18 @@ def _block(page: Page, one: Traversal, left: dict[int, float], y: float) -> None
     for number, (image, frames) in enumerate(zip(one.inputs, one.frames, strict=True)):
         page.picture(image, INPUT, y, CELL, name=f"{name}/input-{number}")
         page.pictures(frames, left[one.steps[0]], y, CELL, PITCH, role.field, f"{name}/image-{number}")
-        for step, values in errors.items():
-            options = dict(ha="center", gid=f"{name}/error-{number}/{step}")
-            page.text(left[step] + CELL / 2, y + CELL + 0.02, f"{values[number]:.0f}", SMALL, **options)
-        if errors:
-            page.text(left[0] - 0.09, y + CELL + 0.02, "L1 error", SMALL, ha="right", color="#303030")
+        _errors(page, errors, number, left, y + CELL, f"{name}/error")
         y += CELL + NUMBERS
-    if one.truth is not None:
-        page.text(left[0] - 0.09, y + CELL / 2, f"true {role.transformation}", SMALL, ha="right", va="center")
+    if one.truth:
+        edge = left[min(errors)] - 0.09
+        page.text(edge, y + CELL / 2, f"true {role.transformation}", SMALL, ha="right", va="center")
         for step in errors:
-            page.picture(one.truth[-1, step], left[step], y + 0.02, CELL, name=f"{name}/true/{step}")
+            page.picture(one.truth[step][-1], left[step], y + 0.02, CELL, name=f"{name}/true/{step}")
 
 
 def _caption(traversals: Sequence[Traversal], roles: Sequence[FieldRole]) -> str:
-    known = [one.truth for one in traversals if one.truth is not None]
-    lines = []
-    if known:
-        black = sum(float(truth[:, 1:].sum((-3, -2, -1)).mean()) for truth in known) / len(known)
-        lines.append(
-            "Numbers: L1 error against the true transformation, summed over channels and pixels of images in [0, 1]; "
-            f"a black image would score {black:.0f}."
-        )
-    lines.append(silence(roles))
+    lines = [silence(roles)]
+    black = [true.sum((-3, -2, -1)).mean().item() for one in traversals for step, true in one.truth.items() if step]
+    if black:
+        lines.insert(0, f"Numbers: {UNIT}; a black image would score {np.mean(black):.0f}.")
     return "\n".join(lines)

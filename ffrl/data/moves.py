@@ -1,0 +1,113 @@
+"""Sequences made on request: moves such as ``rotation 4, hue 2 at 1.5``, and images under a given activity."""
+
+from __future__ import annotations
+
+import difflib
+import math
+import re
+from collections.abc import Sequence
+
+import torch
+from torch import LongTensor, Tensor
+
+from ffrl.data.base import SequenceBatch, SequenceData, Split
+from ffrl.data.mnist import MnistSequences
+from ffrl.data.sequence import states
+from ffrl.data.transform import parameters
+from ffrl.errors import UserError
+
+STILL = "still"
+"""The move in which nothing acts."""
+MOST_STEPS = 1000
+LEAST_SCALE = 0.05
+"""Smallest scale factor that is rendered."""
+FORM = re.compile(r"(?P<names>[^\s+]+(?:\s*\+\s*[^\s+]+)*?)(?:\s+(?P<steps>\d+))?(?:\s+at\s+(?P<speed>\S+))?")
+
+
+def parse_moves(text: str, transformations: Sequence[str], num_steps: int, source: str = "moves") -> Tensor:
+    """Return the activity that moves such as ``rotation 4, scaling+hue 2 at 1.5, still 1`` describe, ``(T, J)``.
+
+    A move is one or several transformations, for how many steps (left out: ``num_steps``), at which speed in unit
+    steps per transition (left out: 1; negative: backwards). Moves follow each other.
+
+    Args:
+        text: moves, separated by commas.
+        transformations: the J names there are, besides ``still``.
+        num_steps: steps of a move that does not say.
+        source: what the text is, for messages.
+
+    Raises:
+        UserError: an unknown name, no move, a speed that is no number, or more than a thousand steps.
+
+    Example:
+        >>> parse_moves("hue 2 at 0.5, scaling+hue 1", ["scaling", "hue"], 8).tolist()
+        [[0.0, 0.5], [0.0, 0.5], [1.0, 1.0]]
+    """
+    rows: list[list[float]] = []
+    for move in text.split(","):
+        found = FORM.fullmatch(move.strip())
+        if found is None:
+            raise UserError(f"{source}: found move {move.strip()!r}, expected one like 'rotation 4' or 'hue 2 at 1.5'")
+        names = re.split(r"\s*\+\s*", found["names"])
+        for name in names:
+            if name not in (*transformations, STILL):
+                (nearest,) = difflib.get_close_matches(name, [*transformations, STILL], n=1, cutoff=0.0)
+                raise UserError(f"{source}: found unknown transformation {name!r}, did you mean {nearest!r}?")
+        steps, speed = num_steps if found["steps"] is None else int(found["steps"]), _speed(found["speed"], source)
+        if not 1 <= steps <= MOST_STEPS - len(rows):
+            raise UserError(f"{source}: found {steps} steps in {move.strip()!r}, expected 1 to {MOST_STEPS} in all")
+        rows += steps * [[speed if name in names else 0.0 for name in transformations]]
+    return torch.tensor(rows)
+
+
+def _speed(text: str | None, source: str) -> float:
+    try:
+        speed = 1.0 if text is None else float(text)
+    except ValueError:
+        speed = math.nan
+    if not math.isfinite(speed):
+        raise UserError(f"{source}: found speed {text!r}, expected a number")
+    return speed
+
+
+def renderable(data: SequenceData, activity: Tensor, start: Tensor | None = None) -> bool:
+    """Tell whether :func:`moved` can show every state that an activity ``(T, J)`` leads to from ``start (J,)``.
+
+    Example:
+        >>> from ffrl.config import DataConfig
+        >>> renderable(MnistSequences(DataConfig()), torch.tensor([[-12.0, 0.0, 0.0]]))
+        False
+    """
+    if not isinstance(data, MnistSequences):
+        return False
+    visited = states(activity[None], None if start is None else start[None])
+    return bool(parameters(visited, data.config.protocol).scale.min() >= LEAST_SCALE)
+
+
+def moved(
+    data: SequenceData, split: Split, indices: LongTensor, activity: Tensor, start: Tensor | None = None
+) -> SequenceBatch:
+    """Return sequences of images under one given activity: x_t is the image in state s_t = s_0 + g_1 + ... + g_t.
+
+    Args:
+        data: MNIST digits.
+        split: "train", "validation" or "test".
+        indices: ``(B,)``, the images.
+        activity: ``(T, J)``, any number of steps (also none), any speeds.
+        start: s_0, ``(J,)``; zero, the original image, for None.
+
+    Raises:
+        UserError: another data set, a split that is not there, or states that cannot be shown.
+
+    Example:
+        >>> from ffrl.config import DataConfig
+        >>> moved(MnistSequences(DataConfig()), "validation", torch.arange(2), torch.ones(5, 3)).frames.shape
+        torch.Size([2, 6, 3, 28, 28])
+    """
+    if not isinstance(data, MnistSequences):
+        raise UserError(f"data.name: found {data.name!r}, expected 'mnist': only its sequences are made by moves")
+    if not renderable(data, activity, start):
+        raise UserError(f"moves: found scaling below a factor of {LEAST_SCALE}, expected one above")
+    activity = activity.to(data.device).expand(len(indices), -1, -1)
+    visited = states(activity, None if start is None else start.to(data.device).expand(len(indices), -1))
+    return SequenceBatch(data.in_states(split, indices, visited), activity)

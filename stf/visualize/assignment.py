@@ -1,0 +1,74 @@
+"""Which field does which transformation on held-out sequences: what all figures of a model start from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ffrl.data.base import SequenceData, Split
+from ffrl.evaluation.alignment import align
+from ffrl.evaluation.confusion import confusion
+from ffrl.evaluation.sequences import choose, mixed_batches, single_batches
+from stf.visualize.material import Observed, observe
+from stf.visualize.roles import FieldRole, aligned_roles, confused_roles, given_roles
+
+SEQUENCES = 400
+"""Sequences that activity is inferred on."""
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """Held-out sequences with their activity, and what each field does in them.
+
+    Args:
+        indices: the held-out images, ``(M,)``.
+        observed: the sequences; mixed ones for an unsupervised model, else with one transformation each.
+        roles: of all fields.
+        alignment: of an unsupervised model, from :func:`ffrl.evaluation.alignment.align`.
+        confusion: of a weak model, from :func:`ffrl.evaluation.confusion.confusion`.
+    """
+
+    indices: Tensor
+    observed: Observed
+    roles: list[FieldRole]
+    alignment: dict[str, Any] | None = None
+    confusion: dict[str, Any] | None = None
+
+
+@torch.no_grad()
+def assign(model: Any, data: SequenceData, split: Split = "validation", seed: int = 0) -> Assignment:
+    """Find the roles of all fields: as given (supervised), or from inferred against true activity.
+
+    Args:
+        model: with its ``config``, on the device of ``data``.
+        data: sequences under known transformations.
+        split: which of them.
+        seed: chooses the sequences.
+
+    Raises:
+        UserError: the split is not there.
+
+    Example:
+        >>> from ffrl.config import DataConfig, SupervisedConfig
+        >>> from ffrl.data import load
+        >>> from ffrl.model import FlowFactorizedVAE
+        >>> found = assign(FlowFactorizedVAE(SupervisedConfig(), (3, 28, 28)), load(DataConfig()))
+        >>> [role.transformation for role in found.roles]
+        ['scaling', 'rotation', 'hue']
+    """
+    mode, names = model.config.mode, data.transformations
+    indices = choose(data, split, min(SEQUENCES, data.size(split)), seed)
+    if mode == "unsupervised":
+        observed = observe(model, mixed_batches(data, split, indices, seed))
+        alignment = align(observed.inferred, observed.truth, names)
+        return Assignment(indices, observed, aligned_roles(alignment, model.num_fields), alignment=alignment)
+    which = torch.arange(len(indices), device=indices.device) % len(names)
+    observed = observe(model, single_batches(data, split, indices, which))
+    if mode == "supervised":
+        return Assignment(indices, observed, given_roles(names))
+    found, true = observed.inferred[:, 0].argmax(-1), observed.truth[:, 0].argmax(-1)
+    confused = confusion(found, true, model.num_fields, names)
+    return Assignment(indices, observed, confused_roles(confused, model.num_fields), confusion=confused)

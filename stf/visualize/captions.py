@@ -1,0 +1,204 @@
+"""One sentence under each figure that says what to see, from the numbers that the figure shows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from stf.visualize.curves import series
+from stf.visualize.field_planes import percent
+from stf.visualize.material import ErrorCurve, Traversal
+from stf.visualize.roles import FieldRole, Lane, listed, silent_fields
+from stf.visualize.style import field_name
+
+SILENCE = "All fields are silent, so that there is nothing to draw."
+
+
+def join(parts: Sequence[str]) -> str:
+    """Return parts as an enumeration.
+
+    Example:
+        >>> join(["a", "b", "c"]), join(["a"])
+        ('a, b and c', 'a')
+    """
+    *head, last = parts
+    return f"{', '.join(head)} and {last}" if head else last
+
+
+def upper(text: str) -> str:
+    """Return a text with a capital first letter.
+
+    Example:
+        >>> upper("hue by field 2")
+        'Hue by field 2'
+    """
+    return text[:1].upper() + text[1:]
+
+
+def of_alignment(alignment: Mapping[str, Any], roles: Sequence[FieldRole]) -> str:
+    """Say which field carries which transformation, from :func:`ffrl.evaluation.alignment.align`.
+
+    Example:
+        >>> from ffrl.evaluation.alignment import align
+        >>> from stf.visualize.roles import aligned_roles
+        >>> truth = np.eye(2)[None]
+        >>> found = align(truth[..., ::-1], truth, ["scaling", "hue"])
+        >>> of_alignment(found, aligned_roles(found, 2))
+        'Scaling is carried by field 1 (100 % of the activity while only it acts) and hue by field 0 (100 %).'
+    """
+    parts, missing, first = [], [], True
+    for name, entry in alignment["transformations"].items():
+        if entry["field"] is None:
+            missing.append(name)
+            continue
+        verb, rest = (" is carried", " of the activity while only it acts") if first else ("", "")
+        share = "share unknown" if entry["share"] is None else percent(entry["share"]) + rest
+        parts.append(f"{name}{verb} by {field_name(entry['field'])} ({share})")
+        first = False
+    clauses = [join(parts)] if parts else []
+    clauses += [f"no field responds to {join(missing)}"] if missing else []
+    return upper("; ".join([*clauses, *_others(roles)])) + "."
+
+
+def of_confusion(confusion: Mapping[str, Any], roles: Sequence[FieldRole]) -> str:
+    """Say how often the right field is inferred, from :func:`ffrl.evaluation.confusion.confusion`.
+
+    Example:
+        >>> from ffrl.evaluation.confusion import confusion
+        >>> of_confusion(confusion([1, 1, 0, 1], [0, 0, 1, 1], 2, ["scaling", "hue"]), [])
+        'The matched field is inferred for 75 % of 4 held-out sequences: field 1 for scaling and field 0 for hue.'
+    """
+    matched = [
+        f"{'none' if entry['field'] is None else field_name(entry['field'])} for {name}"
+        for name, entry in confusion["fields"].items()
+    ]
+    start = f"the matched field is inferred for {percent(confusion['accuracy'])} of {confusion['sequences']} held-out"
+    return upper("; ".join([f"{start} sequences: {join(matched)}", *_others(roles)])) + "."
+
+
+def _others(roles: Sequence[FieldRole]) -> list[str]:
+    active = sorted(role.field for role in roles if role.row is None and not role.silent)
+    silent = silent_fields(roles)
+    clauses = []
+    if active:
+        clauses.append(f"{listed(active)} {'acts' if len(active) == 1 else 'act'} without a transformation")
+    if silent:
+        clauses.append(f"{listed(silent)} {'is' if len(silent) == 1 else 'are'} silent")
+    return clauses
+
+
+def of_overview(
+    lanes: Sequence[Lane], inferred: ArrayLike, truth: ArrayLike, error: float, still: float, given: bool
+) -> str:
+    """Say how well one sequence is explained.
+
+    Args:
+        lanes: one per transformation, with its field if it has one.
+        inferred: speeds of the sequence, ``(T, K)``.
+        truth: ``(T, J)``.
+        error: mean L1 error of its predicted frames t = 1 .. T.
+        still: the same if nothing moved.
+        given: whether the speeds are given and not inferred.
+    """
+    acting = [lane.transformation for lane in lanes if lane.row is not None and np.any(lane.truth(truth))]
+    start = f"In this held-out sequence {join(acting)} {'acts' if len(acting) == 1 else 'act'}"
+    if not given:
+        known = [lane for lane in lanes if lane.row is not None]
+        differences = [
+            np.abs(lane.truth(truth) - (0 if lane.role is None else lane.speeds(inferred))) for lane in known
+        ]
+        start += f" and the inferred speeds are off by {np.mean(differences):.2f} unit steps on average"
+    return (
+        f"{start}; moving only its first frame predicts the others with an L1 error of {error:.0f} per frame, where "
+        f"standing still has {still:.0f}."
+    )
+
+
+def of_raster(alignment: Mapping[str, Any], sequences: int) -> str:
+    """Say how many spikes are right and how speeds agree, from :func:`ffrl.evaluation.alignment.align`."""
+    found = alignment["transformations"]
+    speeds = [
+        f"{name} {entry['speed_correlation']:.2f}"
+        for name, entry in found.items()
+        if entry["speed_correlation"] is not None
+    ]
+    active, right = alignment["active_fields"], alignment["spikes_right"]
+    text = "no field matches a transformation yet" if right is None else f"{percent(right)} of the spikes are right"
+    text += f"; inferred and true speeds correlate with r = {join(speeds)}" if speeds else ""
+    text += f"; {active['inferred']:.2f} fields act per step where {active['true']:.2f} transformations do"
+    return f"On {sequences} held-out sequences {text}."
+
+
+def of_traversals(traversals: Sequence[Traversal], roles: Sequence[FieldRole]) -> str:
+    """Say what each row of the traversals of all fields is."""
+    if not traversals:
+        return SILENCE
+    rows = [f"{field_name(one.role.field)} ({one.role.transformation or 'unmatched'})" for one in traversals]
+    return (
+        f"Each block moves the same held-out images by one field alone: {join(rows)}; outside the white columns the "
+        "model is asked for more than it was trained on."
+    )
+
+
+def of_strip(one: Traversal, curve: ErrorCurve | None) -> str:
+    """Say how far a field alone is from its transformation, where that is known."""
+    name = upper(field_name(one.role.field))
+    if curve is None:
+        return (
+            f"{name} matches no transformation, so that what it changes in these images is all there is to judge it by."
+        )
+    trained, (first, last) = one.trained, (int(curve.steps[0]), int(curve.steps[-1]))
+    still = float(curve.still[:, (curve.steps >= 1) & (curve.steps <= trained)].mean())
+    text = (
+        f"{name} alone does {one.role.transformation} with a mean L1 error of {curve.mean(1, trained):.0f} over the "
+        f"trained length (not moving: {still:.0f})"
+    )
+    text += f", {curve.mean(trained + 1, last):.0f} beyond it" if last > trained else ""
+    text += f", and {curve.mean(first, -1):.0f} backwards" if first < 0 else ""
+    return text + "."
+
+
+def of_motion(one: Traversal) -> str:
+    """Say what an animation shows."""
+    name = one.role.transformation or "matches no transformation"
+    last, first = one.steps[-1], f"{one.steps[0]}".replace("-", "−")
+    true = "; below them, what is true" if one.truth else ""
+    return (
+        f"{upper(field_name(one.role.field))} ({name}) moves real images forwards to t = {last}, beyond the "
+        f"{one.trained} steps of training, and backwards to t = {first}{true}."
+    )
+
+
+def of_equivariance(evaluation: Mapping[str, Any]) -> str:
+    """Say how far the flow is from the truth, from :func:`ffrl.evaluation.evaluate.evaluate`.
+
+    Example:
+        >>> errors = {"flow": {"mean_per_frame": {"mean": 39.2}}, "copy": {"mean_per_frame": {"mean": 160.0}}}
+        >>> of_equivariance({"equivariance": {"hue": errors}})
+        'A first image moved by the flow is off by an L1 error per frame of 39 for hue (not moved: 160).'
+    """
+    parts = [
+        f"{errors['flow']['mean_per_frame']['mean']:.0f} for {name} (not moved: "
+        f"{errors['copy']['mean_per_frame']['mean']:.0f})"
+        for name, errors in evaluation["equivariance"].items()
+    ]
+    return f"A first image moved by the flow is off by an L1 error per frame of {join(parts)}."
+
+
+def of_curves(metrics: Sequence[Mapping[str, Any]], ends: Mapping[str, float]) -> str:
+    """Say where training went, and where its phases end."""
+    last = max(entry["step"] for entry in metrics)
+    text = f"Training took {last:,} steps"
+    for key, name in (("validation/l1", "L1 error per frame"), ("validation/loss", "loss")):
+        values = series(metrics, key)[1]
+        values = values[np.isfinite(values)]
+        if len(values):
+            text += f"; the {name} of held-out sequences ended at {values[-1]:,.1f}"
+            break
+    reached = [
+        f"{what.removesuffix(' end').removesuffix(' ends')} at {end:,.0f}" for what, end in ends.items() if end <= last
+    ]
+    return f"{text}{'; jumps where phases end are expected: ' + join(reached) if reached else ''}."

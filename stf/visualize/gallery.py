@@ -1,0 +1,176 @@
+"""All figures of a model on held-out data, one after the other, with what is said about them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+
+from ffrl.data.base import SequenceData
+from ffrl.evaluation.mode import evaluation_mode
+from stf.visualize import captions
+from stf.visualize.alignment import draw_alignment, draw_confusion
+from stf.visualize.assignment import Assignment, assign
+from stf.visualize.curves import draw_curves
+from stf.visualize.exhibit import ALONE, GLANCE, TRAINING, WHICH, Exhibit, Tell
+from stf.visualize.field_exhibits import field_exhibits
+from stf.visualize.material import Observed, Traversal, count_distribution, error_curve, eventful, move_images, prior_on
+from stf.visualize.overview import draw_overview
+from stf.visualize.raster import draw_raster
+from stf.visualize.roles import lanes
+from stf.visualize.style import field_name
+from stf.visualize.traversals import draw_strip, draw_traversals
+
+SPLIT = "validation"
+IMAGES, RASTERS, MEASURED = 3, 4, 64
+"""Images that fields are applied to, sequences that are drawn, and images that errors are averaged over."""
+
+
+def figures(model: Any, data: SequenceData, seed: int = 0, plane: str = "trajectories") -> dict[str, Figure]:
+    """Draw a model on held-out data, and return the figures by name.
+
+    Every mode: ``overview``, ``traversals``, ``traversal-field-K`` for each field that is not silent, and the figures
+    of :func:`stf.visualize.field_exhibits.field_exhibits`. Unsupervised also ``alignment`` and ``raster``, weak also
+    ``alignment``.
+
+    Args:
+        model: with its ``config``, on the device of ``data``.
+        data: sequences under known transformations, with a validation split.
+        seed: chooses the held-out images and sequences.
+        plane: of latent space, ``trajectories``, ``pca`` or two axes ``I,J``.
+
+    Raises:
+        UserError: there is no validation split, or no such plane.
+    """
+    with evaluation_mode(model):
+        return {one.name: one.figure for one in exhibits(model, data, assign(model, data, SPLIT, seed), seed, plane)}
+
+
+def exhibits(
+    model: Any,
+    data: SequenceData,
+    found: Assignment,
+    seed: int = 0,
+    plane: str = "trajectories",
+    tell: Tell = lambda doing: None,
+) -> Iterator[Exhibit]:
+    """Draw one figure after the other.
+
+    Args:
+        model: in evaluation mode, gradients being off.
+        data: sequences under known transformations.
+        found: from :func:`stf.visualize.assignment.assign`.
+        seed: chooses what is drawn.
+        plane: of latent space.
+        tell: told what is drawn next.
+    """
+    tell("applying each field to real images")
+    moved = move_images(model, data, SPLIT, found.indices[:IMAGES], found.roles)
+    tell("overview")
+    yield _overview(model, found, moved, data.transformations)
+    yield from _which(model, found, data.transformations, tell)
+    tell("traversals")
+    yield Exhibit(
+        "traversals",
+        ALONE,
+        "All fields",
+        draw_traversals(moved, found.roles),
+        captions.of_traversals(moved, found.roles),
+        "Rows of pictures: held-out images moved backwards, forwards and beyond the trained length by each field.",
+    )
+    for one in moved:
+        yield _strip(model, data, found, one, tell)
+    yield from field_exhibits(model, data, found.observed, found.roles, SPLIT, seed, plane, tell)
+
+
+def training(metrics: Sequence[dict[str, Any]], ends: Mapping[str, float], total: int, run: str) -> Exhibit:
+    """Draw the training curves.
+
+    Args:
+        metrics: entries of ``metrics.jsonl``, at least one.
+        ends: of the phases of training, from :func:`stf.visualize.curves.phase_ends`.
+        total: steps of the whole run.
+        run: its name.
+    """
+    figure = draw_curves(metrics, ends, total, run)
+    alt = "Curves of every recorded term over the optimisation steps, training and validation."
+    return Exhibit("curves", TRAINING, "Training curves", figure, captions.of_curves(metrics, ends), alt)
+
+
+def _overview(model: Any, found: Assignment, moved: list[Traversal], names: tuple[str, ...]) -> Exhibit:
+    """The overview, with the sequence in which most happens."""
+    observed, mode = found.observed, model.config.mode
+    example = eventful(observed.truth[: len(observed.frames)])[0]
+    frames, given = observed.frames[example], mode == "supervised"
+    true_speeds = torch.from_numpy(observed.truth[example]).to(frames)
+    speeds = true_speeds if given else model.infer(frames[None])[0]
+    latents = model.flow(model.encode(frames[:1]), speeds[None])[0]
+    predicted = model.decode(latents)
+    inferred, truth = observed.inferred[example], observed.truth[example]
+    error, still = (
+        float((images - frames[1:]).abs().sum((-3, -2, -1)).mean()) for images in (predicted[1:], predicted[:1])
+    )
+    return Exhibit(
+        "overview",
+        GLANCE,
+        "Overview",
+        draw_overview(frames.cpu(), predicted.cpu(), inferred, truth, moved, found.roles, names, mode),
+        captions.of_overview(lanes(found.roles, names), inferred, truth, error, still, given),
+        "Left: the frames of a sequence, the speed of each field over time, and the predicted frames. "
+        "Right: other images moved by each field alone.",
+    )
+
+
+def _which(model: Any, found: Assignment, names: tuple[str, ...], tell: Tell) -> Iterator[Exhibit]:
+    """What the inferred activity says about the fields; nothing for a supervised model, whose activity is given."""
+    alt = "A matrix with a row per transformation and a column per field, matched cells outlined."
+    if found.confusion is not None:
+        tell("alignment")
+        figure, caption = (
+            draw_confusion(found.confusion, found.roles),
+            captions.of_confusion(found.confusion, found.roles),
+        )
+        yield Exhibit("alignment", WHICH, "Alignment", figure, caption, alt)
+    if found.alignment is None:
+        return
+    tell("alignment")
+    figure, caption = draw_alignment(found.alignment, found.roles), captions.of_alignment(found.alignment, found.roles)
+    yield Exhibit("alignment", WHICH, "Alignment", figure, caption, alt)
+    tell("raster")
+    prior = count_distribution(prior_on(model))
+    yield Exhibit(
+        "raster",
+        WHICH,
+        "Activity raster",
+        draw_raster(_typical(found.observed), found.roles, names, prior),
+        captions.of_raster(found.alignment, len(found.observed.truth)),
+        "Sequences with inferred and true speeds over time, histogram of speeds, inferred against true speed, and the "
+        "number of fields that act at once.",
+    )
+
+
+def _strip(model: Any, data: SequenceData, found: Assignment, one: Traversal, tell: Tell) -> Exhibit:
+    """The traversal of one field, with its errors where its transformation is known."""
+    name, role = f"traversal-field-{one.role.field}", one.role
+    tell(name)
+    curve = None if role.row is None else error_curve(model, data, SPLIT, found.indices[:MEASURED], role)
+    return Exhibit(
+        name,
+        ALONE,
+        captions.upper(field_name(role.field)) + (f": {role.transformation}" if role.transformation else ""),
+        draw_strip(one, curve),
+        captions.of_strip(one, curve),
+        f"Held-out images moved by {field_name(role.field)} backwards, forwards and beyond the trained length"
+        + (", above the true images, and errors over steps." if one.truth else "."),
+        motion=one,
+    )
+
+
+def _typical(observed: Observed) -> Observed:
+    """The first few sequences in which at least two transformations act go first; only their frames are kept."""
+    several = (observed.truth[: len(observed.frames)] != 0).any(axis=1).sum(-1) >= 2
+    order = np.r_[(~several).argsort(kind="stable"), len(several) : len(observed.truth)]
+    return Observed(observed.frames[order[:RASTERS]].cpu(), observed.inferred[order], observed.truth[order])

@@ -1,0 +1,141 @@
+"""Samples of a data set: sequences with their true activity, and every transformation alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+
+from ffrl.data.base import SequenceBatch, SequenceData, Split
+from ffrl.engine.files import reporting, to_json, write_atomically
+from ffrl.engine.seed import generator
+from ffrl.evaluation.sequences import choose
+from stf.visualize.lanes import draw_frames, draw_lane, speed_limits, stride
+from stf.visualize.roles import Lane
+from stf.visualize.style import FAINT, HEADING, SMALL, TEXT, Page, fitted, save
+
+CELL, LABELS, GAP = 0.52, 1.15, 0.3
+TOP, LANE = 1.1, 0.36
+NARROWEST, WIDEST = 9.0, 12.6
+SEQUENCES = 6
+
+
+def sample(data: SequenceData, split: Split, seed: int = 0) -> tuple[SequenceBatch, SequenceBatch]:
+    """Return mixed sequences of random images, and one image under every transformation alone, from its start.
+
+    Raises:
+        UserError: the split is not there.
+
+    Example:
+        >>> from ffrl.config import DataConfig
+        >>> from ffrl.data import load
+        >>> [len(batch.frames) for batch in sample(load(DataConfig()), "validation")]
+        [6, 3]
+    """
+    indices = choose(data, split, min(SEQUENCES, data.size(split)), seed)
+    mixed = data.mixed(split, indices, generator(data.device, seed, "samples"))
+    which = torch.arange(len(data.transformations), device=data.device)
+    return mixed, data.single(split, indices[:1].expand(len(which)), which)
+
+
+def draw_samples(
+    mixed: SequenceBatch, single: SequenceBatch, transformations: Sequence[str], unit_steps: dict[str, str], about: str
+) -> Figure:
+    """Draw mixed sequences with their true activity, and each transformation alone.
+
+    The gids of the pictures are ``sequence-N/T`` and ``single-J/T``; the axes of the lanes are labelled ``lane-J``,
+    sequence by sequence.
+
+    Args:
+        mixed: N sequences.
+        single: one sequence of each of the J transformations.
+        transformations: their names.
+        unit_steps: what one unit step means, in words, by name.
+        about: what data these are, in words.
+
+    Example:
+        >>> from ffrl.config import DataConfig
+        >>> from ffrl.data import load
+        >>> data = load(DataConfig())
+        >>> draw_samples(*sample(data, "validation"), data.transformations, {}, "mnist").axes[0].get_label()
+        'sheet'
+    """
+    count, frames = mixed.frames.shape[:2]
+    lanes = [Lane(None, row, name) for row, name in enumerate(transformations)]
+    truth = mixed.activity.cpu().numpy()
+    pitch = CELL / stride(frames)
+    width = pitch * frames
+    columns = 2 if count > 1 and 2 * (LABELS + width) + GAP + 0.4 <= WIDEST else 1
+    total = max(columns * (LABELS + width) + (columns - 1) * GAP + 0.4, NARROWEST)
+    column = (total - 0.4 + GAP) / columns
+    row = CELL + 0.1 + LANE * len(lanes) + 0.4
+    rows = -(-count // columns)
+    singles = TOP + rows * row + 0.1
+    page = Page(total, singles + 0.5 + len(lanes) * (CELL + 0.08) + 0.35)
+    page.title(
+        f"What the data hold: {about}",
+        "Random mixed sequences, and the true speeds of what acts in them, in unit steps per transition. What is drawn "
+        "between\nframes t − 1 and t moves the one to the other. Unsupervised training sees frames like these, and no "
+        "activity.",
+    )
+    limits = speed_limits(lanes, np.zeros((count, frames - 1, 1)), truth)
+    for number in range(count):
+        x, y = 0.2 + number % columns * column + LABELS, TOP + number // columns * row
+        draw_frames(page, mixed.frames[number].cpu(), x, y, pitch, f"sequence-{number}")
+        page.text(x - 0.3, y + CELL / 2, f"sequence {number + 1}", TEXT, ha="right", va="center", weight="bold")
+        _lanes(page, lanes, truth[number], x, y + CELL + 0.1, width, limits)
+    page.text(
+        0.2,
+        singles,
+        "Each transformation alone at unit speed, as supervised and weak training see it",
+        HEADING,
+        weight="bold",
+    )
+    y, left = singles + 0.5, 0.2 + LABELS
+    for t in range(0, frames, stride(frames)):
+        label = f"t = {t}" if t == 0 else str(t)
+        page.text(left + (t + 0.5) * pitch, y - 0.06, label, SMALL, ha="center", va="bottom")
+    for j, name in enumerate(transformations):
+        draw_frames(page, single.frames[j].cpu(), left, y, pitch, f"single-{j}")
+        page.text(left - 0.12, y + CELL / 2, name, fitted(name, TEXT, 1.0), ha="right", va="center", weight="bold")
+        words = unit_steps.get(name)
+        if words:
+            page.text(left + width + 0.1, y + CELL / 2, f"one step: {words}", TEXT, va="center")
+        y += CELL + 0.08
+    return page.figure
+
+
+def _lanes(page: Page, lanes: Sequence[Lane], truth: Any, x: float, y: float, width: float, limits: Any) -> None:
+    """Draw the true activity of one sequence."""
+    for number, lane in enumerate(lanes):
+        last = number == len(lanes) - 1
+        axes = page.axes(x, y + number * LANE, width, LANE - 0.1, label=f"lane-{number}")
+        axes.stairs(lane.truth(truth), fill=True, color=FAINT, zorder=1)
+        draw_lane(axes, lane, np.zeros((len(truth), 1)), truth, limits)
+        axes.tick_params(axis="x", labelbottom=last, bottom=last, pad=1)
+        name = str(lane.transformation)
+        page.text(x - 0.3, y + (number + 0.5) * LANE - 0.05, name, fitted(name, TEXT, 0.8), ha="right", va="center")
+
+
+def write_samples(data: SequenceData, summary: dict[str, Any], out: Path) -> list[Path]:
+    """Write ``samples.png`` and ``summary.json`` into a folder, and return their paths.
+
+    Args:
+        data: the sequences.
+        summary: from :func:`ffrl.data.summary.summarise`; its split and seed choose the samples.
+        out: made if it is not there.
+
+    Raises:
+        UserError: the folder cannot be written.
+    """
+    about = f"{summary['name']}, {summary['split']} split, protocol {summary['protocol']}, seed {summary['seed']}"
+    drawn = sample(data, summary["split"], summary["seed"])
+    with reporting("write", out):
+        out.mkdir(parents=True, exist_ok=True)
+    figure = draw_samples(*drawn, data.transformations, summary["unit_steps"], about)
+    write_atomically(out / "summary.json", to_json(summary))
+    return [save(figure, out / "samples.png"), out / "summary.json"]
