@@ -18,6 +18,7 @@ from ffrl.config import ModelConfig
 from ffrl.data.base import SequenceBatch
 from stf.config import SparseModelConfig, SparsityConfig
 from stf.run import build_model
+from stf.visualize.roles import FieldRole
 
 SIZE = dict(latent_dim=3, width=8, depth=1, potential_width=4)
 TRANSFORMATIONS = TinyData.transformations
@@ -113,3 +114,21 @@ def sticks_out(figure: Figure) -> bool:
     figure.canvas.draw()
     drawn, (width, height) = figure.get_tightbbox(), figure.get_size_inches()
     return min(drawn.x0, drawn.y0) < -0.01 or drawn.x1 > width + 0.01 or drawn.y1 > height + 0.01
+
+
+INDICES = torch.tensor([4, 0])
+ROLES = [FieldRole(2, 1, "rotation"), FieldRole(0, 0, "scaling", direction=-1.0), FieldRole(1, silent=True)]
+
+
+def batch(count: int = 6) -> SequenceBatch:
+    """Mixed sequences."""
+    return SparseData().mixed("validation", torch.arange(count), torch.Generator().manual_seed(0))
+
+
+def moved(model: Any, image: torch.Tensor, columns: list[int], speed: float, steps: int) -> torch.Tensor:
+    """Decoded image after some transitions of constant speed in some columns of the activity."""
+    if steps == 0:
+        return model.decode(model.encode(image[None]))[0]
+    activity = torch.zeros(1, steps, model.num_controls)
+    activity[..., columns] = speed
+    return model.decode(model.flow(model.encode(image[None]), activity)[:, -1])[0]
