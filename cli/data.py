@@ -49,7 +49,7 @@ def main(arguments: Sequence[str]) -> int:
     from stf.visualize.samples import write_samples
 
     data = ffrl.data.load(command.data)
-    summary = summarise(data, command.data.protocol, command.split, command.seed)
+    summary = summarise(data, command.split, command.seed)
     write_samples(data, summary, out)
     print_summary(summary, Console())
     print(out)

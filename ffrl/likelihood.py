@@ -10,7 +10,14 @@ from torch.nn import functional as F
 LIKELIHOODS = ("bernoulli", "gaussian", "laplace")
 
 
-def log_likelihood(logits: Tensor, frames: Tensor, kind: str, scale: float = 1.0) -> Tensor:
+def pixel_error(logits: Tensor, frames: Tensor) -> Tensor:
+    """sigmoid(logits) - frames, the decoder's image minus the true one, elementwise."""
+    return logits.sigmoid() - frames
+
+
+def log_likelihood(
+    logits: Tensor, frames: Tensor, kind: str, scale: float = 1.0, error: Tensor | None = None
+) -> Tensor:
     r"""log p(x | z) per frame, the decoder's image being m = sigmoid(logits).
 
     ``gaussian``: N(x; m, scale^2); ``laplace``: Laplace(x; m, scale); ``bernoulli``: x log m + (1 - x) log(1 - m),
@@ -22,6 +29,7 @@ def log_likelihood(logits: Tensor, frames: Tensor, kind: str, scale: float = 1.0
         frames: images in [0, 1], of the same shape.
         kind: one of :data:`LIKELIHOODS`.
         scale: standard deviation (gaussian) or b (laplace); ignored by bernoulli.
+        error: from :func:`pixel_error`, if it is there already.
 
     Returns:
         ``(...)`` nats per frame.
@@ -37,7 +45,7 @@ def log_likelihood(logits: Tensor, frames: Tensor, kind: str, scale: float = 1.0
     if kind == "bernoulli":
         return -F.binary_cross_entropy_with_logits(logits, frames, reduction="none").sum((-3, -2, -1))
     pixels = math.prod(frames.shape[-3:])
-    error = logits.sigmoid() - frames
+    error = pixel_error(logits, frames) if error is None else error
     if kind == "gaussian":
         normaliser = pixels * (math.log(scale) + 0.5 * math.log(2 * math.pi))
         return -error.square().sum((-3, -2, -1)) / (2 * scale**2) - normaliser

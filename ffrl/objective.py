@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ffrl.config import ObjectiveConfig
-from ffrl.likelihood import log_likelihood
+from ffrl.likelihood import log_likelihood, pixel_error
 from ffrl.model import SequenceOutputs
 from ffrl.priors import gaussian_kl
 
@@ -56,7 +56,8 @@ def elbo_terms(outputs: SequenceOutputs, frames: Tensor, config: ObjectiveConfig
         ['kl_latent', 'l1', 'loss', 'reconstruction']
     """
     num_frames = frames.shape[1]
-    log_prob = log_likelihood(outputs.logits, frames, config.likelihood, config.likelihood_scale)
+    error = pixel_error(outputs.logits, frames)
+    log_prob = log_likelihood(outputs.logits, frames, config.likelihood, config.likelihood_scale, error)
     terms = {"reconstruction": log_prob.sum(1)}
     latent = gaussian_kl(outputs.mean, outputs.log_variance).reshape(len(frames), -1).sum(1)
     negative = {"kl_latent": outputs.latent_weight * latent}
@@ -71,6 +72,5 @@ def elbo_terms(outputs: SequenceOutputs, frames: Tensor, config: ObjectiveConfig
     terms |= negative
     terms["loss"] = sum(negative.values()) - terms["reconstruction"]
     terms = {name: value.mean() / num_frames for name, value in terms.items()}
-    with torch.no_grad():
-        terms["l1"] = (outputs.logits.sigmoid() - frames).abs().sum((-3, -2, -1)).mean()
+    terms["l1"] = error.detach().abs().sum((-3, -2, -1)).mean()
     return terms

@@ -11,7 +11,7 @@ from rich.console import Console
 
 import ffrl.data
 from ffrl.config import RunConfig
-from ffrl.engine.checkpoint import CONFIG, find_checkpoint, load_weights
+from ffrl.engine.checkpoint import CONFIG, checkpoint_step, find_checkpoint, load_weights
 from ffrl.engine.config_io import read_config
 from ffrl.engine.device import flush_denormals, resolve_device
 from ffrl.engine.trainer import TrainingResult
@@ -96,7 +96,7 @@ def evaluate(
     """
     from ffrl.evaluation.evaluate import evaluate as evaluate_model
 
-    step = int(find_checkpoint(Path(run)).name.removeprefix("step-"))
+    step = checkpoint_step(find_checkpoint(Path(run)))
     model = load(run, step, device)
     root = data_root if data_root is not None else model.config.data.root
     config = dataclasses.replace(model.config.data, root=root, download=False)

@@ -23,12 +23,11 @@ UNIT_STEPS = {
 """What one unit step of scaling, rotation and hue means, by protocol (see :func:`ffrl.data.transform.parameters`)."""
 
 
-def summarise(data: SequenceData, protocol: str, split: Split = "validation", seed: int = 0) -> dict[str, Any]:
+def summarise(data: SequenceData, split: Split = "validation", seed: int = 0) -> dict[str, Any]:
     """Return what a data set holds, as plain numbers.
 
     Args:
         data: the sequences.
-        protocol: "ffrl" or "sta".
         split: whose images the statistics are taken over.
         seed: chooses the mixed sequences.
 
@@ -43,7 +42,7 @@ def summarise(data: SequenceData, protocol: str, split: Split = "validation", se
     Example:
         >>> from ffrl.config import DataConfig
         >>> from ffrl.data import load
-        >>> summarise(load(DataConfig()), "ffrl")["splits"]
+        >>> summarise(load(DataConfig()))["splits"]
         {'train': 8000, 'validation': 2000, 'test': None}
     """
     indices = choose(data, split, min(SEQUENCES, data.size(split)), seed)
@@ -51,11 +50,11 @@ def summarise(data: SequenceData, protocol: str, split: Split = "validation", se
     activity, frames = (torch.cat(parts) for parts in zip(*batches, strict=True))
     return {
         "name": data.name,
-        "protocol": protocol,
+        "protocol": data.protocol,
         "splits": {name: _size(data, name) for name in SPLITS},
         "image_shape": list(data.image_shape),
         "num_steps": data.num_steps,
-        "unit_steps": dict(zip(data.transformations, UNIT_STEPS[protocol], strict=True)),
+        "unit_steps": dict(zip(data.transformations, UNIT_STEPS[data.protocol], strict=True)),
         "activity": activity_statistics(activity, data.transformations),
         "pixels": pixel_statistics(frames),
         "sequences": len(indices),

@@ -72,6 +72,19 @@ def find_checkpoint(run: Path, step: int | None = None) -> Path:
     return found[step]
 
 
+def checkpoint_step(checkpoint: Path) -> int:
+    """Return the step of a checkpoint from the name of its folder.
+
+    Example:
+        >>> checkpoint_step(Path("run/checkpoints/step-00000100"))
+        100
+    """
+    match = _NAME.fullmatch(checkpoint.name)
+    if match is None:
+        raise ValueError(f"{checkpoint}: not the folder of a checkpoint")
+    return int(match[1])
+
+
 def _encode(tensors: dict[str, Tensor]) -> bytes:
     """Return a safetensors file; a tensor under two names is stored once, the alias goes to the metadata."""
     stored: dict[str, Tensor] = {}

@@ -8,8 +8,9 @@ from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch
 
 from stf.visualize.carried import Carried
-from stf.visualize.field_planes import draw_nothing, percent
+from stf.visualize.field_planes import percent
 from stf.visualize.lanes import stride
+from stf.visualize.nothing import draw_nothing
 from stf.visualize.roles import FieldRole
 from stf.visualize.style import FAINT, NEUTRAL, SMALL, TEXT, TRUTH, Page, field_name, field_style, fitted
 

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from stf.visualize.field_material import Derivatives, PlaneDerivatives
-from stf.visualize.field_planes import draw_nothing
+from stf.visualize.nothing import draw_nothing
 from stf.visualize.roles import FieldRole, silence
 from stf.visualize.style import HEADING, SMALL, TEXT, TRUTH, Page, field_name, fitted
 

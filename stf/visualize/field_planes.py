@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from stf.visualize.field_material import PlaneField
+from stf.visualize.nothing import draw_nothing
 from stf.visualize.roles import FieldRole, silence
 from stf.visualize.style import HEADING, NEUTRAL, SMALL, TEXT, TRUTH, Page, field_name, field_style, fitted
 
@@ -74,20 +75,6 @@ def draw_field_planes(fields: Sequence[PlaneField], roles: Sequence[FieldRole]) 
             axes.set_xlabel(one.plane.names[0], fontsize=SMALL, labelpad=1)
     _legend(page, page.height - 0.62)
     page.text(0.2, page.height - 0.3, f"{silence(roles)} The planes are spanned by {fields[0].plane.spanned}.", TEXT)
-    return page.figure
-
-
-def draw_nothing(title: str, roles: Sequence[FieldRole]) -> Figure:
-    """Draw a page that says that there is no field to draw.
-
-    Example:
-        >>> draw_nothing("Fields", [FieldRole(0, silent=True)]).axes[0].texts[-1].get_text()
-        'All fields are silent (field 0): there is nothing to draw.'
-    """
-    page = Page(9, 1.6)
-    page.title(title)
-    silent = all(role.silent for role in roles)
-    page.text(0.2, 0.85, silence(roles) if silent else "No field acts in these sequences.", HEADING)
     return page.figure
 
 

@@ -15,7 +15,7 @@ from rich.console import Console
 
 import ffrl.data
 from ffrl.data.base import SequenceData
-from ffrl.engine.checkpoint import find_checkpoint
+from ffrl.engine.checkpoint import checkpoint_step, find_checkpoint
 from ffrl.engine.config_io import config_to_dict, flat
 from ffrl.engine.device import flush_denormals
 from ffrl.engine.files import read_json_object, reporting, write_atomically
@@ -87,8 +87,7 @@ def run(
     """
     flush_denormals()
     run_dir = Path(run_dir)
-    checkpoint = find_checkpoint(run_dir)
-    step = int(checkpoint.name.removeprefix("step-"))
+    step = checkpoint_step(find_checkpoint(run_dir))
     model = load(run_dir, step, device)
     parse_plane(plane, model.latent_dim)
     config = model.config

@@ -11,7 +11,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from stf.visualize.field_material import Shares
-from stf.visualize.field_planes import draw_nothing
+from stf.visualize.nothing import draw_nothing
 from stf.visualize.roles import FieldRole, silence
 from stf.visualize.style import (
     FAINT,

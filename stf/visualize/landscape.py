@@ -14,7 +14,7 @@ from mpl_toolkits.mplot3d import Axes3D
 from numpy.typing import NDArray
 
 from stf.visualize.field_material import PlaneField
-from stf.visualize.field_planes import draw_nothing
+from stf.visualize.nothing import draw_nothing
 from stf.visualize.roles import FieldRole, silence
 from stf.visualize.style import HEADING, NEUTRAL, SMALL, TEXT, TRUTH, Page, field_name, field_style, fitted
 

@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from stf.visualize.material import ErrorCurve, Traversal
+from stf.visualize.nothing import draw_nothing
 from stf.visualize.roles import FieldRole, silence
 from stf.visualize.style import (
     FAINT,
@@ -46,17 +47,15 @@ def draw_traversals(traversals: Sequence[Traversal], roles: Sequence[FieldRole])
         >>> draw_traversals([], [FieldRole(0, silent=True)]).axes[0].texts[-1].get_text()
         'All fields are silent (field 0): there is nothing to draw.'
     """
+    title = "Traversals: each field applied alone to held-out images"
     if not traversals:
-        page = Page(9, 1.6)
-        page.title("Traversals: each field applied alone to held-out images")
-        page.text(0.2, 0.85, silence(roles), HEADING)
-        return page.figure
+        return draw_nothing(title, roles)
     left = _columns(traversals[0])
     heights = [len(one.inputs) * (CELL + NUMBERS) + (TRUE_ROW if one.truth else 0) for one in traversals]
     bottom = TOP + sum(heights) + BLOCK_GAP * (len(heights) - 1)
     page = Page(_width(left), bottom + 0.75)
     page.title(
-        "Traversals: each field applied alone to held-out images",
+        title,
         "An image is encoded, its latent code is moved by one field at unit speed, and every code is decoded.\n"
         "A good field changes one thing and keeps the rest, also backwards and beyond the length it was trained on.",
     )
