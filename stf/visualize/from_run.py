@@ -63,7 +63,7 @@ def run(
 ) -> list[Path]:
     """Draw everything that the mode of a run allows, and write a report of it.
 
-    The same run and arguments give the same files on one machine.
+    The same run, arguments and number of threads give the same files on one machine.
 
     Args:
         run_dir: run folder.
