@@ -1,15 +1,16 @@
-"""Encoders and decoders: a residual MLP and a patch mixer, both made of matrix products only."""
+"""Encoders and decoders: a residual MLP, a patch mixer, and the convolution nets of :mod:`ffrl.conv`."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
+from ffrl.conv import conv_decoder, conv_encoder, patch_side
 from ffrl.errors import require
-
-PATCH = 4
 
 
 def at_least_float32(x: Tensor) -> Tensor:
@@ -62,69 +63,102 @@ class MixerBlock(nn.Module):
 
 
 class _ToPatches(nn.Module):
+    def __init__(self, side: int) -> None:
+        super().__init__()
+        self.side = side
+
     def forward(self, x: Tensor) -> Tensor:
-        return nn.functional.pixel_unshuffle(x, PATCH).flatten(2).mT
+        return nn.functional.pixel_unshuffle(x, self.side).flatten(2).mT
 
 
 class _FromPatches(nn.Module):
-    def __init__(self, image_shape: tuple[int, int, int]) -> None:
+    def __init__(self, image_shape: tuple[int, int, int], side: int) -> None:
         super().__init__()
-        self.grid = (image_shape[1] // PATCH, image_shape[2] // PATCH)
+        self.side = side
+        self.grid = (image_shape[1] // side, image_shape[2] // side)
 
     def forward(self, x: Tensor) -> Tensor:
-        return nn.functional.pixel_shuffle(x.mT.unflatten(2, self.grid), PATCH)
+        return nn.functional.pixel_shuffle(x.mT.unflatten(2, self.grid), self.side)
+
+
+def mlp_encoder(image_shape: tuple[int, int, int], outputs: int, width: int, depth: int) -> nn.Sequential:
+    """Images ``(N, C, H, W)`` to ``(N, outputs)``: all pixels to ``width`` units, then ``depth`` residual blocks."""
+    blocks = [ResidualBlock(width) for _ in range(depth)]
+    stem = nn.Linear(math.prod(image_shape), width)
+    return nn.Sequential(nn.Flatten(), stem, *blocks, nn.LayerNorm(width), nn.Linear(width, outputs))
+
+
+def mlp_decoder(image_shape: tuple[int, int, int], inputs: int, width: int, depth: int) -> nn.Sequential:
+    """Latents ``(N, inputs)`` to pixel logits ``(N, C, H, W)``: :func:`mlp_encoder` backwards."""
+    blocks = [ResidualBlock(width) for _ in range(depth)]
+    head = nn.Linear(width, math.prod(image_shape))
+    return nn.Sequential(nn.Linear(inputs, width), *blocks, nn.LayerNorm(width), head, nn.Unflatten(1, image_shape))
+
+
+def mixer_encoder(image_shape: tuple[int, int, int], outputs: int, width: int, depth: int) -> nn.Sequential:
+    """Images ``(N, C, H, W)`` to ``(N, outputs)``: patches as tokens of ``width`` units, ``depth`` mixer blocks."""
+    side = patch_side(image_shape)
+    tokens = image_shape[1] * image_shape[2] // side**2
+    blocks = [MixerBlock(tokens, width) for _ in range(depth)]
+    stem = nn.Linear(image_shape[0] * side**2, width)
+    head = nn.Linear(tokens * width, outputs)
+    return nn.Sequential(_ToPatches(side), stem, *blocks, nn.LayerNorm(width), nn.Flatten(), head)
+
+
+def mixer_decoder(image_shape: tuple[int, int, int], inputs: int, width: int, depth: int) -> nn.Sequential:
+    """Latents ``(N, inputs)`` to pixel logits ``(N, C, H, W)``: :func:`mixer_encoder` backwards."""
+    side = patch_side(image_shape)
+    tokens = image_shape[1] * image_shape[2] // side**2
+    blocks = [MixerBlock(tokens, width) for _ in range(depth)]
+    head = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, image_shape[0] * side**2))
+    stem = nn.Sequential(nn.Linear(inputs, tokens * width), nn.Unflatten(1, (tokens, width)))
+    return nn.Sequential(stem, *blocks, head, _FromPatches(image_shape, side))
+
+
+ENCODERS = {
+    "mlp": mlp_encoder,
+    "mixer": mixer_encoder,
+    "conv": conv_encoder,
+    "conv-coarse": partial(conv_encoder, coarse=True),
+}
+DECODERS = {
+    "mlp": mlp_decoder,
+    "mixer": mixer_decoder,
+    "conv": conv_decoder,
+    "conv-coarse": partial(conv_decoder, coarse=True),
+}
 
 
 def build_encoder(
     architecture: str, image_shape: tuple[int, int, int], outputs: int, width: int, depth: int
-) -> nn.Module:
-    """Network from images ``(N, C, H, W)`` to ``(N, outputs)``.
+) -> nn.Sequential:
+    """Network from images ``(N, C, H, W)`` to ``(N, outputs)``; its last module is linear.
 
     Raises:
-        UserError: if a mixer's image is not divisible into 4x4 patches.
+        UserError: for an unknown architecture, or one that does not fit the image's size.
 
     Example:
         >>> build_encoder("mixer", (3, 28, 28), outputs=8, width=16, depth=1)(torch.rand(2, 3, 28, 28)).shape
         torch.Size([2, 8])
     """
-    channels, height, breadth = image_shape
-    if architecture == "mlp":
-        blocks = [ResidualBlock(width) for _ in range(depth)]
-        stem = nn.Linear(math.prod(image_shape), width)
-        return nn.Sequential(nn.Flatten(), stem, *blocks, nn.LayerNorm(width), nn.Linear(width, outputs))
-    tokens = _tokens(image_shape)
-    blocks = [MixerBlock(tokens, width) for _ in range(depth)]
-    stem = nn.Linear(channels * PATCH**2, width)
-    head = nn.Linear(tokens * width, outputs)
-    return nn.Sequential(_ToPatches(), stem, *blocks, nn.LayerNorm(width), nn.Flatten(), head)
+    return _named(ENCODERS, architecture)(tuple(image_shape), outputs, width, depth)
 
 
 def build_decoder(
     architecture: str, image_shape: tuple[int, int, int], inputs: int, width: int, depth: int
-) -> nn.Module:
+) -> nn.Sequential:
     """Network from latents ``(N, inputs)`` to pixel logits ``(N, C, H, W)``.
 
     Raises:
-        UserError: if a mixer's image is not divisible into 4x4 patches.
+        UserError: for an unknown architecture, or one that does not fit the image's size.
 
     Example:
         >>> build_decoder("mlp", (3, 28, 28), inputs=8, width=16, depth=1)(torch.rand(2, 8)).shape
         torch.Size([2, 3, 28, 28])
     """
-    if architecture == "mlp":
-        blocks = [ResidualBlock(width) for _ in range(depth)]
-        head = nn.Linear(width, math.prod(image_shape))
-        return nn.Sequential(nn.Linear(inputs, width), *blocks, nn.LayerNorm(width), head, nn.Unflatten(1, image_shape))
-    tokens = _tokens(image_shape)
-    blocks = [MixerBlock(tokens, width) for _ in range(depth)]
-    head = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, image_shape[0] * PATCH**2))
-    stem = nn.Sequential(nn.Linear(inputs, tokens * width), nn.Unflatten(1, (tokens, width)))
-    return nn.Sequential(stem, *blocks, head, _FromPatches(image_shape))
+    return _named(DECODERS, architecture)(tuple(image_shape), inputs, width, depth)
 
 
-def _tokens(image_shape: tuple[int, int, int]) -> int:
-    _, height, breadth = image_shape
-    divisible = height % PATCH == 0 and breadth % PATCH == 0
-    expected = f"mlp, since {height}x{breadth} is no multiple of {PATCH}x{PATCH}"
-    require(divisible, "model.architecture", "mixer", expected)
-    return (height // PATCH) * (breadth // PATCH)
+def _named(builders: dict[str, Callable[..., nn.Sequential]], architecture: str) -> Callable[..., nn.Sequential]:
+    require(architecture in builders, "model.architecture", architecture, " or ".join(builders))
+    return builders[architecture]

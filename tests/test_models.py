@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from ffrl.activity import Phase
 from ffrl.config import DataConfig, ModelConfig, ObjectiveConfig, SupervisedConfig, WeakConfig
-from ffrl.engine.step import draw_batch
+from ffrl.engine.batch import draw_batch
 from ffrl.model import FlowFactorizedVAE, SequenceOutputs
 from ffrl.objective import elbo_terms
 from stf.config import SparseModelConfig, SparsityConfig, UnsupervisedConfig
@@ -58,6 +58,8 @@ MODELS: dict[str, Callable[[], FlowFactorizedVAE]] = {
     "unsupervised-unit-learned": lambda: unsupervised(sparsity={"slab": "unit", "learn_rates": True}),
     "unsupervised-potentials-alone": lambda: unsupervised(PAPER, rotational_width=0),
     "unsupervised-timed-rk4": lambda: unsupervised(PAPER, time_dependent=True, integrator="rk4"),
+    "unsupervised-conv": lambda: unsupervised(architecture="conv"),
+    "weak-conv-coarse": lambda: weak(architecture="conv-coarse"),
     "unsupervised-mixer": lambda: unsupervised(architecture="mixer", integrator="midpoint", substeps=2),
 }
 every_model = pytest.mark.parametrize("build", MODELS.values(), ids=MODELS.keys())
