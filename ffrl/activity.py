@@ -57,10 +57,15 @@ class ActivityDraws:
     log_case: Tensor
 
 
-def warmup_phase(progress: float, config: WarmupConfig) -> Phase:
-    """Phase at ``progress`` in [0, 1]: the temperature falls geometrically, the warm-up ends at ``fraction``."""
+def warmup_phase(progress: float, config: WarmupConfig, start: float = 0.0) -> Phase:
+    """Phase at ``progress`` in [0, 1] of a run whose frames begin to move at ``start``.
+
+    The temperature falls geometrically over the run, the chain's weight from ``start`` to the end of the warm-up.
+    """
     temperature = config.temperature * (config.final_temperature / config.temperature) ** progress
-    return Phase(temperature=temperature, exclusive=progress < config.fraction, chain_weight=config.weight)
+    passed = min(max((progress - start) / (config.fraction - start), 0.0), 1.0) if config.fraction > start else 1.0
+    weight = config.weight * (config.final_weight / config.weight) ** passed
+    return Phase(temperature=temperature, exclusive=progress < config.fraction, chain_weight=weight)
 
 
 def still_phase(progress: float, config: StillConfig) -> Phase:
@@ -96,8 +101,8 @@ class Activity(nn.Module, ABC):
         self.noise_channels = noise_channels
 
     @abstractmethod
-    def phase(self, progress: float) -> Phase:
-        """Phase at ``progress`` in [0, 1] of training."""
+    def phase(self, progress: float, start: float = 0.0) -> Phase:
+        """Phase at ``progress`` in [0, 1] of training, in which frames begin to move at ``start``."""
 
     @abstractmethod
     def forward(self, means: Tensor, uniform: Tensor, phase: Phase) -> ActivitySample:
@@ -120,7 +125,7 @@ class GivenActivity(Activity):
     def __init__(self, num_controls: int) -> None:
         super().__init__(num_controls, noise_channels=0)
 
-    def phase(self, progress: float) -> Phase:
+    def phase(self, progress: float, start: float = 0.0) -> Phase:
         """The same throughout training."""
         return Phase()
 
@@ -155,9 +160,9 @@ class CategoricalActivity(Activity):
         self.posterior = TransitionPosterior(dim, num_fields)
         self.warmup = warmup
 
-    def phase(self, progress: float) -> Phase:
+    def phase(self, progress: float, start: float = 0.0) -> Phase:
         """See :func:`warmup_phase`."""
-        return warmup_phase(progress, self.warmup)
+        return warmup_phase(progress, self.warmup, start)
 
     def log_posterior(self, means: Tensor) -> Tensor:
         """log q(k | frames), ``(B, T+1, D)`` -> ``(B, K)``."""

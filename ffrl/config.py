@@ -29,18 +29,49 @@ def _probability(key: str, value: float) -> None:
     require(0.0 < value < 1.0, key, value, "a probability strictly between 0 and 1")
 
 
+DataName = Literal["mnist", "shapes3d", "falcor3d", "isaac3d", "sprites", "moving-mnist", "sequences"]
+
+
+@dataclass(frozen=True)
+class ClipsConfig:
+    """How a user's own recordings become clips (--data.name sequences)."""
+
+    size: int = 64
+    """Frames become size x size pixels in colour."""
+    crop: Literal["center", "none"] = "center"
+    """center: cut the largest square out of the middle, then resize; none: resize, whatever the proportions."""
+    stride: int = 1
+    """Take every stride-th frame of a recording."""
+    hop: int = 0
+    """Frames, after the stride, between the starts of two clips; 0 is half a clip."""
+    validation: float = 0.2
+    """Share of the recordings that are held out; of a single recording, its last part."""
+    broken: Literal["refuse", "skip"] = "refuse"
+    """What to do with recordings that cannot be used: stop, or name them and go on without."""
+    cache: Path | None = None
+    """Folder for the resized frames, read from there as they are needed (left out: stf in the user's cache folder)."""
+
+    def __post_init__(self) -> None:
+        require(8 <= self.size <= 1024, "data.sequences.size", self.size, "an integer from 8 to 1024")
+        _at_least("data.sequences.stride", self.stride, 1)
+        _at_least("data.sequences.hop", self.hop, 0)
+        _probability("data.sequences.validation", self.validation)
+
+
 @dataclass(frozen=True)
 class DataConfig:
     """Which sequences the model sees."""
 
-    name: Literal["mnist"] = "mnist"
-    """Data set."""
+    name: DataName = "mnist"
+    """Data set; its published T, and one field per transformation or three to spare, become defaults."""
     root: Path | None = None
-    """Folder with the full MNIST idx files; without it the 10,000 digits that come with the package are used."""
+    """Where the files are: a folder, for shapes3d also 3dshapes.h5 itself, for sequences also one recording. Left out:
+    the 10,000 digits that come with the package (mnist, moving-mnist), or rendered images (shapes3d)."""
     download: bool = False
-    """Fetch the full data set into --data.root first (needs a network)."""
+    """Fetch the full MNIST into --data.root first (needs a network); for other data sets see stf data fetch."""
     protocol: Literal["ffrl", "sta"] = "ffrl"
-    """Unit steps: ffrl is +0.1 scale, 10 degrees, 20 degrees of hue; sta is x1.1 scale, 20 degrees, 20 degrees."""
+    """Unit steps of MNIST: ffrl is +0.1 scale, 10 degrees, 20 degrees of hue; sta is x1.1 scale, 20 degrees, 20
+    degrees. Mixed sequences of any data set: ffrl switches one transformation, sta has independent Markov chains."""
     num_steps: int = 8
     """T, the number of transitions in a sequence of T + 1 frames."""
     stay: float = 0.85
@@ -54,7 +85,16 @@ class DataConfig:
     speed_spread: float = 0.7
     """Mixed sequences, protocol ffrl: speeds are uniform on [1 - spread, 1 + spread] (sta: Laplace(1, 0.1))."""
     start_probability: float = 0.5
-    """Training sequences: probability that a transformation has already acted before the first frame."""
+    """Training sequences: probability that a transformation has already acted before the first frame (mnist), or does
+    not start at the first value of its factor (shapes3d, falcor3d, isaac3d)."""
+    in_memory: bool = False
+    """Read the image files of a benchmark data set into memory as a whole (shapes3d: 5.5 GiB), not as they are needed.
+    3dshapes.h5 is quick in this way, or once stf data fetch shapes3d --unpack has unpacked it."""
+    workers: int = 2
+    """Threads that decode pictures; batches are read ahead of the training step, for 0 when it needs them."""
+    digits: int = 1
+    """moving-mnist: digits per frame, each with transformations of its own."""
+    sequences: ClipsConfig = field(default_factory=ClipsConfig)
 
     def __post_init__(self) -> None:
         _at_least("data.num-steps", self.num_steps, 1)
@@ -66,6 +106,8 @@ class DataConfig:
         start = self.start_probability
         require(0.0 <= start <= 1.0, "data.start-probability", start, "a probability")
         require(not self.download or self.root is not None, "data.download", True, "--data.root to download into")
+        _at_least("data.workers", self.workers, 0)
+        require(1 <= self.digits <= 4, "data.digits", self.digits, "an integer from 1 to 4")
 
 
 @dataclass(frozen=True)
@@ -76,12 +118,12 @@ class ModelConfig:
     """D, the dimension of the latent space."""
     num_fields: int = 3
     """K, the number of fields."""
-    architecture: Literal["mlp", "mixer"] = "mlp"
-    """Encoder and decoder: an MLP, or a patch mixer (better pictures, slower)."""
+    architecture: Literal["mlp", "mixer", "conv", "conv-coarse"] = "mlp"
+    """Encoder and decoder: MLP, patch mixer, convolutions for GPUs, or on coarse patches (64 pixels and up on CPUs)."""
     width: int = 256
-    """Hidden width of the MLP, or token width of the mixer."""
+    """Hidden width of the MLP, token width of the mixer, or channels of the first stage of convolutions."""
     depth: int = 2
-    """Hidden layers of the MLP, or mixer blocks, each way."""
+    """Hidden layers of the MLP, mixer blocks, or blocks per stage of convolutions, each way."""
     potential_width: int = 64
     """Hidden units of each field's potential."""
     activation: Literal["logcosh", "softplus", "sine"] = "logcosh"
@@ -178,7 +220,9 @@ class WarmupConfig:
     stay: float = 0.9
     """Probability that the chain keeps its field from one step to the next."""
     weight: float = 20.0
-    """Weight of the chain's KL during this phase."""
+    """Weight of the chain's KL when this phase begins: a large one keeps a transformation in one field."""
+    final_weight: float = 20.0
+    """Its weight when the phase ends (annealed geometrically): a small one lets faint transformations have fields."""
     temperature: float = 1.0
     """Temperature of the relaxed activity at the first step."""
     final_temperature: float = 0.5
@@ -187,7 +231,8 @@ class WarmupConfig:
     def __post_init__(self) -> None:
         require(0.0 <= self.fraction <= 1.0, "warmup.fraction", self.fraction, "a number in [0, 1]")
         _probability("warmup.stay", self.stay)
-        _non_negative("warmup.weight", self.weight)
+        _positive("warmup.weight", self.weight)
+        _positive("warmup.final-weight", self.final_weight)
         _positive("warmup.temperature", self.temperature)
         _positive("warmup.final-temperature", self.final_temperature)
 

@@ -135,7 +135,7 @@ class FlowFactorizedVAE(nn.Module):
         still = self.config.still
         if progress < still.fraction:
             return still_phase(progress, still)
-        return self.activity_model.phase(progress)
+        return self.activity_model.phase(progress, still.fraction)
 
     def draw_noise(
         self, batch_size: int, num_steps: int, generator: torch.Generator | None, device: torch.device | str = "cpu"

@@ -53,13 +53,13 @@ class SpikeSlabActivity(Activity):
         self.parameters_per_control = {"unit": 1, "positive": 3, "signed": 4}[config.slab]
         self.posterior = TransitionPosterior(dim, num_controls * self.parameters_per_control)
 
-    def phase(self, progress: float) -> Phase:
+    def phase(self, progress: float, start: float = 0.0) -> Phase:
         """See :func:`ffrl.activity.warmup_phase`; after it the KLs' weight goes geometrically to its end."""
-        phase = warmup_phase(progress, self.warmup)
+        phase = warmup_phase(progress, self.warmup, start)
         if phase.exclusive:
             return phase
-        start = self.warmup.fraction
-        passed = (progress - start) / (1 - start) if start < 1 else 1.0
+        ended = self.warmup.fraction
+        passed = (progress - ended) / (1 - ended) if ended < 1 else 1.0
         first, last = self.sparsity_weights
         return replace(phase, sparsity_weight=first * (last / first) ** passed)
 

@@ -305,10 +305,19 @@ def test_given_activity_infers_nothing() -> None:
 
 
 def test_warm_up_ends_at_its_fraction_and_cools_geometrically() -> None:
-    config = WarmupConfig(fraction=0.4, weight=30.0, temperature=1.0, final_temperature=0.25)
+    config = WarmupConfig(fraction=0.4, weight=30.0, final_weight=30.0, temperature=1.0, final_temperature=0.25)
     phases = [warmup_phase(progress, config) for progress in (0.0, 0.39, 0.4, 0.5, 1.0)]
     assert [phase.exclusive for phase in phases] == [True, True, False, False, False]
     assert all(before.temperature > after.temperature for before, after in itertools.pairwise(phases))
     assert [phases[0].temperature, phases[3].temperature, phases[4].temperature] == pytest.approx([1.0, 0.5, 0.25])
     assert all(phase.chain_weight == 30.0 for phase in phases)
     assert not warmup_phase(0.0, WarmupConfig(fraction=0.0)).exclusive
+
+
+def test_the_weight_of_the_chain_falls_geometrically_while_the_warm_up_lasts() -> None:
+    config = WarmupConfig(fraction=0.6, weight=200.0, final_weight=2.0)
+    weights = [warmup_phase(progress, config, start=0.2).chain_weight for progress in (0.2, 0.3, 0.4, 0.6, 0.9)]
+    assert weights == pytest.approx([200.0, 200 * 100**-0.25, 20.0, 2.0, 2.0])
+    activity = CategoricalActivity(3, 4, config)
+    assert activity.phase(0.4, 0.2) == warmup_phase(0.4, config, 0.2) != activity.phase(0.4)
+    assert warmup_phase(0.5, WarmupConfig(fraction=0.2), start=0.4).chain_weight == WarmupConfig().final_weight
