@@ -13,8 +13,10 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
+from ffrl.config import DataConfig
+from ffrl.data.catalogue import DATA_SETS
 from ffrl.errors import UserError
-from stf.config import CONFIGS
+from stf.config import CONFIGS, default_config
 
 from . import presets, runs
 from .flags import Arguments, build, describe, flags_of, show_help, split, wants_help
@@ -35,7 +37,7 @@ class Launch:
 
     mode: ModeFlag = "unsupervised"
     config: Annotated[str | None, tyro.conf.arg(metavar="FILE", help_behavior_hint="")] = None
-    """TOML file, or the name of a preset: its values replace the defaults of the mode, flags replace its values."""
+    """TOML file, or the name of a preset: its values replace the defaults of mode and data set, flags replace those."""
     resume: Annotated[Path | None, tyro.conf.arg(metavar="[RUN]", help_behavior_hint="")] = None
     """Go on with RUN (left out: the newest under runs/) as it was configured; only --device may be given anew."""
 
@@ -61,15 +63,21 @@ def main(arguments: Sequence[str]) -> int:
 
 def _help(arguments: Sequence[str]) -> None:
     """Print the flags of the mode that ``arguments`` name, of the unsupervised one for none, and raise SystemExit."""
-    words = " ".join(arguments).replace("--mode ", "--mode=").split()
-    config = CONFIGS[next((mode for mode in CONFIGS if f"--mode={mode}" in words), "unsupervised")]
+    words = " ".join(arguments).replace("--mode ", "--mode=").replace("--data.name ", "--data.name=").split()
+    mode = next((mode for mode in CONFIGS if f"--mode={mode}" in words), "unsupervised")
+    name = next((name for name in DATA_SETS if f"--data.name={name}" in words), "mnist")
+    config, defaults = CONFIGS[mode], default_config(mode, DataConfig(name=name))
 
     @dataclasses.dataclass(frozen=True)
     class Train(config, Launch):
-        mode: ModeFlag = config().mode
+        mode: ModeFlag = defaults.mode
 
-    note = f"These are the flags of --mode {config().mode}; stf train --mode MODE --help shows those of another mode."
-    show_help(Train, Train(), "stf train", f"{config.__doc__} {note} Presets: {', '.join(presets.presets())}.")
+    shown = Train(**{field.name: getattr(defaults, field.name) for field in dataclasses.fields(defaults)})
+    note = (
+        f"These are the flags and defaults of --mode {mode} --data.name {name}; "
+        "stf train --mode MODE --data.name NAME --help shows those of others."
+    )
+    show_help(Train, shown, "stf train", f"{config.__doc__} {note} Presets: {', '.join(presets.presets())}.")
 
 
 def _configure(given: dict[str, str | None], modes: Mapping[str, Any]) -> Any:
@@ -87,7 +95,7 @@ def _configure(given: dict[str, str | None], modes: Mapping[str, Any]) -> Any:
         raise UserError(f"--mode: found {mode!r}, expected {named!r}, the mode of {path}")
     for flag in given:
         _require_mode(flag, flag, named, modes)
-    config: Any = CONFIGS[named]()
+    config: Any = default_config(named, _data_set(given, data))
     if path is not None:
         from ffrl.engine.config_io import config_from_dict, flat
 
@@ -95,6 +103,19 @@ def _configure(given: dict[str, str | None], modes: Mapping[str, Any]) -> Any:
             _require_mode(f"--{key}", f"{path}: {key}", named, modes)
         config = config_from_dict(CONFIGS[named], data, str(path), base=config)
     return build(CONFIGS[named], config, Arguments(given, []))
+
+
+def _data_set(given: Mapping[str, str | None], file: Mapping[str, Any]) -> DataConfig:
+    """Return what decides on the defaults of a data set: its name and the digits per frame, from flags or a file.
+
+    What the file has of another kind is left to the reader of the whole file.
+    """
+    section = file.get("data")
+    found = {key: section[key] for key in ("name", "digits") if isinstance(section, Mapping) and key in section}
+    found |= {key: given[f"--data.{key}"] for key in ("name", "digits") if f"--data.{key}" in given}
+    name, digits = found.get("name", "mnist"), found.get("digits", 1)
+    known = name if isinstance(name, str) and name in DATA_SETS else "mnist"
+    return DataConfig(name=known, digits=int(digits) if str(digits).isdecimal() else 1)
 
 
 def _require_mode(flag: str, shown: str, mode: str, modes: Mapping[str, Any]) -> None:

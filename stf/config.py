@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from ffrl.config import (
+    DataConfig,
     ModelConfig,
     RunConfig,
     SupervisedConfig,
@@ -16,6 +17,8 @@ from ffrl.config import (
     _positive,
     _probability,
 )
+from ffrl.data.catalogue import describe, image_shape, transformations
+from ffrl.errors import require
 
 
 @dataclass(frozen=True)
@@ -98,3 +101,38 @@ CONFIGS: dict[str, type[RunConfig]] = {
     "weak": WeakConfig,
 }
 """Configuration class of every mode."""
+SPARE = 3
+"""Fields that an unsupervised model has by default beyond the transformations of its data."""
+LARGE = 48
+"""Side from which on images get the defaults of large ones: convolutions on coarse patches, and smaller batches."""
+
+
+def default_config(mode: str, data: DataConfig | None = None) -> RunConfig:
+    """Return the defaults of a mode for a data set: T as published, and as many fields as transformations.
+
+    An unsupervised model gets :data:`SPARE` fields more. Images of :data:`LARGE` pixels a side or more get an encoder
+    and a decoder for them, batches of 32 and more steps.
+
+    Args:
+        mode: key of :data:`CONFIGS`.
+        data: its ``name``, and what decides on its transformations; MNIST for None.
+
+    Raises:
+        UserError: the mode is supervised and the transformations of the data are not known.
+
+    Example:
+        >>> config = default_config("unsupervised", DataConfig(name="shapes3d"))
+        >>> config.model.num_fields, config.data.num_steps
+        (8, 7)
+    """
+    config = CONFIGS[mode]()
+    data = config.data if data is None else data
+    if image_shape(data)[-1] >= LARGE:
+        model = replace(config.model, architecture="conv-coarse", width=32, depth=1)
+        config = replace(config, model=model, batch_size=32, steps=4000)
+    names = transformations(data)
+    known = bool(names) or mode != "supervised"
+    require(known, "data.name", data.name, "data whose transformations are known, or mode unsupervised or weak")
+    fields = len(names) + SPARE if mode == "unsupervised" else len(names)
+    model = replace(config.model, num_fields=fields) if names else config.model
+    return replace(config, model=model, data=replace(data, num_steps=describe(data.name).num_steps))

@@ -43,13 +43,14 @@ def tiny_config(mode: str = "unsupervised", **changes: Any) -> Any:
 class TinyData(SequenceData):
     """Sequences of 2 x 2 images whose logits move along one direction per transformation."""
 
-    name, image_shape, transformations = "tiny", (1, 2, 2), ("scaling", "rotation", "hue")
+    name, title, image_shape = "tiny", "tiny images", (1, 2, 2)
+    transformations, unit_steps = ("scaling", "rotation", "hue"), ("one step",) * 3
     num_steps, device = STEPS, torch.device("cpu")
 
     def __init__(self, nan: bool = False, pause: float = 0.0) -> None:
         self.nan, self.pause = nan, pause
         self.sizes = {"train": 20, "validation": 9}
-        self.images = {
+        self.logits = {
             split: torch.randn(size, 4, generator=generator("cpu", 0, split)) for split, size in self.sizes.items()
         }
         self.directions = torch.randn(3, 4, generator=generator("cpu", 0, "directions"))
@@ -57,9 +58,12 @@ class TinyData(SequenceData):
     def size(self, split: str) -> int:
         return self.sizes[split]
 
+    def images(self, split: str, indices: Tensor) -> Tensor:
+        return self.logits[split][indices].sigmoid().view(-1, 1, 2, 2)
+
     def _batch(self, split: str, indices: Tensor, speeds: Tensor) -> SequenceBatch:
         time.sleep(self.pause)
-        start = self.images[split][indices][:, None]
+        start = self.logits[split][indices][:, None]
         moves = (speeds @ self.directions).cumsum(1)
         frames = torch.cat([start, start + moves], 1).sigmoid().view(len(indices), STEPS + 1, 1, 2, 2)
         return SequenceBatch(frames * float("nan") if self.nan else frames, speeds)

@@ -9,15 +9,20 @@ from cli_tools import ROOT
 
 from cli import presets
 from cli.train import CONFIGS
+from ffrl.data.catalogue import DATA_SETS
 from ffrl.engine.config_io import config_from_dict, config_to_dict, flat
 from stf.config import UnsupervisedConfig
+
+OF_OTHER_DATA = {"data.in-memory", "data.workers", "data.digits"}
+"""Keys that mean nothing for the data set of the defaults, besides those of a section of their own."""
 
 
 def test_compact_writes_out_the_unsupervised_defaults():
     data = presets.read(presets.find("compact"))
     assert config_from_dict(UnsupervisedConfig, data, "compact", base=UnsupervisedConfig()) == UnsupervisedConfig()
     defaults = {key for key, value in flat(config_to_dict(UnsupervisedConfig())).items() if value is not None}
-    assert flat(data).keys() == defaults
+    elsewhere = {key for key in defaults if key.startswith("data.sequences.")} | OF_OTHER_DATA
+    assert flat(data).keys() == defaults - elsewhere
 
 
 @pytest.mark.parametrize("mode", CONFIGS)
@@ -27,6 +32,13 @@ def test_mnist_fits_every_mode(mode):
     assert config.mode == mode
     assert (config.model.latent_dim, config.model.num_fields) == (324, 3)
     assert (config.batch_size, config.data.num_steps) == (128, 8)
+
+
+@pytest.mark.parametrize("name", ["shapes3d", "falcor3d", "isaac3d"])
+def test_presets_of_data_sets_have_the_published_numbers_of_fields_and_steps(name):
+    data, known = presets.read(presets.find(name)), DATA_SETS[name]
+    assert (data["data"]["name"], data["data"]["num-steps"]) == (name, known.num_steps)
+    assert data["model"]["num-fields"] == len(known.transformations)
 
 
 @pytest.mark.parametrize("name", presets.presets())

@@ -7,8 +7,9 @@ import torch
 
 from ffrl.config import DataConfig
 from ffrl.data import load
-from ffrl.data.moves import moved, parse_moves, renderable
+from ffrl.data.moves import parse_moves
 from ffrl.data.sequence import states
+from ffrl.data.states import moved, renderable
 from ffrl.errors import UserError
 
 NAMES = ("scaling", "rotation", "hue")
@@ -70,10 +71,14 @@ def test_a_start_goes_before_the_first_frame() -> None:
 def test_states_that_cannot_be_shown_are_refused() -> None:
     data = load(DataConfig())
     shrinking = parse_moves("scaling 9 at -1", NAMES, 1)
-    assert renderable(data, shrinking) and not renderable(data, torch.cat([shrinking, shrinking[:1]]))
-    assert renderable(data, torch.cat([shrinking, shrinking]), start=torch.tensor([10.0, 0.0, 0.0]))
-    assert not renderable(data, shrinking, start=torch.tensor([-1.0, 0.0, 0.0]))
-    with pytest.raises(UserError, match="^moves: found scaling below"):
+
+    def shown(activity: torch.Tensor, start: float = 0.0) -> bool:
+        return renderable(data, "validation", INDICES, activity, torch.tensor([start, 0.0, 0.0]))
+
+    assert shown(shrinking) and not shown(torch.cat([shrinking, shrinking[:1]]))
+    assert shown(torch.cat([shrinking, shrinking]), start=10.0)
+    assert not shown(shrinking, start=-1.0)
+    with pytest.raises(UserError, match="^moves: found states that MNIST does not show, expected scale factors"):
         moved(data, "validation", INDICES, 2 * shrinking)
 
 
@@ -81,6 +86,6 @@ def test_other_data_are_not_moved() -> None:
     class Other:
         name = "other"
 
-    assert not renderable(Other(), torch.ones(1, 3))
-    with pytest.raises(UserError, match="'other', expected 'mnist'"):
+    assert not renderable(Other(), "validation", INDICES, torch.ones(1, 3))
+    with pytest.raises(UserError, match="^data.name: found 'other', expected data whose frames"):
         moved(Other(), "validation", INDICES, torch.ones(1, 3))

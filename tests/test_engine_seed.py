@@ -70,10 +70,15 @@ def test_epoch_indices_are_stateless():
     assert not torch.equal(late, epoch_indices(100, 30, 77, 4, "cpu", "validation-epoch"))
 
 
-def test_too_large_a_batch_is_one_line():
-    with pytest.raises(UserError) as error:
-        epoch_indices(8000, 9000, 0, 0, "cpu")
-    assert str(error.value) == "batch-size: found 9000, expected at most 8000, the size of the train split"
+def test_batches_may_be_larger_than_what_there_is():
+    drawn = torch.cat([epoch_indices(5, 12, step, 0, "cpu") for step in range(5)])
+    assert all(sorted(epoch.tolist()) == list(range(5)) for epoch in drawn.split(5))
+    assert len({tuple(epoch.tolist()) for epoch in drawn.split(5)}) > 6
+
+
+def test_no_sequences_is_one_line():
+    with pytest.raises(UserError, match="^data: found 'no sequences', expected at least one$"):
+        epoch_indices(0, 9, 0, 0, "cpu")
 
 
 def test_learning_rate_warms_up_linearly_and_falls_along_a_cosine():

@@ -14,8 +14,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from ffrl.activity import Phase
 from ffrl.config import ModelConfig, OptimizerConfig, StillConfig
+from ffrl.engine.batch import Feed, draw_batch
 from ffrl.engine.schedule import learning_rate
-from ffrl.engine.step import Forward, TrainingStep, build_optimizer, draw_batch, update
+from ffrl.engine.step import Forward, TrainingStep, build_optimizer, update
 from ffrl.engine.window import Window
 from ffrl.errors import UserError
 from ffrl.model import FlowFactorizedVAE
@@ -192,7 +193,7 @@ def real_config(mode, **changes):
 
 def build_step(config, model, objective):
     forward = Forward(config, model, torch.float32, objective)
-    return TrainingStep(config, model, TinyData(), CPU, forward, Window(CPU))
+    return TrainingStep(config, model, Feed(config, model, TinyData(), CPU), forward, Window(CPU))
 
 
 @pytest.mark.parametrize("step", [0, 29])

@@ -18,12 +18,12 @@ from rich.console import Console
 from ffrl.activity import Phase
 from ffrl.config import DataConfig, ModelConfig, OptimizerConfig
 from ffrl.engine import log as log_module
+from ffrl.engine.batch import draw_batch
 from ffrl.engine.checkpoint import checkpoints, find_checkpoint, read_tensors
 from ffrl.engine.config_io import read_config
 from ffrl.engine.log import METRICS, MetricsFile, read_metrics
 from ffrl.engine.schedule import learning_rate
 from ffrl.engine.signals import StopRequest
-from ffrl.engine.step import draw_batch
 from ffrl.errors import UserError
 from ffrl.objective import elbo_terms
 from stf.config import SparseModelConfig
@@ -202,11 +202,17 @@ def test_nan_from_the_start_ends_the_run(tmp_path, log_every, steps, streak):
     assert checkpoints(tmp_path / "run") == {}
 
 
-def test_a_batch_larger_than_the_data_is_refused_before_anything_is_written(tmp_path):
-    with pytest.raises(UserError) as error:
-        run_tiny(tmp_path / "run", tiny_config(batch_size=21))
-    assert str(error.value) == "batch-size: found 21, expected at most 20, the size of the train split"
+def test_data_without_sequences_are_refused_before_anything_is_written(tmp_path):
+    data = TinyData()
+    data.sizes["train"] = 0
+    with pytest.raises(UserError, match="^data: found 'no training sequences', expected at least one$"):
+        run_tiny(tmp_path / "run", tiny_config(), data=data)
     assert not (tmp_path / "run").exists()
+
+
+def test_fewer_sequences_than_a_batch_train_all_the_same(tmp_path):
+    result = run_tiny(tmp_path / "run", tiny_config(batch_size=50))
+    assert result.steps == 30 and result.metrics["train/loss"] < 1
 
 
 def test_supervised_needs_one_field_per_transformation(tmp_path):

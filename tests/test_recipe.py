@@ -10,8 +10,8 @@ import torch
 import ffrl.data
 from ffrl.activity import NEGLIGIBLE, Phase, gumbel_softmax
 from ffrl.config import DataConfig, ModelConfig, RunConfig, StillConfig, SupervisedConfig, WeakConfig
+from ffrl.engine.batch import draw_batch
 from ffrl.engine.seed import generator
-from ffrl.engine.step import draw_batch
 from ffrl.likelihood import log_likelihood
 from ffrl.objective import elbo_terms
 from stf.activity import SpikeSlabActivity

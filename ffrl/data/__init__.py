@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -14,7 +15,7 @@ __all__ = ["image_shape", "load"]
 
 
 def load(config: DataConfig, device: torch.device | str = "cpu") -> SequenceData:
-    """Return the sequences that ``config`` describes, kept and rendered on ``device``.
+    """Return the sequences that ``config`` describes, with batches on ``device``.
 
     Raises:
         UserError: if files are missing or damaged, or the data set is unknown.
@@ -27,7 +28,14 @@ def load(config: DataConfig, device: torch.device | str = "cpu") -> SequenceData
         >>> batch.frames.shape, batch.activity.shape
         (torch.Size([2, 9, 3, 28, 28]), torch.Size([2, 8, 3]))
     """
-    return _class(config)(config, device)
+    from ffrl.data.catalogue import describe
+    from ffrl.data.on_device import on_device
+    from ffrl.errors import require
+
+    module, _, name = describe(config.name).home.partition(":")
+    fetched = not config.download or config.name in ("mnist", "moving-mnist")
+    require(fetched, "data.download", True, f"no such flag: stf data fetch {config.name} says how to get the files")
+    return on_device(getattr(import_module(module), name)(config, device), device)
 
 
 def image_shape(config: DataConfig) -> tuple[int, int, int]:
@@ -41,12 +49,6 @@ def image_shape(config: DataConfig) -> tuple[int, int, int]:
         >>> image_shape(DataConfig())
         (3, 28, 28)
     """
-    return _class(config).image_shape
+    from ffrl.data.catalogue import image_shape
 
-
-def _class(config: DataConfig) -> type[SequenceData]:
-    from ffrl.data.mnist import MnistSequences
-    from ffrl.errors import require
-
-    require(config.name == "mnist", "data.name", config.name, "'mnist'")
-    return MnistSequences
+    return image_shape(config)

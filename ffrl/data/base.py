@@ -12,6 +12,7 @@ from torch import LongTensor, Tensor
 from ffrl.errors import UserError
 
 Split = Literal["train", "validation", "test"]
+SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 
 
 class SequenceBatch(NamedTuple):
@@ -26,22 +27,33 @@ class SequenceBatch(NamedTuple):
 
 
 class SequenceData(ABC):
-    """Sequences of images under J known transformations, synthesised per sample on one device.
+    """Sequences of images under J known transformations, or under unknown ones (J = 0).
 
     Attributes:
-        name: name of the data set.
+        name: name of the data set, as ``--data.name`` takes it.
+        title: what results call the data.
         image_shape: ``(C, H, W)``.
-        transformations: names of the J transformations, in the order of the last dimension of ``activity``.
+        transformations: names of the J transformations, in the order of the last dimension of ``activity``; none if
+            they are not known, and then only :meth:`mixed` and :meth:`images` work.
+        unit_steps: what one unit step of each transformation means, in words.
         num_steps: T, the transitions of a sequence of T + 1 frames.
+        about: what else there is to know of the data, lines of text; empty if nothing.
         protocol: which definition of the unit steps is used, None where there is only one.
+        graded: whether speeds of mixed sequences vary; otherwise every active speed is 1.
+        streamed: whether frames are read from files, so that reading ahead of the model pays.
         device: where indices and generators are expected and batches are made.
     """
 
     name: str
+    title: str
     image_shape: tuple[int, int, int]
     transformations: tuple[str, ...]
+    unit_steps: tuple[str, ...]
     num_steps: int
+    about: str = ""
     protocol: str | None = None
+    graded: bool = True
+    streamed: bool = False
     device: torch.device
 
     @abstractmethod
@@ -49,6 +61,13 @@ class SequenceData(ABC):
         """Return the number of initial images of ``split``; raises UserError if the split is not there."""
 
     @abstractmethod
+    def images(self, split: Split, indices: LongTensor) -> Tensor:
+        """Return the initial images ``indices (B,)`` as they are, ``(B, C, H, W)``.
+
+        Raises:
+            UserError: if the split is not there.
+        """
+
     def single(
         self, split: Split, indices: LongTensor, which: LongTensor, generator: torch.Generator | None = None
     ) -> SequenceBatch:
@@ -59,12 +78,14 @@ class SequenceData(ABC):
             indices: ``(B,)``, the initial images, in [0, size(split)).
             which: ``(B,)``, the transformation of each sequence, in [0, J).
             generator: if given, the other transformations may have acted before the first frame, at random; without
-                it every sequence starts at the untransformed image, as the published protocols do.
+                it every sequence starts as the published protocols say.
 
         Raises:
-            UserError: if the split is not there.
+            UserError: if the split is not there, or the transformations are not known.
             IndexError: if an index is out of range (on CUDA: a device-side assertion).
         """
+        found = f"{self.title}, whose transformations are not known"
+        raise UserError(f"data.name: found {found}, expected data with known transformations")
 
     @abstractmethod
     def mixed(self, split: Split, indices: LongTensor, generator: torch.Generator) -> SequenceBatch:

@@ -11,27 +11,26 @@ from torch import LongTensor, Tensor
 
 from ffrl.config import DataConfig
 from ffrl.data.assets import asset
-from ffrl.data.base import SequenceBatch, SequenceData, Split, evenly_spaced
+from ffrl.data.base import SPLITS, Split
 from ffrl.data.idx import IMAGE_SIZE, Digits, read_digits
-from ffrl.data.sequence import (
-    laplace_speeds,
-    markov_spikes,
-    single_activity,
-    starts,
-    states,
-    switching_spikes,
-    uniform_speeds,
-)
+from ffrl.data.sequence import starts
+from ffrl.data.states import StateSequences
 from ffrl.data.torchvision_repair import import_torchvision
 from ffrl.data.transform import TRANSFORMATIONS, pad, parameters, render
 from ffrl.errors import UserError, require
 
 IMAGES = "{part}-images-idx3-ubyte"
 LABELS = "{part}-labels-idx1-ubyte"
-SPLITS = ("train", "validation", "test")
+LEAST_SCALE = 0.05
+"""Smallest scale factor that is rendered."""
+UNIT_STEPS = {
+    "ffrl": ("scale + 0.1", "10° to the left", "hue + 20°"),
+    "sta": ("scale × 1.1", "20° to the left", "hue + 20°"),
+}
+"""What one unit step of scaling, rotation and hue means, by protocol (see :func:`ffrl.data.transform.parameters`)."""
 
 
-class MnistSequences(SequenceData):
+class MnistSequences(StateSequences):
     """MNIST digits under scaling, rotation and hue rotation, rendered from x_0 by one resampling per frame.
 
     The first 80 % of the training files are the train split, the last 20 % the validation split; the official test
@@ -52,13 +51,15 @@ class MnistSequences(SequenceData):
         torch.Size([4, 9, 3, 28, 28])
     """
 
-    name = "mnist"
+    name, title = "mnist", "MNIST"
     image_shape = (3, *IMAGE_SIZE)
     transformations = TRANSFORMATIONS
+    limits = f"scale factors of at least {LEAST_SCALE}"
 
     def __init__(self, config: DataConfig, device: torch.device | str = "cpu") -> None:
         self.config = config
         self.num_steps, self.protocol = config.num_steps, config.protocol
+        self.unit_steps = UNIT_STEPS[config.protocol]
         self.device = torch.device(device)
         if config.root is not None and config.download:
             download(config.root)
@@ -72,36 +73,18 @@ class MnistSequences(SequenceData):
     def size(self, split: Split) -> int:
         return len(self._split(split))
 
-    def single(
-        self, split: Split, indices: LongTensor, which: LongTensor, generator: torch.Generator | None = None
-    ) -> SequenceBatch:
-        activity = single_activity(which, self.num_steps, len(self.transformations))
+    def origin(self, split: Split, indices: LongTensor) -> Tensor:
+        return torch.zeros(len(indices), len(self.transformations), device=self.device)
+
+    def placed(
+        self, split: Split, indices: LongTensor, activity: Tensor, generator: torch.Generator | None
+    ) -> tuple[Tensor, Tensor]:
         if generator is None:
-            return self._batch(split, indices, activity)
-        return self._batch(split, indices, activity, starts(activity, self.config.start_probability, generator))
+            return activity, self.origin(split, indices)
+        return activity, starts(activity, self.config.start_probability, generator)
 
-    def mixed(self, split: Split, indices: LongTensor, generator: torch.Generator) -> SequenceBatch:
-        return self._batch(split, indices, *self._mixed(indices, generator))
-
-    def stills(self, split: Split, indices: LongTensor, count: int, generator: torch.Generator) -> Tensor:
-        visited = states(*self._mixed(indices, generator))[:, evenly_spaced(self.num_steps, count)]
-        return self.in_states(split, indices, visited)
-
-    def _mixed(self, indices: LongTensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Activity and initial states of mixed sequences."""
-        config = self.config
-        shape = (len(indices), self.num_steps, len(self.transformations))
-        if config.protocol == "ffrl":
-            spikes = switching_spikes(shape, config.stay, config.overlap, generator)
-            speeds = uniform_speeds(shape, config.speed_spread, generator)
-        else:
-            spikes = markov_spikes(shape, config.on_rate, config.off_rate, generator)
-            speeds = laplace_speeds(shape, generator)
-        activity = torch.where(spikes, speeds, 0.0)
-        return activity, starts(activity, config.start_probability, generator)
-
-    def _batch(self, split: Split, indices: LongTensor, activity: Tensor, start: Tensor | None = None) -> SequenceBatch:
-        return SequenceBatch(self.in_states(split, indices, states(activity, start)), activity)
+    def showable(self, visited: Tensor) -> Tensor:
+        return parameters(visited, self.config.protocol).scale >= LEAST_SCALE
 
     def in_states(self, split: Split, indices: LongTensor, visited: Tensor) -> Tensor:
         """Return digits in given states, ``indices (B,)``, ``visited (B, N, J)`` in unit steps -> ``(B, N, C, H, W)``.

@@ -1,4 +1,4 @@
-"""Sequences made on request: moves such as ``rotation 4, hue 2 at 1.5``, and images under a given activity."""
+"""Activity in words: moves such as ``rotation 4, hue 2 at 1.5``."""
 
 from __future__ import annotations
 
@@ -8,19 +8,13 @@ import re
 from collections.abc import Sequence
 
 import torch
-from torch import LongTensor, Tensor
+from torch import Tensor
 
-from ffrl.data.base import SequenceBatch, SequenceData, Split
-from ffrl.data.mnist import MnistSequences
-from ffrl.data.sequence import states
-from ffrl.data.transform import parameters
 from ffrl.errors import UserError
 
 STILL = "still"
 """The move in which nothing acts."""
 MOST_STEPS = 1000
-LEAST_SCALE = 0.05
-"""Smallest scale factor that is rendered."""
 FORM = re.compile(r"(?P<names>[^\s+]+(?:\s*\+\s*[^\s+]+)*?)(?:\s+(?P<steps>\d+))?(?:\s+at\s+(?P<speed>\S+))?")
 
 
@@ -68,46 +62,3 @@ def _speed(text: str | None, source: str) -> float:
     if not math.isfinite(speed):
         raise UserError(f"{source}: found speed {text!r}, expected a number")
     return speed
-
-
-def renderable(data: SequenceData, activity: Tensor, start: Tensor | None = None) -> bool:
-    """Tell whether :func:`moved` can show every state that an activity ``(T, J)`` leads to from ``start (J,)``.
-
-    Example:
-        >>> from ffrl.config import DataConfig
-        >>> renderable(MnistSequences(DataConfig()), torch.tensor([[-12.0, 0.0, 0.0]]))
-        False
-    """
-    if not isinstance(data, MnistSequences):
-        return False
-    visited = states(activity[None], None if start is None else start[None])
-    return bool(parameters(visited, data.config.protocol).scale.min() >= LEAST_SCALE)
-
-
-def moved(
-    data: SequenceData, split: Split, indices: LongTensor, activity: Tensor, start: Tensor | None = None
-) -> SequenceBatch:
-    """Return sequences of images under one given activity: x_t is the image in state s_t = s_0 + g_1 + ... + g_t.
-
-    Args:
-        data: MNIST digits.
-        split: "train", "validation" or "test".
-        indices: ``(B,)``, the images.
-        activity: ``(T, J)``, any number of steps (also none), any speeds.
-        start: s_0, ``(J,)``; zero, the original image, for None.
-
-    Raises:
-        UserError: another data set, a split that is not there, or states that cannot be shown.
-
-    Example:
-        >>> from ffrl.config import DataConfig
-        >>> moved(MnistSequences(DataConfig()), "validation", torch.arange(2), torch.ones(5, 3)).frames.shape
-        torch.Size([2, 6, 3, 28, 28])
-    """
-    if not isinstance(data, MnistSequences):
-        raise UserError(f"data.name: found {data.name!r}, expected 'mnist': only its sequences are made by moves")
-    if not renderable(data, activity, start):
-        raise UserError(f"moves: found scaling below a factor of {LEAST_SCALE}, expected one above")
-    activity = activity.to(data.device).expand(len(indices), -1, -1)
-    visited = states(activity, None if start is None else start.to(data.device).expand(len(indices), -1))
-    return SequenceBatch(data.in_states(split, indices, visited), activity)

@@ -6,6 +6,8 @@ import torch
 from torch import LongTensor, Tensor
 from torch.nn import functional as F
 
+from ffrl.config import DataConfig
+
 SLAB_SCALE = 0.1
 
 
@@ -111,6 +113,30 @@ def laplace_speeds(shape: tuple[int, ...], generator: torch.Generator) -> Tensor
     """
     rise, fall = torch.empty((2, *shape), device=generator.device).exponential_(generator=generator).unbind(0)
     return 1 + SLAB_SCALE * (rise - fall)
+
+
+def mixed_activity(config: DataConfig, shape: tuple[int, int, int], graded: bool, generator: torch.Generator) -> Tensor:
+    """Return the activity of mixed sequences, ``(B, T, J)``: spikes and speeds of the protocol of ``config``.
+
+    Args:
+        config: its protocol and the numbers of its activity process.
+        shape: ``(B, T, J)``.
+        graded: whether speeds vary; otherwise every active speed is 1.
+        generator: source of randomness; its device is the device of the result.
+
+    Example:
+        >>> mixed_activity(DataConfig(), (2, 8, 3), False, torch.Generator().manual_seed(0)).unique()
+        tensor([0., 1.])
+    """
+    if config.protocol == "ffrl":
+        spikes = switching_spikes(shape, config.stay, config.overlap, generator)
+    else:
+        spikes = markov_spikes(shape, config.on_rate, config.off_rate, generator)
+    if not graded:
+        return spikes.float()
+    if config.protocol == "ffrl":
+        return torch.where(spikes, uniform_speeds(shape, config.speed_spread, generator), 0.0)
+    return torch.where(spikes, laplace_speeds(shape, generator), 0.0)
 
 
 def starts(activity: Tensor, probability: float, generator: torch.Generator) -> Tensor:

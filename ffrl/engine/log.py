@@ -19,7 +19,8 @@ from ffrl.errors import UserError
 
 PLAIN_SECONDS = 10.0
 METRICS = "metrics.jsonl"
-TIMINGS = ("seconds", "frames_per_second")
+TIMINGS = ("seconds", "frames_per_second", "data_share")
+"""Entries that differ from run to run; the last is the share of the time spent waiting for frames or making them."""
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:

@@ -41,39 +41,31 @@ def generator(device: torch.device | str, seed: int, stream: str, step: int = 0)
     return torch.Generator(device=device).manual_seed(hashed_seed(seed, stream, step))
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=16)
 def _permutation(size: int, seed: int, stream: str, epoch: int, device: torch.device) -> Tensor:
     return torch.randperm(size, generator=generator("cpu", seed, stream, epoch)).to(device)
 
 
 def epoch_indices(
-    size: int,
-    batch_size: int,
-    step: int,
-    seed: int,
-    device: torch.device | str,
-    stream: str = "epoch",
-    split: str = "train",
+    size: int, batch_size: int, step: int, seed: int, device: torch.device | str, stream: str = "epoch"
 ) -> Tensor:
     """Return the indices ``(batch_size,)`` of the sequences of optimisation step ``step`` (counted from 0).
 
-    Step i takes positions i B .. i B + B - 1 of the concatenated permutations of all epochs. A batch may straddle two
-    epochs, nothing is dropped, and every epoch covers each of the ``size`` sequences exactly once. The order is the
-    same on every device.
+    Step i takes positions i B .. i B + B - 1 of the concatenated permutations of all epochs. A batch may straddle
+    epochs, several of them if there are fewer sequences than B; nothing is dropped, and every epoch covers each of the
+    ``size`` sequences exactly once. The order is the same on every device.
 
     Raises:
-        UserError: ``batch_size`` exceeds ``size``; ``split`` names the split in the message.
+        UserError: ``size`` is 0.
 
     Example:
         >>> sorted(torch.cat([epoch_indices(6, 2, step, 0, "cpu") for step in range(3)]).tolist())
         [0, 1, 2, 3, 4, 5]
     """
-    expected = f"at most {size}, the size of the {split} split"
-    require(batch_size <= size, "batch-size", batch_size, expected)
+    require(size > 0, "data", "no sequences", "at least one")
     device = torch.device(device)
-    epoch, offset = divmod(step * batch_size, size)
-    head = _permutation(size, seed, stream, epoch, device)[offset : offset + batch_size]
-    missing = batch_size - head.shape[0]
-    if missing == 0:
-        return head
-    return torch.cat([head, _permutation(size, seed, stream, epoch + 1, device)[:missing]])
+    first, offset = divmod(step * batch_size, size)
+    last = (step * batch_size + batch_size - 1) // size
+    epochs = [_permutation(size, seed, stream, epoch, device) for epoch in range(first, last + 1)]
+    order = epochs[0] if len(epochs) == 1 else torch.cat(epochs)
+    return order[offset : offset + batch_size]

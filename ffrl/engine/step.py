@@ -5,67 +5,19 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ffrl.config import ObjectiveConfig, RunConfig
+from ffrl.engine.batch import Batch, Feed
 from ffrl.engine.device import autocast
 from ffrl.engine.schedule import learning_rate
-from ffrl.engine.seed import epoch_indices, generator
 from ffrl.engine.window import Window
 from ffrl.errors import UserError
 
 Objective = Callable[[Any, Tensor, ObjectiveConfig], dict[str, Tensor]]
-
-
-class Batch(NamedTuple):
-    """What one forward pass sees: frames ``(B, T+1, C, H, W)``, noise, and speeds ``(B, T, J)`` or None."""
-
-    frames: Tensor
-    noise: Any
-    activity: Tensor | None
-
-
-def draw_batch(
-    config: Any, model: Any, data: Any, split: str, indices: Tensor, phase: Any, step: int, streams: str = ""
-) -> Batch:
-    """Synthesise the sequences ``indices`` of ``split`` and draw the model's noise for them.
-
-    While frames stand alone, every mode sees a few frames of mixed sequences, without activity. After that unsupervised
-    training sees mixed sequences; supervised and weak training see one transformation per sequence, drawn uniformly,
-    and supervised training is told which (one-hot, slab 1).
-
-    Args:
-        config: Run configuration with a ``mode``.
-        model: Draws its own noise.
-        data: Sequence data on the device.
-        split: ``train`` or ``validation``.
-        indices: Sequences ``(B,)``.
-        phase: Where training stands.
-        step: Counter of the random streams.
-        streams: Prefix of the names of the random streams.
-    """
-    device = indices.device
-    size, count = indices.shape[0], len(data.transformations)
-
-    def stream(name: str) -> torch.Generator:
-        return generator(device, config.seed, streams + name, step)
-
-    activity = None
-    if phase.still:
-        frames = data.stills(split, indices, config.still.frames, stream("data"))
-    elif config.mode == "unsupervised":
-        frames = data.mixed(split, indices, stream("data")).frames
-    else:
-        which = torch.randint(count, (size,), generator=stream("which"), device=device)
-        frames = data.single(split, indices, which, stream("data")).frames
-        if config.mode == "supervised":
-            onehot = which[:, None] == torch.arange(count, device=device)
-            activity = onehot.to(frames.dtype)[:, None, :].expand(size, data.num_steps, count)
-    noise = model.draw_noise(size, frames.shape[1] - 1, stream("noise"), device)
-    return Batch(frames, noise, activity)
 
 
 def frames_until(config: RunConfig, num_steps: int, step: int) -> int:
@@ -168,23 +120,18 @@ def update(model: nn.Module, optimizer: torch.optim.Optimizer, loss: Tensor, cli
 
 
 class TrainingStep:
-    """Draws the batch of a step, computes the loss terms and updates the model; nothing in it waits for the device."""
+    """Takes the batch of a step, computes the loss terms and updates the model; nothing in it waits for the device."""
 
-    def __init__(
-        self, config: Any, model: Any, data: Any, device: torch.device, forward: Forward, window: Window
-    ) -> None:
-        self.config, self.model, self.data, self.device = config, model, data, device
+    def __init__(self, config: Any, model: Any, feed: Feed, forward: Forward, window: Window) -> None:
+        self.config, self.model, self.feed = config, model, feed
         self.forward, self.window = forward, window
         self.optimizer = build_optimizer(config, model)
-        self.size = data.size("train")
 
     def __call__(self, step: int) -> None:
         """Take optimisation step ``step``, counted from 0."""
         config = self.config
-        indices = epoch_indices(self.size, config.batch_size, step, config.seed, self.device)
-        phase = self.model.phase(step / config.steps)
-        batch = draw_batch(config, self.model, self.data, "train", indices, phase, step)
-        terms = self.forward(batch, phase)
+        batch = self.feed(step)
+        terms = self.forward(batch, self.model.phase(step / config.steps))
         for group in self.optimizer.param_groups:
             group["lr"] = group["factor"] * learning_rate(config.optimizer, step, config.steps)
         norm, finite = update(self.model, self.optimizer, terms["loss"], config.optimizer.gradient_clip)

@@ -14,6 +14,7 @@ from rich.console import Console
 from torch import nn
 
 from ffrl.engine import run_folder
+from ffrl.engine.batch import Feed
 from ffrl.engine.checkpoint import (
     CONFIG,
     STATE_TENSORS,
@@ -30,7 +31,6 @@ from ffrl.engine.device import deterministic, resolve_device, resolve_precision
 from ffrl.engine.files import locked
 from ffrl.engine.log import METRICS, Log, read_metrics, summary_writer
 from ffrl.engine.schedule import learning_rate
-from ffrl.engine.seed import epoch_indices
 from ffrl.engine.signals import StopRequest
 from ffrl.engine.step import Forward, Objective, TrainingStep, frames_until
 from ffrl.engine.validation import Validation
@@ -44,12 +44,17 @@ PATIENCE = 10
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """What a run did: its steps, seconds, speed, skipped steps and newest metrics, and the signal that ended it."""
+    """What a run did: its steps, seconds, speed, skipped steps and newest metrics, and the signal that ended it.
+
+    ``data_share`` is the share of the time since the start or resumption that was spent waiting for frames, or making
+    them.
+    """
 
     steps: int
     seconds: float
     frames_per_second: float
     skipped_steps: int
+    data_share: float
     metrics: dict[str, Any] = field(default_factory=dict)
     interrupted: bool = False
     signal: int | None = None
@@ -97,7 +102,7 @@ def train(
     run_dir = Path(run_dir)
     device = resolve_device(config.device)
     require(torch.device(data.device).type == device.type, "device", config.device, f"{data.device}, that of the data")
-    epoch_indices(data.size("train"), config.batch_size, 0, config.seed, "cpu")
+    require(data.size("train") > 0, "data", "no training sequences", "at least one")
     if config.mode == "supervised":
         names = data.transformations
         expected = f"{len(names)}, one per transformation ({', '.join(names)})"
@@ -111,7 +116,8 @@ def train(
         precision = resolve_precision(config.precision, device)
         run_folder.prepare(run_dir, config, resume, device, precision)
         stop = stack.enter_context(StopRequest())
-        run = _Run(config, model.to(device), data, run_dir, device, precision, objective)
+        feed = stack.enter_context(Feed(config, model, data, device))
+        run = _Run(config, model.to(device), data, feed, run_dir, device, precision, objective)
         run.restore()
         if resume and run.step >= config.steps:
             console.print(f"{run_dir} is finished: {run.step} steps", markup=False, highlight=False, soft_wrap=True)
@@ -133,18 +139,19 @@ class _Run:
         config: Any,
         model: nn.Module,
         data: Any,
+        feed: Feed,
         run_dir: Path,
         device: torch.device,
         precision: torch.dtype,
         objective: Objective,
     ) -> None:
-        self.config, self.model, self.data, self.run_dir = config, model, data, run_dir
+        self.config, self.model, self.data, self.feed, self.run_dir = config, model, data, feed, run_dir
         self.window = Window(device)
         forward = Forward(config, model, precision, objective)
-        self.take_step = TrainingStep(config, model, data, device, forward, self.window)
+        self.take_step = TrainingStep(config, model, feed, forward, self.window)
         self.validate = Validation(config, model, data, device, forward)
         self.step = 0
-        self.seconds = 0.0
+        self.seconds, self.earlier_seconds = 0.0, 0.0
         self.skipped = 0
         self.saved: int | None = None
         self.encoded_config = encode_config(config)
@@ -164,7 +171,7 @@ class _Run:
             self.step, self.seconds = int(state.numbers["step"]), float(state.numbers["seconds"])
         except (KeyError, TypeError, ValueError) as error:
             raise UserError(f"{path}: found no usable entry {error}, expected one in training_state.*") from None
-        self.saved = self.step
+        self.saved, self.earlier_seconds = self.step, self.seconds
         self.skipped = self.window.counts()[0]
 
     def save(self, log: Log) -> None:
@@ -182,7 +189,7 @@ class _Run:
         config = self.config
         self.model.train()
         total = self.frames(config.steps)
-        clock, clocked = time.perf_counter(), self.step
+        clock, clocked, waited = time.perf_counter(), self.step, self.feed.waited
         while self.step < config.steps and stop.signal is None:
             self.take_step(self.step)
             self.step += 1
@@ -196,6 +203,7 @@ class _Run:
                 elapsed = time.perf_counter() - clock
                 entry["seconds"] = self.seconds + elapsed
                 entry["frames_per_second"] = (self.frames(self.step) - self.frames(clocked)) / max(elapsed, 1e-9)
+                entry["data_share"] = (self.feed.waited - waited) / max(elapsed, 1e-9)
                 log.record(self.step, entry)
                 done = self.frames(self.step)
                 log.show(self.step, entry, entry["seconds"] / done * (total - done))
@@ -206,7 +214,7 @@ class _Run:
                 self.seconds += time.perf_counter() - clock
                 if saves:
                     self.save(log)
-                clock, clocked = time.perf_counter(), self.step
+                clock, clocked, waited = time.perf_counter(), self.step, self.feed.waited
         self.seconds += time.perf_counter() - clock
         self.save(log)
 
@@ -242,7 +250,8 @@ class _Run:
                 newest[kind] = {key: entry[key] for key in entry if key.startswith(kind)} or newest.get(kind, {})
         metrics = {key: value for terms in newest.values() for key, value in terms.items()}
         speed = frames / self.seconds if self.seconds > 0 else 0.0
-        return TrainingResult(self.step, self.seconds, speed, self.skipped, metrics, number is not None, number)
+        share = self.feed.waited / max(self.seconds - self.earlier_seconds, 1e-9)
+        return TrainingResult(self.step, self.seconds, speed, self.skipped, share, metrics, number is not None, number)
 
     def summary(self, result: TrainingResult) -> dict[str, str]:
         """Return the rows of the table printed at the end."""
@@ -252,6 +261,7 @@ class _Run:
             "steps": f"{result.steps} of {self.config.steps}{stopped}",
             "time": f"{result.seconds:.1f} s",
             "speed": f"{result.frames_per_second:,.0f} frames/s",
+            "time for data": f"{result.data_share:.1%}",
             "skipped steps": str(result.skipped_steps),
             **{name: f"{value:.6g}" for name, value in result.metrics.items() if value is not None},
         }

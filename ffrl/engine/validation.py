@@ -7,8 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ffrl.engine.batch import draw_batch
 from ffrl.engine.seed import epoch_indices
-from ffrl.engine.step import Forward, draw_batch
+from ffrl.engine.step import Forward
 from ffrl.errors import UserError
 
 BATCHES = 4
