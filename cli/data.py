@@ -1,4 +1,4 @@
-"""``stf data``: what a data set holds, before anyone trains."""
+"""``stf data``: what a data set holds, before anyone trains; ``stf data fetch``: how to come by its files."""
 
 from __future__ import annotations
 
@@ -9,10 +9,14 @@ from typing import Annotated, Literal
 
 import tyro
 
-from ffrl.config import DataConfig
-from ffrl.errors import require
+from ffrl.config import DataConfig, DataName
+from ffrl.data.catalogue import DATA_SETS
+from ffrl.errors import UserError, require
+from stf.config import default_config
 
-from .flags import build, flags_of, show_help, split, wants_help
+from .flags import build, describe, flags_of, show_help, split, wants_help
+
+FETCH = "fetch"
 
 
 @dataclass(frozen=True)
@@ -31,15 +35,32 @@ class Data:
         require(0 <= self.seed < 2**63, "--seed", self.seed, "an integer in [0, 2**63)")
 
 
+@dataclass(frozen=True)
+class Fetch:
+    """Fetch the files of a data set (mnist, moving-mnist, shapes3d), or tell how to come by them."""
+
+    name: tyro.conf.Positional[DataName] = "mnist"
+    """The data set, as --data.name takes it."""
+    root: Annotated[Path | None, tyro.conf.arg(metavar="DIR", help_behavior_hint="")] = None
+    """Folder for the files, the later --data.root; left out: nothing is fetched, only explained."""
+    verify: bool = False
+    """Fetch nothing: check the files in DIR, every image of them."""
+    unpack: bool = False
+    """shapes3d: also unpack the images (5.5 GiB), which makes reading them quick."""
+
+
 def main(arguments: Sequence[str]) -> int:
     """Print tables, write the samples, print their folder, and return the exit code.
 
     Raises:
         UserError: arguments or data that cannot be used, or a folder that cannot be written.
     """
+    if arguments and arguments[0] == FETCH:
+        return _fetch(arguments[1:])
     if wants_help(arguments):
-        show_help(Data, Data(), "stf data", Data.__doc__ or "")
-    command = build(Data, Data(), split(arguments, flags_of(Data)))
+        _help(arguments)
+    given = split(arguments, flags_of(Data))
+    command = build(Data, _defaults(given.flags.get("--data.name") or "mnist"), given)
     out = command.out or Path(f"data-{command.data.name}")
 
     from rich.console import Console
@@ -53,4 +74,44 @@ def main(arguments: Sequence[str]) -> int:
     write_samples(data, summary, out)
     print_summary(summary, Console())
     print(out)
+    return 0
+
+
+def _defaults(name: str) -> Data:
+    """Return the defaults for a data set: those of training on it."""
+    return Data(data=default_config("unsupervised", DataConfig(name=name)).data)
+
+
+def _help(arguments: Sequence[str]) -> None:
+    """Print the flags with the defaults of the data set that ``arguments`` name, and raise SystemExit."""
+    words = " ".join(arguments).replace("--data.name ", "--data.name=").split()
+    name = next((name for name in DATA_SETS if f"--data.name={name}" in words), "mnist")
+    note = f"These are the defaults of --data.name {name}. See also: stf data fetch --help."
+    show_help(Data, _defaults(name), "stf data", f"{Data.__doc__} {note}")
+
+
+def _fetch(arguments: Sequence[str]) -> int:
+    """Fetch, check or explain, print what came of it, and return the exit code."""
+    if wants_help(arguments):
+        show_help(Fetch, Fetch(), "stf data fetch", Fetch.__doc__ or "")
+    given = split(arguments, flags_of(Fetch), ["NAME"])
+    if not given.positional or given.positional[0] not in DATA_SETS:
+        found = repr(given.positional[0]) if given.positional else "no data set"
+        raise UserError(f"stf data fetch: found {found}, expected {describe(DataName)}")
+    command = build(Fetch, Fetch(), given)
+
+    from ffrl.data.fetch import explain, fetch, verify
+
+    if command.root is None:
+        for flag, wanted in (("--verify", command.verify), ("--unpack", command.unpack)):
+            if wanted:
+                raise UserError(f"{flag}: found no --root, expected the folder of the files beside it")
+        print(explain(command.name))
+        return 0
+    if command.verify:
+        if command.unpack:
+            raise UserError("--unpack: found --verify beside it, expected one of the two")
+        print(verify(command.name, command.root))
+    else:
+        print(fetch(command.name, command.root, command.unpack))
     return 0

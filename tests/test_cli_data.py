@@ -13,12 +13,15 @@ import torch
 from cli_tools import complaint
 from PIL import Image
 
+import ffrl.data.summary
+from cli import data
 from cli.flags import flags_of
 from cli.main import main
 from ffrl.config import DataConfig
-from ffrl.data import load
+from ffrl.data import fetch, load
 from ffrl.data.assets import asset
-from ffrl.data.summary import UNIT_STEPS, activity_statistics, pixel_statistics
+from ffrl.data.mnist import UNIT_STEPS
+from ffrl.data.summary import activity_statistics, pixel_statistics
 from ffrl.data.transform import parameters
 from stf.visualize import samples, style
 
@@ -46,7 +49,7 @@ def test_statistics_of_activity_are_counted_right():
 def test_statistics_of_pixels_are_those_of_numpy():
     frames = torch.rand(3, 2, 3, 4, 4, generator=torch.Generator().manual_seed(0)).round(decimals=1)
     frames[0] = 0
-    found, array = pixel_statistics(frames), frames.double().numpy()
+    found, array = pixel_statistics(frames.split(2)), frames.double().numpy()
     assert found["mean"] == pytest.approx(array.mean((0, 1, 3, 4)))
     assert found["standard_deviation"] == pytest.approx(array.std((0, 1, 3, 4)))
     assert found["black"] == pytest.approx((array == 0).all(2).mean())
@@ -133,9 +136,52 @@ def test_the_full_data_have_a_test_split(capsys, monkeypatch):
     assert "root" in complaint(capsys, "data", "--data.root", "root")
 
 
+def test_the_defaults_are_those_of_the_data_set(capsys, monkeypatch):
+    monkeypatch.setattr(samples, "draw_samples", lambda *arguments: style.Page(1, 1).figure)
+    monkeypatch.setattr(ffrl.data.summary, "SEQUENCES", 20)
+    assert main(["data", "--data.name", "shapes3d"]) == 0
+    summary = json.loads(Path("data-shapes3d/summary.json").read_text())
+    assert (summary["title"], summary["num_steps"]) == ("rendered Shapes3D", 7)
+    assert summary["splits"] == {"train": 384000, "validation": 96000, "test": None}
+    assert list(summary["unit_steps"].values()) == [*3 * ["hue + 36°"], "scale + 0.071", "orientation + 4.3°"]
+    assert "rendered Shapes3D" in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        data.main(["--data.name=falcor3d", "--help"])
+    text = " ".join(capsys.readouterr().out.split())
+    assert "defaults of --data.name falcor3d" in text and "stf data fetch --help" in text and "(default: 4)" in text
+
+
+def test_fetching_explains_or_fetches_or_verifies(capsys, monkeypatch):
+    assert main(["data", "fetch", "falcor3d"]) == 0
+    assert "Falcor3D_128x128" in capsys.readouterr().out
+    assert main(["data", "fetch", "isaac3d", "--root", "there"]) == 0
+    assert "--data.root there" in capsys.readouterr().out
+    monkeypatch.setattr(fetch, "fetch", lambda *arguments: f"fetched {arguments}")
+    monkeypatch.setattr(fetch, "verify", lambda *arguments: f"verified {arguments}")
+    assert main(["data", "fetch", "shapes3d", "--root=there", "--unpack"]) == 0
+    assert main(["data", "fetch", "--root", "there", "--verify", "mnist"]) == 0
+    output = capsys.readouterr().out
+    assert output == f"fetched {('shapes3d', Path('there'), True)}\nverified {('mnist', Path('there'))}\n"
+    with pytest.raises(SystemExit):
+        data.main(["fetch", "--help"])
+    assert "--unpack" in capsys.readouterr().out and not list(Path().iterdir())
+
+
 WRONG = [
     (["extra"], ["'extra'", "only flags"]),
     (["--split", "test"], ["test", "--data.root"]),
+    (["fetch"], ["no data set", "falcor3d"]),
+    (["fetch", "cifar"], ["'cifar'", "falcor3d"]),
+    (["fetch", "mnist", "more"], ["'more'", "only NAME and flags"]),
+    (["fetch", "shapes3d", "--verify"], ["--verify", "--root"]),
+    (["fetch", "shapes3d", "--unpack"], ["--unpack", "--root"]),
+    (["fetch", "shapes3d", "--unpack", "--verify", "--root", "x"], ["--unpack", "--verify", "one of the two"]),
+    (["fetch", "mnist", "--unpack", "--root", "x"], ["--unpack", "'mnist'", "shapes3d"]),
+    (["fetch", "falcor3d", "--verify", "--root", "x"], ["data.root", "x", "images"]),
+    (["fetch", "mnist", "--roots", "x"], ["'--roots'", "did you mean '--root'?"]),
+    (["--data.name", "isaac3d"], ["data.root", "Isaac3D", "stf data fetch isaac3d"]),
+    (["--data.name", "shapes3d", "--split", "test"], ["split", "'test'", "rendered Shapes3D has no test split"]),
+    (["--data.name", "shapes3d", "--data.num-steps", "15"], ["data.num-steps", "15", "14", "scale"]),
     (["--split", "all"], ["--split", "'all'", "train, validation or test"]),
     (["--seed", "-1"], ["--seed"]),
     (["--data.root", "nowhere"], ["nowhere"]),
