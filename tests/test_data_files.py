@@ -14,7 +14,8 @@ import torch
 from PIL import Image
 
 from ffrl.data import files
-from ffrl.data.files import natural_key, read_images, read_sequence
+from ffrl.data.files import read_images, read_sequence
+from ffrl.data.pictures import natural_key
 from ffrl.errors import UserError
 
 SHAPE = (3, 6, 4)

@@ -4,30 +4,24 @@ from __future__ import annotations
 
 import math
 import os
-import re
-import warnings
 import zipfile
-from io import BytesIO
 from pathlib import Path
 from typing import IO, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image, ImageSequence
 from torch import Tensor
 
+from ffrl.data.array_files import damage_named, member, read_header
 from ffrl.data.base import check_frames
+from ffrl.data.pictures import PICTURES, Frame, folder_frames, frames_of, pictures_in
 from ffrl.engine.files import reporting
 from ffrl.errors import UserError
 
 ImageShape = tuple[int, int, int]
 GreyAs = Literal["red", "grey"]
-ARRAYS, ANIMATIONS, PICTURES = (".npy", ".npz"), (".gif", ".png"), (".png", ".jpg", ".jpeg")
-GREY = ("1", "L", "LA", "P", "PA")
-"""Modes of pillow without colour, and with a palette, which may be grey."""
-KEY = "frames"
-"""The array that is read from an ``.npz`` file that holds several."""
+ARRAYS, ANIMATIONS = (".npy", ".npz"), (".gif", ".png")
 MOST_VALUES = 2**27
 """Largest number of pixel values of a sequence or a set of images (512 MiB in float32)."""
 MOST_BYTES = 2**30
@@ -75,22 +69,13 @@ def read_images(path: Path, image_shape: ImageShape, grey_as: GreyAs | None = No
 
     Example:
         >>> import tempfile
+        >>> from PIL import Image
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     Image.new("L", (28, 28), 255).save(Path(folder, "white.png"))
         ...     read_images(Path(folder, "white.png"), (3, 28, 28), grey_as="red").mean((-2, -1))
         tensor([[1., 0., 0.]])
     """
     return _read(path, image_shape, grey_as, one=True)
-
-
-def natural_key(name: str) -> list[str | int]:
-    """Return what sorts names by the numbers in them.
-
-    Example:
-        >>> sorted(["frame10.png", "frame9.png"], key=natural_key)
-        ['frame9.png', 'frame10.png']
-    """
-    return [int(part) if part.isdecimal() else part.lower() for part in re.split(r"(\d+)", name)]
 
 
 def _read(path: Path, image_shape: ImageShape, grey_as: GreyAs | None, one: bool) -> Tensor:
@@ -103,7 +88,7 @@ def _read(path: Path, image_shape: ImageShape, grey_as: GreyAs | None, one: bool
     elif suffix in ARRAYS:
         images = _in_order(_array(path), image_shape, str(path), one)
     elif suffix in kinds:
-        images = _stack(_pictures(path, image_shape))
+        images = _animation(path, image_shape)
     else:
         expected = ", ".join(sorted(set(kinds)))
         raise UserError(f"{path}: found a file of type {suffix or 'unknown'!r}, expected {expected}, or a folder")
@@ -118,36 +103,19 @@ def _read(path: Path, image_shape: ImageShape, grey_as: GreyAs | None, one: bool
 
 def _array(path: Path) -> NDArray:
     """The array in an ``.npy`` or ``.npz`` file, whose header is checked before anything is read."""
-    with reporting("read", path):
-        try:
-            if path.suffix.lower() == ".npy":
-                with open(path, "rb") as file:
-                    return _parse(file, str(path))
-            with zipfile.ZipFile(path) as archive:
-                names = [name for name in archive.namelist() if name.endswith(".npy")]
-                wanted = f"{KEY}.npy" if f"{KEY}.npy" in names else names[0] if len(names) == 1 else None
-                if wanted is None:
-                    found = ", ".join(name.removesuffix(".npy") for name in names) or "none"
-                    raise UserError(f"{path}: found arrays {found}, expected one called {KEY!r}, or only one")
-                with archive.open(wanted) as file:
-                    return _parse(file, f"{path}: {wanted.removesuffix('.npy')}")
-        except (UserError, OSError):
-            raise
-        except Exception as error:  # numpy and zipfile raise many kinds on damaged files
-            expected = f"{path.suffix} file"
-            raise UserError(f"{path}: found damaged data ({_reason(error)}), expected an {expected}") from None
+    with damage_named(path):
+        if path.suffix.lower() == ".npy":
+            with open(path, "rb") as file:
+                return _parse(file, str(path))
+        with zipfile.ZipFile(path) as archive:
+            wanted = member(archive, path)
+            with archive.open(wanted) as file:
+                return _parse(file, f"{path}: {wanted.removesuffix('.npy')}")
 
 
 def _parse(file: IO[bytes], source: str) -> NDArray:
     """The array in an open ``.npy`` file."""
-    version = np.lib.format.read_magic(file)
-    header = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
-    if version not in header:
-        raise UserError(f"{source}: found version {version} of the .npy format, expected 1.0 or 2.0")
-    shape, _, dtype = header[version](file)
-    if dtype != np.uint8 and dtype.kind != "f":
-        raise UserError(f"{source}: found values of type {dtype}, expected uint8 or floating point")
-    _limit(math.prod(shape), source)
+    _limit(math.prod(read_header(file, source).shape), source)
     file.seek(0)
     return np.lib.format.read_array(file, allow_pickle=False)
 
@@ -190,68 +158,31 @@ def _colour(images: NDArray, image_shape: ImageShape, grey_as: GreyAs | None, so
 
 def _folder(folder: Path, image_shape: ImageShape) -> NDArray:
     """Pictures of a folder, ``(N, C, H, W)``; hidden files and other files are ignored."""
-    with reporting("read", folder):
-        names = [path.name for path in folder.iterdir() if path.is_file() and not path.name.startswith(".")]
-    pictures = sorted((name for name in names if name.lower().endswith(PICTURES)), key=natural_key)
-    if not pictures:
-        raise UserError(f"{folder}: found no pictures in this folder, expected {', '.join(PICTURES)} files")
-    _limit(len(pictures) * math.prod(image_shape), str(folder))
-    frames: list[NDArray] = []
-    for name in pictures:
-        found = _pictures(folder / name, image_shape)
-        if len(found) > 1:
-            raise UserError(f"{folder / name}: found {len(found)} frames in one file of a folder, expected one")
-        frames += found
-    return _stack(frames)
+    _limit(len(pictures_in(folder)) * math.prod(image_shape), str(folder))
+    return _stack([_planes([frame]) for frame in folder_frames(folder, size=image_shape[:0:-1])])
 
 
-def _stack(pictures: list[NDArray]) -> NDArray:
-    """Pictures ``(C, H, W)`` as one array, which is grey if all of them are."""
-    channels = max(picture.shape[0] for picture in pictures)
-    return np.stack([np.broadcast_to(picture, (channels, *picture.shape[1:])) for picture in pictures])
-
-
-def _pictures(path: Path, image_shape: ImageShape) -> list[NDArray]:
-    """The frames of a picture file, ``(C, H, W)`` uint8 each, C = 1 if the file is grey; the size is checked first."""
-    _, height, width = image_shape
+def _animation(path: Path, image_shape: ImageShape) -> NDArray:
+    """The frames of a picture file, ``(N, C, H, W)``, C = 1 if the file is grey."""
     with reporting("read", path):
         size = path.stat().st_size
-        content = path.read_bytes() if size <= MOST_BYTES else b""
     if size > MOST_BYTES:
         raise UserError(f"{path}: found {size} bytes, expected at most {MOST_BYTES}")
-    if path.suffix.lower() == ".gif" and not content.rstrip(b"\0").endswith(b";"):
-        raise UserError(f"{path}: found no end of the data, expected a complete GIF file")
-    expected = {".gif": "GIF", ".png": "PNG"}.get(path.suffix.lower(), "JPEG")
-    frames = []
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(BytesIO(content), formats=[expected]) as image:
-                if image.size != (width, height):
-                    found = f"pictures of {image.size[0]} x {image.size[1]} pixels"
-                    raise UserError(f"{path}: found {found}, expected {width} x {height} (width x height)")
-                grey = image.mode in GREY
-                for frame in ImageSequence.Iterator(image):
-                    frames.append(_pixels(frame, path))
-                    _limit(len(frames) * math.prod(image_shape), str(path))
-    except UserError:
-        raise
-    except Exception as error:  # pillow raises many kinds on damaged files
-        raise UserError(f"{path}: found damaged data ({_reason(error)}), expected a {expected} picture") from None
-    if grey and all((frame == frame[:1]).all() for frame in frames):  # a palette of greys may give way to colours
-        frames = [frame[:1] for frame in frames]
-    return frames
+    frames: list[Frame] = []
+    for frame in frames_of(path, image_shape[:0:-1]):
+        frames.append(frame)
+        _limit(len(frames) * math.prod(image_shape), str(path))
+    return _planes(frames)
 
 
-def _pixels(frame: Image.Image, path: Path) -> NDArray[np.uint8]:
-    """A frame as ``(3, H, W)``."""
-    if frame.mode in ("I", "F") or frame.mode.startswith("I;"):
-        raise UserError(f"{path}: found a picture of mode {frame.mode!r}, expected 8 bits per channel")
-    if frame.has_transparency_data and np.asarray(frame.convert("RGBA"))[..., 3].min() < 255:
-        raise UserError(f"{path}: found transparent pixels, expected an opaque picture")
-    return np.moveaxis(np.asarray(frame.convert("RGB")), -1, 0)
+def _planes(frames: list[Frame]) -> NDArray[np.uint8]:
+    """The frames of one file as ``(N, C, H, W)``; a palette of greys may give way to colours."""
+    pixels = np.moveaxis(np.stack([frame.pixels for frame in frames]), -1, 1)
+    grey = all(frame.grey for frame in frames) and bool((pixels == pixels[:, :1]).all())
+    return pixels[:, :1] if grey else pixels
 
 
-def _reason(error: Exception) -> str:
-    text = "not a picture of this format" if isinstance(error, Image.UnidentifiedImageError) else str(error)
-    return " ".join(text.split()) or type(error).__name__
+def _stack(files: list[NDArray]) -> NDArray:
+    """The frames ``(N, C, H, W)`` of several files as one array, which is grey if all of them are."""
+    channels = max(frames.shape[1] for frames in files)
+    return np.concatenate([np.broadcast_to(frames, (len(frames), channels, *frames.shape[2:])) for frames in files])
