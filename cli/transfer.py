@@ -28,7 +28,7 @@ class Transfer:
     """Sequence whose activity is applied (left out: a random one of the run's data)."""
     to: Annotated[str | None, tyro.conf.arg(metavar="IMAGES", help_behavior_hint="")] = None
     """Images it is applied to: a file (.npy, .npz, .png, .jpg, .gif), a folder, or held-out images by number, such as
-    mnist:3,14,15 or, moved before, "mnist:3 hue 4" (left out: four of the run's data)."""
+    mnist:3,14,15, sequences:3 or, moved before, "mnist:3 hue 4" (left out: four of the run's data)."""
     then: Annotated[str | None, tyro.conf.arg(metavar="SEQ", help_behavior_hint="")] = None
     """Second sequence, whose activity follows that of the first."""
     plus: Annotated[str | None, tyro.conf.arg(name="and", metavar="SEQ", help_behavior_hint="")] = None
@@ -62,9 +62,11 @@ class Transfer:
 MORE = (
     "SEQ is a file (.npy, .npz, .gif), a folder of frames, an activity.json written before, or made of the run's data: "
     '"mnist" is a random sequence, "mnist:17" one of held-out image 17, "mnist:17 rotation 4, scaling+hue 2 at 1.5" '
-    "that image under these moves (names, steps, speed). A supervised model infers nothing: give it moves or an "
-    "activity.json. SEQ may be shorter or longer than in training; for fields that depend on time (supervised, weak) "
-    "what comes after the trained length is extrapolation, as is, for every model, what leaves the trained range."
+    "that image under these moves (names, steps, speed). Data are named as by --data.name; of recordings, whose "
+    'transformations are not known, "sequences:17" is held-out clip 17. A supervised model infers nothing: give it '
+    "moves or an activity.json. SEQ may be shorter or longer than in training; for fields that depend on time "
+    "(supervised, weak) what comes after the trained length is extrapolation, as is, for every model, what leaves the "
+    "trained range."
 )
 NAMES = {"--source": "--from", "--plus": "--and"}
 """Flags whose names are words of Python."""

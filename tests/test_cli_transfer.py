@@ -84,7 +84,7 @@ def test_a_run_alone_gives_a_demonstration(capsys, runs, mode):
     assert main(["transfer", str(run)]) == 0
     output = capsys.readouterr()
     assert output.out == "run/transfer\n"
-    assert output.err.startswith("from: mnist validation image ") and "to: mnist validation images " in output.err
+    assert output.err.startswith("from: MNIST validation image ") and "to: MNIST validation images " in output.err
     out = run / "transfer"
     assert sorted(path.name for path in out.iterdir()) == FILES
     record, frames = json.loads((out / "activity.json").read_text()), np.load(out / "frames.npy")
@@ -163,7 +163,7 @@ WRONG = [
     (["--from", "notes.json"], ["notes.json", "JSON"]),
     (["--from", "mnist:2000"], ["--from", "'2000'", "0 to 1999"]),
     (["--from", "mnist:17 spin 3"], ["--from", "'spin'"]),
-    (["--to", "mnist:17 scaling 20 at -1"], ["scaling below"]),
+    (["--to", "mnist:17 scaling 20 at -1"], ["scale factors of at least 0.05"]),
     (["--then", "mnist:x"], ["--then", "'x'"]),
     (["--and", "mnist:x"], ["--and", "'x'"]),
     (["--then", "mnist", "--and", "mnist"], ["--and", "--then"]),
@@ -210,7 +210,7 @@ def test_what_cannot_be_used_is_one_line_and_nothing_is_written(capsys, runs, fi
 
 def test_a_supervised_model_is_given_its_activity(capsys, runs, files):
     line = complaint(capsys, "transfer", runs["supervised"], "--from", "clip.gif", "--out", "out")
-    assert "'clip.gif'" in line and "infers no activity" in line and "rotation 8" in line
+    assert "'clip.gif'" in line and "infers no activity" in line and "'mnist hue 2'" in line
 
 
 def test_runs_that_cannot_be_used_are_one_line(capsys):

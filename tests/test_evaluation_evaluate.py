@@ -8,7 +8,7 @@ import random
 import numpy as np
 import pytest
 import torch
-from test_evaluation_standins import ShiftedPictures
+from test_evaluation_standins import ShiftedPictures, UnknownPictures
 from torch import Tensor
 
 from ffrl.config import DataConfig, ModelConfig, ObjectiveConfig, SupervisedConfig, WeakConfig
@@ -65,6 +65,55 @@ def test_everything_is_there_and_plain(mode: str) -> None:
     assert "not a likelihood" in likelihood["legacy_score"]["note"]
     assert ("confusion" in result) == (mode == "weak")
     assert ("alignment" in result) == ("criteria" in result) == (mode == "unsupervised")
+    assert result["prediction"]["activity"] == ("given" if mode == "supervised" else "inferred")
+    assert "fields" not in result and result["data"]["title"] == "shifted pictures"
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_the_prediction_is_measured_on_mixed_sequences(mode: str) -> None:
+    data, model = ShiftedPictures(), small(mode)
+    found = evaluate(model, data, seed=2, sequences=12, samples=1)["prediction"]
+    (batch,) = mixed_batches(data, "validation", choose(data, "validation", 12, 2), 2)
+    with torch.no_grad():
+        g = batch.activity if mode == "supervised" else model.infer(batch.frames)
+        errors = frame_errors(model, batch.frames, g)
+    for kind in ("flow", "reconstruction", "copy"):
+        assert found[kind]["per_frame"]["mean"] == pytest.approx(getattr(errors, kind).mean(0).tolist())
+    raw = (batch.frames[:, :1] - batch.frames).abs().sum((-3, -2, -1)).double()
+    assert found["raw_copy"]["full_sum"]["mean"] == pytest.approx(raw.sum(1).mean().item())
+    assert found["raw_copy"]["per_frame"]["mean"][0] == 0 < found["raw_copy"]["mean_per_frame"]["mean"]
+
+
+@pytest.mark.parametrize("control", ["weak", "single", "separate"])
+@pytest.mark.parametrize("steps", [3, 8])
+def test_unknown_transformations_leave_prediction_and_fields(control: str, steps: int) -> None:
+    data = UnknownPictures(steps)
+    model = small("weak", data) if control == "weak" else small("unsupervised", data, control=control)
+    ticks = []
+    result = evaluate(model, data, samples=2, progress=lambda done, total: ticks.append((done, total)))
+    assert json.loads(json.dumps(result, allow_nan=False)) == result and ticks == [(1, 1)]
+    assert not {"equivariance", "alignment", "criteria", "confusion"} & set(result)
+    assert result["likelihood"]["sequences"] == "real" and result["data"]["transformations"] == []
+    assert (result["prediction"]["flow"]["seven_step_sum"] is None) == (steps < 7)
+    (batch,) = mixed_batches(data, "validation", choose(data, "validation", None, 0), 0)
+    with torch.no_grad():
+        g = model.infer(batch.frames)
+        speeds = strongest_part(g.numpy(), 3)
+        whole = frame_errors(model, batch.frames, g).flow[:, 1:].mean(1)
+        for field, found in enumerate(result["fields"]):
+            others = g.clone()
+            others[..., field::3] = 0
+            growth = frame_errors(model, batch.frames, others).flow[:, 1:].mean(1) - whole
+            assert found["field"] == field
+            assert found["growth"] == pytest.approx(estimate(growth), abs=1e-6)
+            assert found["on"] == pytest.approx((speeds[..., field] != 0).mean())
+            assert found["mean"] == pytest.approx(np.abs(speeds[..., field]).mean())
+    assert any(found["growth"]["mean"] != 0 for found in result["fields"])
+
+
+def test_a_supervised_model_needs_known_transformations() -> None:
+    with pytest.raises(UserError, match="num-fields: found 3, expected 0"):
+        evaluate(small("supervised"), UnknownPictures())
 
 
 def test_the_equivariance_error_is_that_of_the_given_or_inferred_activity() -> None:
@@ -177,7 +226,7 @@ def test_batches_do_not_change_what_is_evaluated(monkeypatch: pytest.MonkeyPatch
     ticks = []
     monkeypatch.setattr("ffrl.evaluation.sequences.MAX_BATCH", 5)
     parts = evaluate(model, data, samples=2, progress=lambda done, total: ticks.append((done, total)))
-    assert ticks == [(i, 12) for i in range(1, 13)]
+    assert ticks == [(i, 15) for i in range(1, 16)]
     for name in data.transformations:
         for kind in ("flow", "reconstruction", "copy"):
             found, expected = (x["equivariance"][name][kind]["full_sum"] for x in (parts, whole))

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 from test_evaluation_evaluate import small
-from test_evaluation_standins import ShiftedPictures
+from test_evaluation_standins import ShiftedPictures, UnknownPictures
 
 from ffrl.config import ObjectiveConfig
 from ffrl.evaluation.alignment import align
@@ -43,7 +43,59 @@ def test_the_published_figures_are_beside_mnist_under_the_protocol_ffrl_alone() 
     for name, given, inferred in [("scaling", 185.42, 193.84), ("rotation", 153.54, 157.16), ("hue", 158.57, 165.19)]:
         (line,) = (line for line in text.splitlines() if name in line and str(given) in line)
         assert line.index(str(given)) < line.index(str(inferred))
-    assert published({"name": "other", "protocol": "ffrl"}) is None
+    assert published({"name": "other", "protocol": "ffrl", "num_steps": 8}) is None
+
+
+def test_published_figures_of_shapes3d_are_beside_the_real_file_alone() -> None:
+    real = {"name": "shapes3d", "title": "Shapes3D", "protocol": "ffrl", "num_steps": 7}
+    found = published(real)
+    assert found.sums["supervised"]["wall-hue"] == 653.45 and found.sums["weak"]["scale"] == 653.58
+    assert "Table 2" in found.where and "does not say" in found.about
+    assert published(real | {"title": "rendered Shapes3D"}) is None and published(real | {"num_steps": 5}) is None
+
+
+NAMES = [
+    f"{action}-{facing}" for action in ("walk", "spellcast", "slash") for facing in ("front", "left", "right-handed")
+]
+
+
+@pytest.mark.parametrize("mode", ["weak", "unsupervised"])
+def test_nine_transformations_and_twelve_fields_fit_80_columns(mode: str) -> None:
+    data = ShiftedPictures(num_steps=15, shift=tuple(0.01 * j for j in range(1, 10)))
+    data.transformations, data.title = tuple(NAMES), "Sprites of a folder"
+    data.about = "Characters composed from sheets in [a folder]."
+    text = printed(evaluate(small(mode, data, num_fields=12), data, sequences=6, samples=2))
+    assert max(map(len, text.splitlines())) <= 80 and "…" not in text
+    assert all(text.count(name) >= 3 for name in NAMES) and "15-step sum" in text
+    assert "Sprites of a folder" in text and "[a folder]" in text and "copy of x_0 itself" in text
+
+
+@pytest.mark.parametrize("mode", ["weak", "unsupervised"])
+def test_unknown_transformations_are_not_spoken_of(mode: str) -> None:
+    data = UnknownPictures(3)
+    result = evaluate(small(mode, data, num_fields=12), data, samples=2)
+    text = printed(result)
+    assert max(map(len, text.splitlines())) <= 80 and "…" not in text
+    assert "unknown pictures validation: 12 clips" in " ".join(text.split())
+    for word in ("quivariance", "riteria", "share of the matched", "transformation acts", "7-step", "mixed"):
+        assert word not in text
+    assert "3-step sum" in text and "silent fields: " in text
+    printed_order = [int(line.split("│")[1]) for line in text.splitlines() if line.count("│") == 7]
+    growth = [result["fields"][field]["growth"]["mean"] for field in printed_order]
+    assert sorted(printed_order) == list(range(12)) and growth == sorted(growth, reverse=True)
+
+
+def test_speeds_that_do_not_vary_ask_for_no_correlation() -> None:
+    result = result_of("unsupervised")
+    truth = np.zeros((2, 4, 2))
+    truth[0, :, 0] = truth[1, :, 1] = 1.0
+    result["alignment"] = align(truth, truth, ["walk", "slash"])
+    result["criteria"] = criteria(result["alignment"])
+    assert not result["alignment"]["graded"] and all(line["reached"] for line in result["criteria"])
+    text = printed(result)
+    assert "every true speed is the same" in text and "speed correlation" not in text
+    truth[0, 0, 0] = 1.5
+    assert align(truth, truth, ["walk", "slash"])["graded"]
 
 
 @pytest.mark.parametrize("mode", ["supervised", "weak", "unsupervised"])

@@ -22,19 +22,23 @@ from stf.config import SparseWarmupConfig, SparsityConfig
 class ShiftedPictures(SequenceData):
     """Constant grey pictures that each transformation j brightens by ``shift[j]`` per unit step, pixel j alone."""
 
-    name = "shifted"
+    name, title = "shifted", "shifted pictures"
 
     def __init__(self, num_steps: int = 8, shift: tuple[float, ...] = (0.05, 0.03, 0.02), size: int = 12) -> None:
         self.num_steps = num_steps
         self.shift = torch.tensor(shift)
         self.image_shape = (1, 4, 4)
         self.transformations = tuple(f"change {j}" for j in range(len(shift)))
+        self.unit_steps = tuple(f"+ {step}" for step in shift)
         self.device = torch.device("cpu")
         self._size = size
 
     def size(self, split: str) -> int:
         require(split == "validation", "split", split, "'validation'")
         return self._size
+
+    def images(self, split: str, indices: Tensor) -> Tensor:
+        return self._batch(indices, torch.zeros(len(indices), self.num_steps, len(self.shift))).frames[:, 0]
 
     def single(self, split: str, indices: Tensor, which: Tensor) -> SequenceBatch:
         return self._batch(indices, single_activity(which, self.num_steps, len(self.transformations)))
@@ -49,6 +53,21 @@ class ShiftedPictures(SequenceData):
         frames = start.clone()
         frames[..., : len(self.shift)] += states(activity) * self.shift
         return SequenceBatch(frames.clamp(0, 1).unflatten(-1, self.image_shape), activity)
+
+
+class UnknownPictures(ShiftedPictures):
+    """The same mixed sequences, of which nothing is told."""
+
+    name, title = "unknown", "unknown pictures"
+    single = SequenceData.single
+
+    def __init__(self, num_steps: int = 8) -> None:
+        super().__init__(num_steps)
+        self.transformations = self.unit_steps = ()
+
+    def mixed(self, split: str, indices: Tensor, generator: torch.Generator) -> SequenceBatch:
+        known = ShiftedPictures(self.num_steps).mixed(split, indices, generator)
+        return SequenceBatch(known.frames, known.activity[..., :0])
 
 
 class LinearGaussian(nn.Module):

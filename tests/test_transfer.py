@@ -12,7 +12,7 @@ import pytest
 import torch
 from engine_tiny import STEPS, TinyData
 from torch import Tensor
-from visualize_tools import SparseData, tiny_model
+from visualize_tools import Clips, SparseData, sticks_out, texts, tiny_model
 
 from ffrl.config import DataConfig
 from ffrl.data import load
@@ -22,9 +22,11 @@ from ffrl.errors import UserError
 from stf import transfer
 from stf.transfer import apply, edit, followed_by, parts_for, together_with
 from stf.visualize import transfer_run
+from stf.visualize.assignment import assign
 from stf.visualize.roles import FieldRole
-from stf.visualize.sources import Sources
-from stf.visualize.transfer import Transfer
+from stf.visualize.sources import Source, Sources, Targets
+from stf.visualize.transfer import Transfer, draw_transfer, drawn_lanes
+from stf.visualize.transfer_animation import ARROW, GAP, MARGIN, TOP, animate
 from stf.visualize.transfer_run import Request, compute
 
 MODES = ["unsupervised", "weak", "supervised"]
@@ -117,7 +119,7 @@ def test_what_is_inferred_from_one_sequence_moves_other_images(control: str) -> 
     moved = model.decode(model.flow(model.encode(made.targets.images), inferred.expand(len(made.frames), -1, -1)))
     assert torch.allclose(made.frames, moved, atol=1e-6)
     indices = made.targets.indices
-    assert torch.equal(made.targets.images, data.single("validation", indices, torch.zeros_like(indices)).frames[:, 0])
+    assert torch.equal(made.targets.images, data.images("validation", indices))
     again, _ = carried(model, Request(seed=2))
     assert torch.equal(again.frames, made.frames)
     assert not torch.equal(carried(model, Request(seed=3))[0].targets.indices, indices)
@@ -299,3 +301,71 @@ def test_the_truth_is_edited_like_the_activity(monkeypatch: pytest.MonkeyPatch) 
         assert moved[0] < 0.05 < 10 < still[0], change
         assert np.allclose(made.truth, made.applied[:, ::-1], atol=1e-6)
         assert torch.equal(made.frames[0, 0], made.targets.images[0])
+
+
+@pytest.mark.parametrize("mode", ["unsupervised", "weak"])
+def test_the_activity_of_a_clip_moves_other_clips(mode: str) -> None:
+    data = Clips()
+    model = tiny_model(mode, num_fields=4, data=data)
+    made, controls = carried(model, Request(source="sequences:3", to="sequences:5,1"), data)
+    clip = data.mixed("validation", torch.tensor([3]), None).frames
+    with torch.no_grad():
+        speeds = model.infer(clip)[0]
+        images = data.images("validation", torch.tensor([5, 1]))
+        expected = model.decode(model.flow(model.encode(images), speeds.expand(2, -1, -1)))
+    assert torch.equal(controls, speeds) and speeds.abs().max() > 0
+    assert torch.equal(made.sources[0].frames, clip[0]) and torch.allclose(made.frames, expected, atol=1e-6)
+    assert made.sources[0].about == "my clips validation clip 3"
+    assert made.targets.about == "my clips validation clips 5, 1"
+    assert made.truth is None and made.true_frames is None and made.sources[0].truth is None
+    drawn = drawn_lanes(made, compute_roles(model, data), ())
+    acting = [field for field in range(4) if speeds[:, field].any()]
+    assert [lane.role.field for lane in drawn] == acting
+    assert all(lane.transformation is None and lane.role.used is not None for lane in drawn)
+    figure = draw_transfer(made, compute_roles(model, data), ())
+    assert "unknown" not in texts(figure) and "unit steps" not in texts(figure) and "true" not in texts(figure)
+    assert not sticks_out(figure)
+
+
+def compute_roles(model: Any, data: SequenceData) -> list[FieldRole]:
+    with torch.no_grad():
+        return assign(model, data).roles
+
+
+@pytest.mark.parametrize(
+    ("request_", "words"),
+    [
+        (Request(source="sequences:3 hue 4"), ["--from: found moves 'hue 4'", "my clips is not known"]),
+        (Request(to="sequences:3 hue 4"), ["--to: found moves 'hue 4'", "my clips is not known"]),
+        (Request(source="sequences:7"), ["--from: found clip '7'", "0 to 6"]),
+        (Request(source="sequences:1,2"), ["--from: found clips '1,2'", "expected one"]),
+        (Request(source="nothing"), ["'sequences' or 'sequences:NUMBER'"]),
+        (Request(source="sequences:1", without="hue"), ["--without: found 'hue'", "numbers from 0 to 2"]),
+    ],
+)
+def test_what_clips_do_not_have_is_refused_in_one_line(request_: Request, words: list[str]) -> None:
+    with pytest.raises(UserError) as error:
+        carried(tiny_model(data=Clips()), request_, Clips())
+    assert "\n" not in str(error.value) and all(word in str(error.value) for word in words), str(error.value)
+
+
+def test_very_large_images_are_animated_on_a_page_of_bounded_width() -> None:
+    frames = torch.linspace(0, 1, 6 * 2 * 3).view(6, 2, 3, 1, 1).expand(-1, -1, -1, 700, 700)
+    one = Transfer(
+        sources=[Source("clip", "clip", frames[0])],
+        activities=[np.ones((1, 1))],
+        join=None,
+        applied=np.ones((1, 1)),
+        edits="",
+        reverse=False,
+        targets=Targets("images", "images", frames[:, 0]),
+        frames=frames,
+    )
+    shown = animate(one, [FieldRole(0, used=1.0)], ())
+    assert len(shown) == 2 and shown[0].shape[1] <= 1600
+    side = -(-700 // 3)
+    left = MARGIN + side + GAP + ARROW
+    for number in range(2):
+        block = shown[1][TOP : TOP + side, left + number * (side + GAP) :][:, :side]
+        assert np.array_equal(block[0, 0], (255 * frames[number, 1, :, 0, 0].numpy()).round().astype(np.uint8))
+        assert (block == block[0, 0]).all()

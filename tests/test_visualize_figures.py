@@ -315,14 +315,14 @@ def test_the_overview_shows_frames_prediction_and_each_field() -> None:
 
 
 def test_a_field_has_one_colour_in_all_figures() -> None:
-    model = tiny_model(num_fields=9)
-    roles = [FieldRole(8, 0, "scaling"), FieldRole(1, 1, "rotation"), FieldRole(6, 2, "hue"), FieldRole(3)]
+    model = tiny_model(num_fields=14)
+    roles = [FieldRole(13, 0, "scaling"), FieldRole(1, 1, "rotation"), FieldRole(6, 2, "hue"), FieldRole(3)]
     found = observed(model)
     inferred = np.ones_like(found.inferred)
     seen: dict[int, set[tuple[str, Any]]] = {role.field: set() for role in roles}
     strips = move_images(model, TinyData(), "validation", INDICES, roles)
     raster = draw_raster(
-        Observed(found.frames[:1], inferred, found.truth), roles, TRANSFORMATIONS, count_distribution([0.5] * 9)
+        Observed(found.frames[:1], inferred, found.truth), roles, TRANSFORMATIONS, count_distribution([0.5] * 14)
     )
     for lane, role in enumerate(roles):
         (axes,) = axes_of(raster, f"lane-{lane}")
@@ -340,7 +340,7 @@ def test_a_field_has_one_colour_in_all_figures() -> None:
                 seen[field].add((to_hex(box.get_facecolor()), box.get_hatch() or ""))
     expected = {k: {(field_style(k).colour.lower(), field_style(k).hatch)} for k in seen}
     assert seen == expected
-    assert field_style(8).hatch and field_style(8).colour == field_style(1).colour
+    assert field_style(13).hatch and field_style(13).colour == field_style(1).colour
 
 
 def test_borders_of_traversals_have_the_colour_of_their_field() -> None:

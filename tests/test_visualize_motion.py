@@ -79,5 +79,5 @@ def test_an_animation_is_every_moment_forwards_back_and_backwards(one: Traversal
 def test_a_field_without_a_transformation_has_no_true_row() -> None:
     (one,) = move_images(tiny_model(), TinyData(), "validation", INDICES, [FieldRole(1)])
     figure = draw_moment(one, 0)
-    assert pictures(figure) == {"image-0", "image-1"} and "unmatched" in texts(figure)
+    assert pictures(figure) == {"image-0", "image-1"} and "no match" in texts(figure)
     assert np.array_equal(drawn(figure, "image-0"), to_image(one.frames[0, 0]))

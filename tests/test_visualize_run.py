@@ -123,7 +123,7 @@ def test_a_run_is_drawn_as_its_mode_allows(tmp_path: Path, monkeypatch: pytest.M
     facts = dict(zip(page.words["dt"], page.words["dd"], strict=True))
     assert facts["mode"] == mode and facts["seed"] == "5"
     assert facts["training"] == "30 of 30 steps in 1.5 minutes"
-    assert facts["data"] == "mnist, protocol ffrl, T = 2"
+    assert facts["data"] == "MNIST, protocol ffrl, T = 2"
     lines = progress.getvalue().splitlines()
     assert lines[0] == "inferring activity" and lines[-1] == "evaluation" and len(lines) == len(set(lines))
     assert {"overview", *fields} <= set(lines)

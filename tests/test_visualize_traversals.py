@@ -69,6 +69,9 @@ def test_traversals_print_the_error_against_the_true_transformation() -> None:
 
         image_shape = (1, 32, 32)
 
+        def images(self, split: str, indices: torch.Tensor) -> torch.Tensor:
+            return super().images(split, indices).repeat_interleave(16, -1).repeat_interleave(16, -2)
+
         def _batch(self, split: str, indices: torch.Tensor, speeds: torch.Tensor) -> SequenceBatch:
             frames, activity = super()._batch(split, indices, speeds)
             return SequenceBatch(frames.repeat_interleave(16, -1).repeat_interleave(16, -2), activity)

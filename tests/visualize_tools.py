@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -14,8 +15,11 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from torch import Tensor, nn
 
-from ffrl.config import ModelConfig
-from ffrl.data.base import SequenceBatch
+from ffrl.config import DataConfig, ModelConfig
+from ffrl.data.base import SequenceBatch, SequenceData
+from ffrl.data.catalogue import DATA_SETS
+from ffrl.data.states import StateSequences
+from ffrl.errors import require
 from stf.config import SparseModelConfig, SparsityConfig
 from stf.run import build_model
 from stf.visualize.roles import FieldRole
@@ -24,27 +28,36 @@ SIZE = dict(latent_dim=3, width=8, depth=1, potential_width=4)
 TRANSFORMATIONS = TinyData.transformations
 
 
-def tiny_model(mode: str = "unsupervised", num_fields: int = 3, slab: str = "positive", **size: Any) -> nn.Module:
+def tiny_model(
+    mode: str = "unsupervised",
+    num_fields: int = 3,
+    slab: str = "positive",
+    data: SequenceData | None = None,
+    **size: Any,
+) -> nn.Module:
     """An untrained model of tiny images whose fields move visibly and whose spikes are on now and then."""
+    data = data or SparseData()
     config = tiny_config(mode)
     kind = SparseModelConfig if mode == "unsupervised" else ModelConfig
     config = replace(config, model=kind(num_fields=num_fields, **(SIZE | size)))
-    config = replace(config, data=replace(config.data, num_steps=STEPS))
+    name = data.name if data.name in DATA_SETS else "mnist"
+    config = replace(config, data=replace(config.data, name=name, num_steps=data.num_steps))
     if mode == "unsupervised":
         config = replace(config, sparsity=SparsityConfig(slab=slab))
-    model = build_model(config, TinyData.image_shape).eval()
+    model = build_model(config, data.image_shape).eval()
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(0.3 * torch.randn(parameter.shape, generator=generator))
         if mode != "supervised":
-            standardise(model)
+            standardise(model, data)
     return model
 
 
-def standardise(model: nn.Module) -> None:
+def standardise(model: nn.Module, data: SequenceData) -> None:
     """Give everything that the activity is inferred from mean 0 and standard deviation 1 over the validation split."""
-    frames = SparseData().mixed("validation", torch.arange(9), torch.Generator().manual_seed(0)).frames
+    indices = torch.arange(data.size("validation"))
+    frames = data.mixed("validation", indices, torch.Generator().manual_seed(0)).frames
     posterior = model.activity_model.posterior
     raw = posterior(model.encode(frames)).flatten(0, 1)
     last, mean, deviation = posterior.net[-1], raw.mean(0), raw.std(0)
@@ -58,6 +71,72 @@ class SparseData(TinyData):
     def mixed(self, split: str, indices: Tensor, generator: torch.Generator) -> SequenceBatch:
         uniform = torch.rand(2, len(indices), STEPS, 3, generator=generator)
         return self._batch(split, indices, torch.where(uniform[0] < 0.5, 0.5 + uniform[1], 0.0))
+
+
+class Clips(SequenceData):
+    """Recordings of which nothing is known: a bright square on a gradient walks to the right, at its own speed."""
+
+    name, title, image_shape = "sequences", "my clips", (3, 16, 16)
+    transformations, unit_steps = (), ()
+    num_steps, device = 3, torch.device("cpu")
+
+    def size(self, split: str) -> int:
+        require(split in ("train", "validation"), "split", split, "train or validation")
+        return {"train": 12, "validation": 7}[split]
+
+    def images(self, split: str, indices: Tensor) -> Tensor:
+        return self.mixed(split, indices, None).frames[:, 0]
+
+    def mixed(self, split: str, indices: Tensor, generator: torch.Generator | None) -> SequenceBatch:
+        _, height, width = self.image_shape
+        count, number = self.num_steps + 1, indices[:, None].float() + (split == "train") / 2
+        left = (1 + (0.5 + number % 3) * torch.arange(count)) % width
+        column = torch.arange(width) - left[..., None]
+        frames = torch.linspace(0, 0.4, width).expand(len(indices), count, 3, height, width).clone()
+        inside = ((column >= 0) & (column < 4))[:, :, None, None] & (torch.arange(height) >= height // 2)[:, None]
+        colour = torch.tensor([0.9, 0.5, 0.1]).roll(1)[None, :, None, None]
+        frames = torch.where(inside, colour * (1 - 0.05 * number[..., None, None, None]), frames)
+        return SequenceBatch(frames, torch.zeros(len(indices), self.num_steps, 0))
+
+
+class Grid(StateSequences):
+    """Images of J squares whose brightness is a digit from 0 to 4; only whole digits can be shown, as in a file."""
+
+    name, title, unit_steps = "isaac3d", "made Isaac3D", ()
+    limits, graded, device = "whole states from 0 to 4", False, torch.device("cpu")
+
+    def __init__(self, count: int = 3, num_steps: int = 3, side: int = 16) -> None:
+        self.config, self.num_steps, self.image_shape = DataConfig(), num_steps, (1, side, side)
+        self.transformations = tuple(f"square-number-{number}" for number in range(count))
+        self.unit_steps = ("brightness + 1",) * count
+
+    def size(self, split: str) -> int:
+        require(split in ("train", "validation"), "split", split, "train or validation")
+        return {"train": 12, "validation": 9}[split]
+
+    def origin(self, split: str, indices: Tensor) -> Tensor:
+        return ((indices[:, None] + torch.arange(len(self.transformations))) % 5).float()
+
+    def in_states(self, split: str, indices: Tensor, visited: Tensor) -> Tensor:
+        count, (_, height, width) = len(self.transformations), self.image_shape
+        per_row = math.ceil(math.sqrt(count))
+        cell = height // per_row
+        frames = torch.full((*visited.shape[:2], 1, height, width), 0.05)
+        for number in range(count):
+            y, x = (place * cell for place in divmod(number, per_row))
+            frames[..., y : y + cell, x : x + cell] += 0.2 * visited[..., number, None, None, None]
+        return frames
+
+    def showable(self, visited: Tensor) -> Tensor:
+        return ((visited == visited.round()) & (visited >= 0) & (visited <= 4)).all(-1)
+
+    def placed(
+        self, split: str, indices: Tensor, activity: Tensor, generator: torch.Generator | None
+    ) -> tuple[Tensor, Tensor]:
+        origin = self.origin(split, indices)
+        if generator is None:
+            return activity, torch.where((activity != 0).any(1), 0.0, origin)
+        return activity, (origin * (5 - activity.sum(1)) / 5).floor()
 
 
 def silenced(model: nn.Module) -> nn.Module:

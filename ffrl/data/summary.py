@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -9,18 +10,12 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
-from ffrl.data.base import SequenceData, Split
-from ffrl.data.mnist import SPLITS
+from ffrl.data.base import SPLITS, SequenceData, Split
 from ffrl.errors import UserError
 from ffrl.evaluation.sequences import choose, mixed_batches
 
 SEQUENCES = 1000
 """Mixed sequences that statistics are taken over, or as many as there are."""
-UNIT_STEPS = {
-    "ffrl": ("scale + 0.1", "10° to the left", "hue + 20°"),
-    "sta": ("scale × 1.1", "20° to the left", "hue + 20°"),
-}
-"""What one unit step of scaling, rotation and hue means, by protocol (see :func:`ffrl.data.transform.parameters`)."""
 
 
 def summarise(data: SequenceData, split: Split = "validation", seed: int = 0) -> dict[str, Any]:
@@ -32,9 +27,9 @@ def summarise(data: SequenceData, split: Split = "validation", seed: int = 0) ->
         seed: chooses the mixed sequences.
 
     Returns:
-        ``splits`` (size by name, None where it is not there), ``image_shape``, ``num_steps``, ``unit_steps`` in words
-        by transformation, ``activity`` (see :func:`activity_statistics`), ``pixels`` (see :func:`pixel_statistics`),
-        ``sequences``, ``split`` and ``seed``.
+        ``name`` and ``title``, ``about`` where there is more to say, ``protocol``, ``splits`` (size by name, None where
+        it is not there), ``image_shape``, ``num_steps``, ``unit_steps`` in words by transformation, ``activity`` (see
+        :func:`activity_statistics`), ``pixels`` (see :func:`pixel_statistics`), ``sequences``, ``split`` and ``seed``.
 
     Raises:
         UserError: the split is not there.
@@ -46,17 +41,21 @@ def summarise(data: SequenceData, split: Split = "validation", seed: int = 0) ->
         {'train': 8000, 'validation': 2000, 'test': None}
     """
     indices = choose(data, split, min(SEQUENCES, data.size(split)), seed)
-    batches = [(batch.activity.cpu(), batch.frames.cpu()) for batch in mixed_batches(data, split, indices, seed)]
-    activity, frames = (torch.cat(parts) for parts in zip(*batches, strict=True))
+    pixels, activity = _Pixels(), []
+    for batch in mixed_batches(data, split, indices, seed):
+        pixels.add(batch.frames)
+        activity.append(batch.activity.cpu())
     return {
         "name": data.name,
+        "title": data.title,
+        **({"about": data.about} if data.about else {}),
         "protocol": data.protocol,
         "splits": {name: _size(data, name) for name in SPLITS},
         "image_shape": list(data.image_shape),
         "num_steps": data.num_steps,
-        "unit_steps": dict(zip(data.transformations, UNIT_STEPS[data.protocol], strict=True)),
-        "activity": activity_statistics(activity, data.transformations),
-        "pixels": pixel_statistics(frames),
+        "unit_steps": dict(zip(data.transformations, data.unit_steps, strict=True)),
+        "activity": activity_statistics(torch.cat(activity), data.transformations),
+        "pixels": pixels.statistics(),
         "sequences": len(indices),
         "split": split,
         "seed": seed,
@@ -98,51 +97,100 @@ def activity_statistics(activity: Tensor, transformations: tuple[str, ...]) -> d
     return {"active": (counts / counts.sum()).tolist(), "transformations": described}
 
 
-def pixel_statistics(frames: Tensor) -> dict[str, Any]:
-    """Return statistics of frames ``(N, T+1, C, H, W)``: mean and standard deviation by channel, and the black share.
+def pixel_statistics(batches: Iterable[Tensor]) -> dict[str, Any]:
+    """Return statistics of frames, batch by batch ``(..., C, H, W)``: mean and standard deviation by channel, and more.
+
+    Returns:
+        ``mean`` and ``standard_deviation`` by channel, ``black``, the share of pixels that are 0 in every channel, and
+        ``sum``, the mean sum of a frame.
 
     Example:
-        >>> pixel_statistics(torch.tensor([0.0, 1.0]).view(1, 2, 1, 1, 1))
+        >>> pixel_statistics([torch.zeros(1, 1, 1, 1), torch.ones(1, 1, 1, 1)])
         {'mean': [0.5], 'standard_deviation': [0.5], 'black': 0.5, 'sum': 0.5}
     """
-    dims = (0, 1, 3, 4)
-    return {
-        "mean": frames.mean(dims).tolist(),
-        "standard_deviation": frames.double().var(dims, correction=0).sqrt().tolist(),
-        "black": (frames == 0).all(2).double().mean().item(),
-        "sum": frames.sum((-3, -2, -1)).mean().item(),
-    }
+    pixels = _Pixels()
+    for frames in batches:
+        pixels.add(frames)
+    return pixels.statistics()
+
+
+class _Pixels:
+    """Sums over pixels, added up in float64."""
+
+    def __init__(self) -> None:
+        self.frames, self.black = 0, 0.0
+        self.sums: Tensor | float = 0.0
+
+    def add(self, frames: Tensor) -> None:
+        """Count frames ``(..., C, H, W)``."""
+        frames = frames.flatten(0, -4)
+        self.frames += len(frames)
+        self.black += (frames == 0).all(1).double().mean((1, 2)).sum().item()
+        powers = torch.stack([frames, frames.square()])
+        self.sums = self.sums + powers.mean((-2, -1), dtype=torch.float64).sum(1).cpu()
+        self.size = frames[0, 0].numel()
+
+    def statistics(self) -> dict[str, Any]:
+        """See :func:`pixel_statistics`."""
+        mean, square = (self.sums / self.frames).unbind(0)
+        return {
+            "mean": mean.tolist(),
+            "standard_deviation": (square - mean.square()).clamp(min=0).sqrt().tolist(),
+            "black": self.black / self.frames,
+            "sum": mean.sum().item() * self.size,
+        }
 
 
 def print_summary(summary: dict[str, Any], console: Console) -> None:
-    """Print the result of :func:`summarise` as two tables."""
-    table = Table(title=f"{summary['name']}, protocol {summary['protocol']}", title_justify="left", show_header=False)
+    """Print the result of :func:`summarise` as a table, and a second one of the activity where it is known."""
+    known = summary["activity"]["transformations"]
+    if "about" in summary:
+        console.print(summary["about"], markup=False, highlight=False)
+    table = Table(title=described(summary), title_justify="left", show_header=False)
     for name, size in summary["splits"].items():
-        table.add_row(f"{name} images", "not there (--data.root)" if size is None else f"{size:,}")
+        table.add_row(f"{name} {'images' if known else 'clips'}", "not there" if size is None else f"{size:,}")
     channels, height, width = summary["image_shape"]
-    table.add_row("one image", f"{channels} channels, {height} x {width} pixels, values in [0, 1]")
+    channel = "channel" if channels == 1 else "channels"
+    table.add_row("one image", f"{channels} {channel}, {height} x {width} pixels, values in [0, 1]")
     steps = summary["num_steps"]
     table.add_row("one sequence", f"T = {steps} transitions, {steps + 1} frames")
     pixels = summary["pixels"]
-    names = ("red", "green", "blue") if channels == 3 else tuple(map(str, range(channels)))
+    names = {1: ("grey",), 3: ("red", "green", "blue")}.get(channels, tuple(map(str, range(channels))))
     for name, mean, deviation in zip(names, pixels["mean"], pixels["standard_deviation"], strict=True):
         table.add_row(f"channel {name}", f"mean {mean:.3f}, standard deviation {deviation:.3f}")
     table.add_row("black pixels", f"{pixels['black']:.1%}")
     table.add_row("sum of a frame", f"{pixels['sum']:.0f}, the mean L1 error of a black image")
     console.print(table)
+    if not known:
+        console.print("Which transformations act in these data is not known: no true activity", highlight=False)
+        return
 
     table = Table(title=f"Activity in {summary['sequences']:,} mixed sequences", title_justify="left")
-    for heading in ("", "one unit step", "on", "stays on", "mean speed", "speeds"):
-        table.add_column(heading, justify="left" if heading in ("", "one unit step") else "right")
-    activity = summary["activity"]
-    for name, entry in activity["transformations"].items():
+    table.add_column("", no_wrap=True)
+    table.add_column("one unit step")
+    for heading in ("on", "stays\non", "mean\nspeed", "speeds"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for name, entry in known.items():
         mean = "–" if entry["mean"] is None else f"{entry['mean']:.2f}"
         speeds = "–" if entry["least"] is None else f"{entry['least']:.2f} to {entry['largest']:.2f}"
         shares = (_share(entry["on"]), _share(entry["persistence"]))
         table.add_row(name, summary["unit_steps"][name], *shares, mean, speeds)
     console.print(table)
-    shares = ", ".join(f"{count} at {share:.1%}" for count, share in enumerate(activity["active"]))
+    active = summary["activity"]["active"]
+    most = max(count for count, share in enumerate(active) if share)
+    shares = ", ".join(f"{count} at {share:.1%}" for count, share in enumerate(active[: most + 1]))
     console.print(f"Transformations that act at once: {shares} of the steps", highlight=False)
+
+
+def described(summary: dict[str, Any]) -> str:
+    """Return what data these are, in words: title, and protocol if there are several.
+
+    Example:
+        >>> described({"title": "rendered Shapes3D", "protocol": None})
+        'rendered Shapes3D'
+    """
+    protocol = summary["protocol"]
+    return summary["title"] if protocol is None else f"{summary['title']}, protocol {protocol}"
 
 
 def _share(value: float | None) -> str:

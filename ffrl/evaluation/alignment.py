@@ -156,8 +156,8 @@ def align(speeds: ArrayLike, truth: ArrayLike, transformations: Sequence[str]) -
     Returns:
         ``matrix`` (J rows of K, None for a transformation never alone), ``transformations`` (per name: ``field``,
         ``share`` = matched entry / row sum, spike scores, speed agreement), ``unmatched`` fields, ``spikes_right`` (the
-        share of all (frame, matched field) pairs whose spike is right) and ``active_fields`` per frame, inferred and
-        true.
+        share of all (frame, matched field) pairs whose spike is right), ``active_fields`` per frame, inferred and
+        true, and ``graded``, whether true speeds vary, so that inferred ones can correlate with them.
 
     Example:
         >>> truth = np.eye(2)[None]
@@ -180,8 +180,10 @@ def align(speeds: ArrayLike, truth: ArrayLike, transformations: Sequence[str]) -
             **spike_scores(matched != 0 if known else [], there if known else []),
             **speed_agreement(matched, truth[:, j]),
         }
+    on = truth[truth != 0]
     return {
         "frames": len(truth),
+        "graded": bool(len(on) and np.ptp(np.abs(on)) > 1e-6 * np.abs(on).max()),
         "matrix": [None if np.isnan(row).any() else row.tolist() for row in matrix],
         "transformations": described,
         "unmatched": unmatched_fields(speeds, fields),

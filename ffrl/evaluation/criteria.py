@@ -18,6 +18,7 @@ def criteria(alignment: dict[str, Any]) -> list[dict[str, Any]]:
     Returns:
         Dicts with ``name``, ``worst`` (None if it is undefined for one of them, or if there are no further fields),
         ``at_least`` or ``at_most``, and ``reached``. No further fields are silent; what is undefined is not reached.
+        Nothing is asked of the correlation of speeds where every true speed is the same.
 
     Example:
         >>> import numpy as np
@@ -40,9 +41,5 @@ def criteria(alignment: dict[str, Any]) -> list[dict[str, Any]]:
         "at_most": SILENT,
         "reached": all(mean <= SILENT for mean in means),
     }
-    return [
-        lowest("share of the matched field", "share", SHARE),
-        silent,
-        lowest("spike F1", "f1", F1),
-        lowest("speed correlation", "speed_correlation", CORRELATION),
-    ]
+    lines = [lowest("share of the matched field", "share", SHARE), silent, lowest("spike F1", "f1", F1)]
+    return [*lines, lowest("speed correlation", "speed_correlation", CORRELATION)] if alignment["graded"] else lines

@@ -28,6 +28,45 @@ class FrameErrors(NamedTuple):
     copy: Tensor
 
 
+class PredictedFrames(NamedTuple):
+    """Images in place of the frames x_0 .. x_T: those whose errors are :class:`FrameErrors`.
+
+    Args:
+        flow: decode(z_t), ``(B, T+1, C, H, W)``.
+        reconstruction: decode(encode(x_t)), ``(B, T+1, C, H, W)``.
+        copy: decode(z_0), ``(B, 1, C, H, W)``.
+    """
+
+    flow: Tensor
+    reconstruction: Tensor
+    copy: Tensor
+
+
+def predicted_frames(model: Any, frames: Tensor, g: Tensor) -> PredictedFrames:
+    r"""Frames of the rollout, of plain reconstruction and of standing still.
+
+    .. math:: decode(z_t), \quad z_0 = E_{q(z|x_0)}[z], \quad z_t = flow(z_{t-1}, g_t)
+
+    Args:
+        model: with ``encode``, ``flow`` and ``decode``.
+        frames: ``(B, T+1, C, H, W)``.
+        g: given or inferred activity, ``(B, T, C)``.
+    """
+    means = model.encode(frames)
+    latents = model.flow(means[:, 0], g)
+    return PredictedFrames(model.decode(latents), model.decode(means), model.decode(latents[:, :1]))
+
+
+def l1_error(images: Tensor, frames: Tensor) -> Tensor:
+    """L1 error summed over channels and pixels, ``(..., C, H, W)`` twice -> ``(...)`` in float64.
+
+    Example:
+        >>> l1_error(torch.zeros(2, 1, 2, 2), torch.ones(2, 1, 2, 2))
+        tensor([4., 4.], dtype=torch.float64)
+    """
+    return (images - frames).abs().sum((-3, -2, -1), dtype=torch.float64)
+
+
 def frame_errors(model: Any, frames: Tensor, g: Tensor) -> FrameErrors:
     r"""L1 errors of the rollout, of plain reconstruction and of standing still.
 
@@ -47,14 +86,7 @@ def frame_errors(model: Any, frames: Tensor, g: Tensor) -> FrameErrors:
         >>> frame_errors(model, torch.rand(2, 9, 3, 28, 28), torch.ones(2, 8, 3)).flow.shape
         torch.Size([2, 9])
     """
-
-    def error(images: Tensor) -> Tensor:
-        return (images - frames).abs().sum((-3, -2, -1), dtype=torch.float64)
-
-    means = model.encode(frames)
-    latents = model.flow(means[:, 0], g)
-    still = model.decode(latents[:, 0]).unsqueeze(1)
-    return FrameErrors(error(model.decode(latents)), error(model.decode(means)), error(still))
+    return FrameErrors(*(l1_error(images, frames) for images in predicted_frames(model, frames, g)))
 
 
 def summarise(errors: Tensor) -> dict[str, Any]:

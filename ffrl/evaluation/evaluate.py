@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from ffrl.activity import CategoricalActivity
-from ffrl.data.base import SequenceData, Split
+from ffrl.data.base import SequenceBatch, SequenceData, Split
 from ffrl.engine.seed import generator
 from ffrl.errors import require
 from ffrl.evaluation.alignment import align, strongest_part
@@ -22,11 +22,14 @@ from ffrl.evaluation.likelihood import bounds, draw, legacy_score, log_weights
 from ffrl.evaluation.mode import evaluation_mode
 from ffrl.evaluation.paper_bound import NOTES as PAPER_NOTES
 from ffrl.evaluation.pixels import likelihoods, trained_likelihood
+from ffrl.evaluation.prediction import Prediction
 from ffrl.evaluation.sequences import batch_size, choose, mixed_batches, single_batches
 from ffrl.evaluation.statistics import estimate, plain
+from ffrl.evaluation.usage import describe_fields, growth_without
 
 UNITS = {
     "equivariance": "L1 error on images in [0, 1], summed over channels and pixels of a frame",
+    "prediction": "as equivariance; psnr in dB, of the mean squared error of all frames t = 1 .. T",
     "likelihood": "nats per frame: the value of a sequence / (T + 1)",
     "speed": "unit steps per transition",
 }
@@ -52,17 +55,21 @@ def evaluate(
     """Measure ``model`` on held-out sequences; the same arguments give the same numbers.
 
     Every model gets its equivariance errors (single-transformation sequences, each chosen image under every one of
-    them) and its likelihood bounds, on single-transformation sequences that cycle through the transformations
-    (supervised and weak) or on mixed ones (unsupervised). Weak models get the confusion of the inferred field besides,
-    unsupervised ones the alignment of fields with transformations. Nothing is trained, no global random number is
-    drawn, and the model is left as it was.
+    them), its prediction errors on mixed sequences, and its likelihood bounds, on single-transformation sequences that
+    cycle through the transformations (supervised and weak) or on mixed ones (unsupervised). Weak models get the
+    confusion of the inferred field besides, unsupervised ones the alignment of fields with transformations.
+
+    Where transformations are not known, everything is measured on the sequences that there are: prediction errors,
+    likelihood bounds, and of every field how often it acts and how much it contributes to the prediction.
+
+    Nothing is trained, no global random number is drawn, and the model is left as it was.
 
     Args:
         model: supervised, weak or unsupervised, with its ``config``, on the device of ``data``.
-        data: held-out sequences under known transformations.
+        data: held-out sequences.
         split: which of its splits.
         seed: of everything random: which images, the activity of mixed sequences, and the draws of the bounds.
-        sequences: number of initial images; by default 1000, or all of a smaller split.
+        sequences: number of initial images, or clips; by default 1000, or all of a smaller split.
         samples: S, draws of the latents per sequence for the likelihood bounds.
         progress: told how far the evaluation is.
 
@@ -80,12 +87,14 @@ def evaluate(
         ...     FlowFactorizedVAE(SupervisedConfig(), (3, 28, 28)), load(DataConfig()), sequences=2, samples=2
         ... )
         >>> sorted(result)
-        ['data', 'equivariance', 'likelihood', 'model', 'samples', 'seed', 'sequences', 'split', 'units']
+        ['data', 'equivariance', 'likelihood', 'model', 'prediction', 'samples', 'seed', 'sequences', 'split', 'units']
     """
     require(samples >= 1, "samples", samples, "an integer of at least 1")
     _check(model, data)
     indices = choose(data, split, sequences, seed)
     kinds = len(data.transformations)
+    scores_mixed = _sparse(model) or not kinds
+    passes = kinds + (1 if scores_mixed else 2)
     count = math.ceil(len(indices) / batch_size(data))
     done = 0
 
@@ -93,7 +102,7 @@ def evaluate(
         nonlocal done
         done += 1
         if progress is not None:
-            progress(done, (kinds + 1) * count)
+            progress(done, passes * count)
 
     result: dict[str, Any] = {
         "split": split,
@@ -105,13 +114,18 @@ def evaluate(
         "model": _describe_model(model),
     }
     with evaluation_mode(model):
-        result |= _single(model, data, split, indices, tick)
-        if _sparse(model):
-            batches = mixed_batches(data, split, indices, seed)
+        if kinds:
+            result |= _single(model, data, split, indices, tick)
+        moving = _Mixed(model, data)
+        if scores_mixed:
+            batches = moving.watched(mixed_batches(data, split, indices, seed))
+            result |= _scored(model, data, batches, seed, samples, tick)
         else:
             which = torch.arange(len(indices), device=indices.device) % kinds
-            batches = single_batches(data, split, indices, which)
-        result |= _scored(model, data, batches, seed, samples, tick)
+            result |= _scored(model, data, single_batches(data, split, indices, which), seed, samples, tick)
+            for _ in moving.watched(mixed_batches(data, split, indices, seed)):
+                tick()
+        result |= moving.summary()
     return plain(result)
 
 
@@ -145,6 +159,8 @@ def _check(model: Any, data: SequenceData) -> None:
 def _describe_data(data: SequenceData) -> dict[str, Any]:
     return {
         "name": data.name,
+        "title": data.title,
+        **({"about": data.about} if data.about else {}),
         "protocol": data.protocol,
         "image_shape": list(data.image_shape),
         "transformations": list(data.transformations),
@@ -185,15 +201,48 @@ def _single(model: Any, data: SequenceData, split: Split, indices: Tensor, tick:
     return result
 
 
+class _Mixed:
+    """What is measured on mixed sequences besides the likelihood: prediction, and what the activity of fields tells."""
+
+    def __init__(self, model: Any, data: SequenceData) -> None:
+        self.model, self.data, self.prediction = model, data, Prediction()
+        self.speeds: list[Tensor] = []
+        self.truth: list[Tensor] = []
+        self.growth: list[Tensor] = []
+
+    def watched(self, batches: Iterable[SequenceBatch]) -> Iterator[SequenceBatch]:
+        """Pass batches on, measured."""
+        for batch in batches:
+            g = batch.activity if _given(self.model) else self.model.infer(batch.frames)
+            self.prediction.add(self.model, batch.frames, g)
+            self.speeds.append(g)
+            self.truth.append(batch.activity)
+            if not self.data.transformations:
+                self.growth.append(growth_without(self.model, batch.frames, g))
+            yield batch
+
+    def summary(self) -> dict[str, Any]:
+        """Prediction errors; then the fields where transformations are unknown, else an unsupervised alignment."""
+        activity = {"activity": "given" if _given(self.model) else "inferred"}
+        result: dict[str, Any] = {"prediction": activity | self.prediction.summary()}
+        speeds = strongest_part(torch.cat(self.speeds).cpu().numpy(), self.model.num_fields)
+        if self.growth:
+            result["fields"] = describe_fields(speeds, torch.cat(self.growth))
+        elif _sparse(self.model):
+            result["alignment"] = align(speeds, torch.cat(self.truth).cpu().numpy(), self.data.transformations)
+            result["criteria"] = criteria(result["alignment"])
+        return result
+
+
 def _scored(
     model: Any, data: SequenceData, batches: Any, seed: int, samples: int, tick: Callable[[], None]
 ) -> dict[str, Any]:
-    """Likelihood bounds, and the alignment of an unsupervised model, on the sequences it was made for."""
+    """Likelihood bounds, on the sequences that the model was made for."""
     objective = model.config.objective
     scores = likelihoods(objective)
     paper = model.density is not None
     values: dict[tuple[str, str], list[Tensor]] = defaultdict(list)
-    legacy, speeds, truth = [], [], []
+    legacy = []
     for number, (frames, activity) in enumerate(batches):
         given = activity if _given(model) else None
         draws = draw(model, frames, samples, generator(frames.device, seed, "evaluation-draws", number), given)
@@ -202,9 +251,6 @@ def _scored(
             for bound, value in found.items():
                 values[name, bound].append(value)
         legacy.append(legacy_score(model, frames, draws))
-        if _sparse(model):
-            speeds.append(model.infer(frames))
-            truth.append(activity)
         tick()
 
     def entry(score: Any) -> dict[str, Any]:
@@ -214,7 +260,7 @@ def _scored(
 
     likelihood = {
         "quantity": "log p(frames | transformation)" if _given(model) else "log p(frames)",
-        "sequences": "mixed" if _sparse(model) else "single",
+        "sequences": "real" if not data.transformations else "mixed" if _sparse(model) else "single",
         "trained_with": trained_likelihood(objective).name,
         "likelihoods": {score.name: entry(score) for score in scores},
         "legacy_score": {**estimate(torch.cat(legacy)), **LEGACY},
@@ -223,9 +269,4 @@ def _scored(
         density = objective.density
         is_bound = density == "exact"
         likelihood["paper"] = {"density": density, "is_bound": is_bound, "note": PAPER_NOTES[density]}
-    result: dict[str, Any] = {"likelihood": likelihood}
-    if speeds:
-        reduced = strongest_part(torch.cat(speeds).cpu().numpy(), model.num_fields)
-        result["alignment"] = align(reduced, torch.cat(truth).cpu().numpy(), data.transformations)
-        result["criteria"] = criteria(result["alignment"])
-    return result
+    return {"likelihood": likelihood}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
@@ -11,6 +13,14 @@ from rich.table import Table
 from ffrl.evaluation.published import published
 
 MISSING = "n/a"
+PREDICTED = {
+    "flow": "flow",
+    "reconstruction": "reconstruction",
+    "copy": "copy of decoded x_0",
+    "raw_copy": "copy of x_0 itself",
+}
+"""What the kinds of prediction are called."""
+MIXED = "mixed sequences: several transformations take turns in them, which this mode is not trained on"
 
 
 def print_report(result: dict[str, Any], console: Console) -> None:
@@ -27,11 +37,19 @@ def print_report(result: dict[str, Any], console: Console) -> None:
     model, data = result["model"], result["data"]
     console.print(
         f"{model['mode']} model, {model['num_fields']} fields, {model['parameters']:,} parameters, on "
-        f"{escape(str(data['name']))} {result['split']}: {result['sequences']} images, T = {data['num_steps']}, "
+        f"{escape(str(data.get('title', data['name'])))} {result['split']}: {result['sequences']} "
+        f"{'images' if data['transformations'] else 'clips'}, T = {data['num_steps']}, "
         f"seed {result['seed']}. ± is the standard error over sequences.",
         highlight=False,
     )
-    _print_equivariance(result, console)
+    if "about" in data:
+        _note(console, data["about"])
+    if "equivariance" in result:
+        _print_equivariance(result, console)
+    if "prediction" in result:
+        _print_prediction(result, console)
+    if "fields" in result:
+        _print_fields(result, console)
     _print_likelihood(result, console)
     if "confusion" in result:
         _print_confusion(result, console)
@@ -65,7 +83,7 @@ def with_error(value: dict[str, float | None] | None, digits: int = 2) -> str:
 
 def _table(title: str, first: str, *columns: str) -> Table:
     table = Table(title=title, title_justify="left", title_style="bold")
-    table.add_column(first)
+    table.add_column(first, overflow="fold")
     for column in columns:
         table.add_column(column, justify="right", no_wrap=True)
     return table
@@ -78,22 +96,19 @@ def _note(console: Console, text: str) -> None:
 def _print_equivariance(result: dict[str, Any], console: Console) -> None:
     steps, errors = result["data"]["num_steps"], result["equivariance"]
     reference = published(result["data"])
-    columns = ["7-step sum"]
-    if steps != 7:
-        columns.append(f"{steps}-step sum")
+    sums = sums_shown(steps)
+    columns = list(sums.values())
     if reference:
         columns += ["published\nsupervised*", "published\nweak*"]
     table = _table("Equivariance error (lower is better)", "", *columns)
     for name, kinds in errors.items():
-        cells = [with_error(kinds["flow"]["seven_step_sum"])]
-        if steps != 7:
-            cells.append(with_error(kinds["flow"]["full_sum"]))
+        cells = [with_error(kinds["flow"][key]) for key in sums]
         if reference:
-            cells += [number(reference[mode].get(name)) for mode in ("supervised", "weak")]
+            cells += [number(reference.sums[mode].get(name)) for mode in ("supervised", "weak")]
         table.add_row(escape(name), *cells)
     console.print(table)
     if reference:
-        _note(console, "* published supervised / weak (poster, Table 1), 7-step sums")
+        _note(console, f"* published supervised / weak ({reference.where}), {reference.about}")
     table = _table("Mean L1 error per frame, t = 1 .. T", "", "flow", "reconstruction", "copy of x_0")
     for name, kinds in errors.items():
         cells = [with_error(kinds[kind]["mean_per_frame"]) for kind in ("flow", "reconstruction", "copy")]
@@ -101,6 +116,65 @@ def _print_equivariance(result: dict[str, Any], console: Console) -> None:
     console.print(table)
     _note(console, "reconstruction: each frame encoded and decoded by itself, what encoder and decoder leave")
     _note(console, "copy: the decoded z_0 at every t, what no flow at all would give")
+
+
+def _print_prediction(result: dict[str, Any], console: Console) -> None:
+    found, known = result["prediction"], result["data"]["transformations"]
+    title = f"Prediction of {'mixed' if known else 'real'} sequences from x_0, t = 1 .. T"
+    table = _table(title, "", "L1 per frame", f"{result['data']['num_steps']}-step sum", "PSNR [dB]")
+    for kind, name in PREDICTED.items():
+        one = found[kind]
+        name = f"{name}, {found['activity']} activity" if kind == "flow" else name
+        table.add_row(name, with_error(one["mean_per_frame"]), with_error(one["full_sum"]), with_error(one["psnr"]))
+    console.print(table)
+    if known and result["model"]["mode"] != "unsupervised":
+        _note(console, MIXED)
+
+
+def _print_fields(result: dict[str, Any], console: Console) -> None:
+    columns = ("on", "stays on", "mean |g|", "speed", "error grows\nwithout it")
+    table = _table("Fields on real sequences, the most useful first", "field", *columns)
+    whole = result["prediction"]["flow"]["mean_per_frame"]["mean"]
+    for one in by_growth(result["fields"]):
+        cells = (share(one["on"]), share(one["persistence"]), number(one["mean"], 4), number(one["speed"]))
+        table.add_row(str(one["field"]), *cells, with_error(one["growth"]))
+    console.print(table)
+    _note(console, f"error: L1 per frame, {number(whole)} with all fields; a field that does not act changes nothing")
+    silent = [str(one["field"]) for one in result["fields"] if one["silent"]]
+    console.print(f"silent fields: {', '.join(silent) or 'none'}", highlight=False)
+
+
+def sums_shown(steps: int) -> dict[str, str]:
+    """The sums of errors that are printed for sequences of ``steps`` transitions, and what they are called.
+
+    Example:
+        >>> sums_shown(8)
+        {'seven_step_sum': '7-step sum', 'full_sum': '8-step sum'}
+    """
+    full = {"full_sum": f"{steps}-step sum"}
+    return {"seven_step_sum": "7-step sum"} | full if steps > 7 else full
+
+
+def by_growth(fields: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The ``fields`` of an evaluation, those first without which the error grows most.
+
+    Example:
+        >>> fields = [{"field": k, "growth": {"mean": mean}} for k, mean in enumerate((0.0, 2.0, None))]
+        >>> [one["field"] for one in by_growth(fields)]
+        [1, 0, 2]
+    """
+    growth = [-math.inf if one["growth"]["mean"] is None else one["growth"]["mean"] for one in fields]
+    return [fields[place] for place in sorted(range(len(fields)), key=lambda place: -growth[place])]
+
+
+def share(value: float | None) -> str:
+    """A share in per cent, or n/a.
+
+    Example:
+        >>> share(0.25), share(None)
+        ('25.0 %', 'n/a')
+    """
+    return MISSING if value is None else f"{100 * value:.1f} %"
 
 
 def _print_likelihood(result: dict[str, Any], console: Console) -> None:
@@ -145,7 +219,7 @@ def _print_alignment(result: dict[str, Any], console: Console) -> None:
     count = result["model"]["num_fields"]
     rows = [[number(value, 3) for value in row] if row else [MISSING] * count for row in found["matrix"]]
     _print_matrix("Mean |g| where only this transformation acts", names, rows, matched, console)
-    columns = ("field", "share", "precision", "recall", "F1", "speed\nr", "speed\nratio")
+    columns = ("field", "share", "prec.", "recall", "F1", "speed\nr", "speed\nratio")
     table = _table("Matched fields on mixed sequences", "", *columns)
     keys = ("share", "precision", "recall", "f1", "speed_correlation", "speed_ratio")
     for name, one in found["transformations"].items():
@@ -156,6 +230,8 @@ def _print_alignment(result: dict[str, Any], console: Console) -> None:
         f"{one['field']} ({one['mean']:.4f}{'' if one['silent'] else ', not silent'})" for one in found["unmatched"]
     ]
     console.print(f"further fields (mean |g|): {', '.join(further) or 'none'}", highlight=False)
+    if not found["graded"]:
+        _note(console, "speed r: every true speed is the same, so that there is nothing to correlate with")
     active = found["active_fields"]
     console.print(
         f"spikes right {number(found['spikes_right'], 4)}; active fields per transition "

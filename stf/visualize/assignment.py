@@ -12,8 +12,9 @@ from ffrl.data.base import SequenceData, Split
 from ffrl.evaluation.alignment import align
 from ffrl.evaluation.confusion import confusion
 from ffrl.evaluation.sequences import choose, mixed_batches, single_batches
+from ffrl.evaluation.usage import usage
 from stf.visualize.material import Observed, observe
-from stf.visualize.roles import FieldRole, aligned_roles, confused_roles, given_roles
+from stf.visualize.roles import FieldRole, aligned_roles, confused_roles, given_roles, used_roles
 
 SEQUENCES = 400
 """Sequences that activity is inferred on."""
@@ -25,8 +26,10 @@ class Assignment:
 
     Args:
         indices: the held-out images, ``(M,)``.
-        observed: the sequences; mixed ones for an unsupervised model, else with one transformation each.
+        observed: the sequences; real or mixed ones where transformations are not known or for an unsupervised model,
+            else with one transformation each.
         roles: of all fields.
+        usage: of all fields, from :func:`ffrl.evaluation.usage.usage`, where transformations are not known.
         alignment: of an unsupervised model, from :func:`ffrl.evaluation.alignment.align`.
         confusion: of a weak model, from :func:`ffrl.evaluation.confusion.confusion`.
     """
@@ -34,17 +37,18 @@ class Assignment:
     indices: Tensor
     observed: Observed
     roles: list[FieldRole]
+    usage: list[dict[str, Any]] | None = None
     alignment: dict[str, Any] | None = None
     confusion: dict[str, Any] | None = None
 
 
 @torch.no_grad()
 def assign(model: Any, data: SequenceData, split: Split = "validation", seed: int = 0) -> Assignment:
-    """Find the roles of all fields: as given (supervised), or from inferred against true activity.
+    """Find the roles of all fields: as given (supervised), from inferred against true activity, or from their usage.
 
     Args:
         model: with its ``config``, on the device of ``data``.
-        data: sequences under known transformations.
+        data: the sequences.
         split: which of them.
         seed: chooses the sequences.
 
@@ -61,6 +65,10 @@ def assign(model: Any, data: SequenceData, split: Split = "validation", seed: in
     """
     mode, names = model.config.mode, data.transformations
     indices = choose(data, split, min(SEQUENCES, data.size(split)), seed)
+    if not names:
+        observed = observe(model, mixed_batches(data, split, indices, seed))
+        found = usage(observed.inferred)
+        return Assignment(indices, observed, used_roles(found), usage=found)
     if mode == "unsupervised":
         observed = observe(model, mixed_batches(data, split, indices, seed))
         alignment = align(observed.inferred, observed.truth, names)

@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from ffrl.evaluation.report import by_growth
 from stf.visualize.curves import series
-from stf.visualize.field_planes import percent
 from stf.visualize.material import ErrorCurve, Traversal
 from stf.visualize.roles import FieldRole, Lane, listed, silent_fields
-from stf.visualize.style import field_name
+from stf.visualize.style import field_name, percent
+from stf.visualize.traversals import caption as does
 
 SILENCE = "All fields are silent, so that there is nothing to draw."
 
@@ -103,10 +104,12 @@ def of_overview(
         still: the same if nothing moved.
         given: whether the speeds are given and not inferred.
     """
-    acting = [lane.transformation for lane in lanes if lane.row is not None and np.any(lane.truth(truth))]
-    start = f"In this held-out sequence {join(acting)} {'acts' if len(acting) == 1 else 'act'}"
-    if not given:
-        known = [lane for lane in lanes if lane.row is not None]
+    known = [lane for lane in lanes if lane.row is not None]
+    acting = [str(lane.transformation) for lane in known if np.any(lane.truth(truth))]
+    if not known:
+        acting = [field_name(lane.role.field) for lane in lanes if np.any(lane.speeds(inferred))]
+    start = f"In this held-out sequence {join(acting or ['nothing'])} {'acts' if len(acting) <= 1 else 'act'}"
+    if known and not given:
         differences = [
             np.abs(lane.truth(truth) - (0 if lane.role is None else lane.speeds(inferred))) for lane in known
         ]
@@ -132,11 +135,30 @@ def of_raster(alignment: Mapping[str, Any], sequences: int) -> str:
     return f"On {sequences} held-out sequences {text}."
 
 
+def of_usage(usage: Sequence[Mapping[str, Any]]) -> str:
+    """Say which fields act and how often, from :func:`ffrl.evaluation.usage.usage`.
+
+    Example:
+        >>> from ffrl.evaluation.usage import usage
+        >>> of_usage(usage([[[1.0, 0.0, 0.0], [1.0, 1.0, 0.0], [1.0, 1.0, 0.0], [1.0, 0.0, 0.0]]]))
+        '2 of 3 fields act: field 0 at 100 % of the steps and field 1 at 50 %; field 2 is silent.'
+    """
+    active = sorted((one for one in usage if not one["silent"]), key=lambda one: -one["on"])
+    silent = [one["field"] for one in usage if one["silent"]]
+    if not active:
+        return f"None of the {len(usage)} fields acts."
+    shares = [f"{field_name(one['field'])} at {percent(one['on'])}" for one in active]
+    shares[0] += " of the steps"
+    verb = "acts" if len(active) == 1 else "act"
+    text = f"{len(active)} of {len(usage)} fields {verb}: {join(shares)}"
+    return f"{text}; {listed(silent)} {'is' if len(silent) == 1 else 'are'} silent." if silent else f"{text}."
+
+
 def of_traversals(traversals: Sequence[Traversal], roles: Sequence[FieldRole]) -> str:
     """Say what each row of the traversals of all fields is."""
     if not traversals:
         return SILENCE
-    rows = [f"{field_name(one.role.field)} ({one.role.transformation or 'unmatched'})" for one in traversals]
+    rows = [f"{field_name(one.role.field)} ({one.role.caption})" for one in traversals]
     return (
         f"Each block moves the same held-out images by one field alone: {join(rows)}; outside the white columns the "
         "model is asked for more than it was trained on."
@@ -147,9 +169,8 @@ def of_strip(one: Traversal, curve: ErrorCurve | None) -> str:
     """Say how far a field alone is from its transformation, where that is known."""
     name = upper(field_name(one.role.field))
     if curve is None:
-        return (
-            f"{name} matches no transformation, so that what it changes in these images is all there is to judge it by."
-        )
+        what = "matches no transformation" if one.role.used is None else f"is {does(one.role)}"
+        return f"{name} {what}, so that what it changes in these images is all there is to judge it by."
     trained, (first, last) = one.trained, (int(curve.steps[0]), int(curve.steps[-1]))
     still = float(curve.still[:, (curve.steps >= 1) & (curve.steps <= trained)].mean())
     text = (
@@ -163,7 +184,7 @@ def of_strip(one: Traversal, curve: ErrorCurve | None) -> str:
 
 def of_motion(one: Traversal) -> str:
     """Say what an animation shows."""
-    name = one.role.transformation or "matches no transformation"
+    name = does(one.role)
     last, first = one.steps[-1], f"{one.steps[0]}".replace("-", "−")
     true = "; below them, what is true" if one.truth else ""
     return (
@@ -186,6 +207,28 @@ def of_equivariance(evaluation: Mapping[str, Any]) -> str:
         for name, errors in evaluation["equivariance"].items()
     ]
     return f"A first image moved by the flow is off by an L1 error per frame of {join(parts)}."
+
+
+def of_prediction(evaluation: Mapping[str, Any]) -> str:
+    """Say how far predicted frames are from real ones, and which fields matter, from the same evaluation.
+
+    Example:
+        >>> errors = {kind: {"mean_per_frame": {"mean": mean}} for kind, mean in
+        ...           (("flow", 40.0), ("copy", 90.0), ("raw_copy", 80.0))}
+        >>> fields = [{"field": k, "growth": {"mean": mean}} for k, mean in enumerate((0.0, 20.0))]
+        >>> of_prediction({"prediction": errors, "fields": fields})  # doctest: +ELLIPSIS
+        'A first frame moved by the inferred activity is off by ... 40 (decoded and not moved: 90; ... field 1 by 50 %.'
+    """
+    means = {kind: evaluation["prediction"][kind]["mean_per_frame"]["mean"] for kind in ("flow", "copy", "raw_copy")}
+    text = (
+        f"A first frame moved by the inferred activity is off by an L1 error per frame of {means['flow']:.0f} (decoded "
+        f"and not moved: {means['copy']:.0f}; the real first frame itself: {means['raw_copy']:.0f})"
+    )
+    useful = [one for one in by_growth(evaluation["fields"]) if (one["growth"]["mean"] or 0) > 0 and means["flow"] > 0]
+    if not useful:
+        return f"{text}; no field makes it smaller."
+    shares = [f"{field_name(one['field'])} by {percent(one['growth']['mean'] / means['flow'])}" for one in useful]
+    return f"{text}; it grows without {join(shares)}."
 
 
 def of_curves(metrics: Sequence[Mapping[str, Any]], ends: Mapping[str, float]) -> str:

@@ -14,7 +14,7 @@ from ffrl.density import substep_jacobian
 from ffrl.integrate import Tableau, integrate
 from ffrl.ridge import RidgeUnits
 from stf.visualize.field_material import FINE, MARGIN, Surroundings, path_plane
-from stf.visualize.material import Observed, eventful
+from stf.visualize.material import Observed
 from stf.visualize.plane import Plane, bandwidth, grid, mixture_density, window
 from stf.visualize.roles import FieldRole
 
@@ -85,7 +85,7 @@ def step_jacobian(units: RidgeUnits, points: Tensor, g: Tensor, t: Tensor, table
 def carried(model: Any, around: Surroundings, observed: Observed, roles: Sequence[FieldRole]) -> Carried:
     """The density of all first frames, carried by the activity of the sequence in which most happens."""
     exact, tableau = around.exact, around.exact.integrator
-    example = int(eventful(observed.truth[: len(observed.frames)])[0])
+    example = observed.example
     frames, given = observed.frames[example], model.config.mode == "supervised"
     activity = torch.from_numpy(observed.truth[example]) if given else model.infer(frames[None])[0].cpu().double()
     units, z = exact.field_model.units(), around.encoded[:, 0]

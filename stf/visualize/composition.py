@@ -8,14 +8,13 @@ from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch
 
 from stf.visualize.carried import Carried
-from stf.visualize.field_planes import percent
 from stf.visualize.lanes import stride
 from stf.visualize.nothing import draw_nothing
 from stf.visualize.roles import FieldRole
-from stf.visualize.style import FAINT, NEUTRAL, SMALL, TEXT, TRUTH, Page, field_name, field_style, fitted
+from stf.visualize.style import FAINT, NEUTRAL, SMALL, TEXT, TRUTH, Page, field_name, field_style, fitted, percent
 
 LEFT, WIDE, GAP, RIGHT = 1.75, 10.8, 0.06, 0.15
-TOP, BARS, LOWEST = 1.35, 1.05, 0.9
+TOP, BARS, NAME, LOWEST = 1.35, 1.05, 0.17, 0.9
 SHADES = ("#F4F4F4", "#E8E8E8", "#DADADA", "#CACACA", "#B8B8B8", "#A4A4A4")
 """From one to the next the density doubles; the last one ends at the highest density of all steps."""
 MOST = 16.0
@@ -46,7 +45,8 @@ def draw_composition(carried: Carried) -> Figure:
     size = min(pitch, 2.2) - GAP
     cell = min(size, 1.0)
     speeds_top = TOP + size + 0.55
-    frames_top = speeds_top + BARS + 0.22
+    high = _height(carried)
+    frames_top = speeds_top + high + 0.22
     page = Page(LEFT + WIDE + RIGHT, frames_top + 2 * (cell + 0.06) + LOWEST)
     verb = "given" if carried.given else "inferred"
     page.title(
@@ -73,7 +73,7 @@ def draw_composition(carried: Carried) -> Figure:
     for row, name in enumerate(("decoded", "real frames")):
         y = frames_top + row * (cell + 0.06) + cell / 2
         page.text(LEFT - 0.12, y, name, TEXT, ha="right", va="center", weight="bold")
-    axes = page.axes(LEFT, speeds_top, WIDE - GAP, BARS, label="speeds")
+    axes = page.axes(LEFT, speeds_top, WIDE - GAP, high, label="speeds")
     draw_speeds(axes, carried, every)
     _names(page, carried, speeds_top)
     _explain(page, carried)
@@ -100,8 +100,9 @@ def draw_density(axes: Axes, carried: Carried, t: int, scale: float) -> None:
     """
     x, y = carried.x.numpy(), carried.y.numpy()
     density = carried.density[t].clamp(max=scale).numpy()
-    levels = scale * 2.0 ** np.arange(-len(SHADES), 1)
-    axes.contourf(x, y, density, levels=levels, colors=SHADES, zorder=0).set_gid("density")
+    if scale > 0:
+        levels = scale * 2.0 ** np.arange(-len(SHADES), 1)
+        axes.contourf(x, y, density, levels=levels, colors=SHADES, zorder=0).set_gid("density")
     path = carried.plane.coordinates(carried.path).numpy()
     if t < len(carried.activity):
         starts = carried.means[t, :SOME].numpy()
@@ -146,13 +147,18 @@ def draw_speeds(axes: Axes, carried: Carried, every: int) -> None:
     axes.tick_params(labelsize=SMALL, pad=1)
 
 
+def _height(carried: Carried) -> float:
+    """Height of the speeds, so that the names of the fields fit beside them."""
+    return max(BARS, 0.1 + NAME * len(acting(carried)))
+
+
 def _names(page: Page, carried: Carried, y: float) -> None:
     """Name the fields left of the bars."""
     controls = acting(carried)
     separate = carried.activity.shape[1] > len(carried.roles)
     words = "speeds g (r hatched)" if separate else "speeds g"
     page.text(LEFT - 0.36, y - 0.08, words, TEXT, ha="right", va="center", weight="bold")
-    pitch = min(0.3, (BARS - 0.1) / max(len(controls), 1))
+    pitch = min(0.3, (_height(carried) - 0.1) / max(len(controls), 1))
     for place, control in enumerate(controls):
         role, middle = role_of(carried, control), y + 0.1 + (place + 0.5) * pitch
         part = ("", " ∇u", " r")[1 + control // len(carried.roles) if separate else 0]

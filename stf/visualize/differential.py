@@ -133,5 +133,5 @@ def _subtitle(one: PlaneDerivatives, split: bool) -> str:
 
 def _label(page: Page, role: FieldRole, y: float) -> None:
     page.chip(0.25, y + 0.1, field_name(role.field), role.field, HEADING)
-    name = role.transformation or "no match"
+    name = role.caption
     page.text(0.2, y + 0.3, name, fitted(name, HEADING, LABELS - 0.5), weight="bold")

@@ -9,9 +9,8 @@ from stf.visualize.captions import SILENCE, join
 from stf.visualize.carried import Carried
 from stf.visualize.differential import relative, scientific
 from stf.visualize.field_material import PlaneDerivatives, PlaneField, Shares
-from stf.visualize.field_planes import percent
 from stf.visualize.helmholtz import norm_share
-from stf.visualize.style import field_name
+from stf.visualize.style import field_name, percent
 
 
 def of_planes(fields: Sequence[PlaneField]) -> str:

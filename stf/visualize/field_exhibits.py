@@ -33,7 +33,7 @@ def field_exhibits(
 
     Args:
         model: in evaluation mode.
-        data: sequences under known transformations.
+        data: the sequences.
         observed: sequences and their activity.
         roles: of all fields.
         split: of the data, that images are taken from.
@@ -45,7 +45,7 @@ def field_exhibits(
         UserError: no such plane, or no such split.
     """
     tell("field planes")
-    around = surroundings(model, data, observed, split, plane, seed)
+    around = surroundings(model, data, observed, split, plane, seed, roles)
     fields = plane_fields(around, roles)
     yield Exhibit(
         "field-planes",

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from ffrl.data.base import SequenceData, Split
-from ffrl.evaluation.sequences import choose
+from ffrl.evaluation.sequences import batch_size, choose
 from ffrl.ridge import RidgeUnits
-from stf.visualize.material import Observed, alone
+from stf.visualize.material import Observed, alone, starting_images
 from stf.visualize.plane import (
     Plane,
     axis_plane,
@@ -198,7 +198,8 @@ class Surroundings:
     Args:
         exact: the model in float64 on the CPU.
         encoded: encoded real frames, ``(N, T+1, D)``.
-        starts: encoded untransformed images, ``(M, D)``.
+        starts: encoded images, ``(M, D)``.
+        begun: the same in the state that a transformation starts from, by its row, where that is another one.
         steps: T of the data.
         plane: what spans the planes, from :func:`stf.visualize.plane.parse_plane`.
     """
@@ -208,6 +209,7 @@ class Surroundings:
     starts: Tensor
     steps: int
     plane: str | tuple[int, int]
+    begun: Mapping[int, Tensor] = field(default_factory=dict)
 
     @property
     def middle(self) -> int:
@@ -226,18 +228,39 @@ class Surroundings:
 
 @torch.no_grad()
 def surroundings(
-    model: Any, data: SequenceData, observed: Observed, split: Split, plane: str, seed: int
+    model: Any,
+    data: SequenceData,
+    observed: Observed,
+    split: Split,
+    plane: str,
+    seed: int,
+    roles: Sequence[FieldRole] = (),
 ) -> Surroundings:
     """Encode real frames and held-out images, and prepare for exact computation.
+
+    Args:
+        model: in evaluation mode.
+        data: the sequences.
+        observed: sequences and their activity.
+        split: that images are taken from.
+        plane: of latent space.
+        seed: chooses the images.
+        roles: of the fields that are shown.
 
     Raises:
         UserError: no such plane.
     """
     chosen = parse_plane(plane, model.latent_dim)
     indices = choose(data, split, min(IMAGES, data.size(split)), seed)
-    images = data.single(split, indices, torch.zeros_like(indices)).frames[:, 0]
-    encoded, starts = model.encode(observed.frames), model.encode(images)
-    return Surroundings(exact_copy(model), encoded.cpu().double(), starts.cpu().double(), data.num_steps, chosen)
+
+    def encoded(row: int | None) -> Tensor:
+        parts = [model.encode(starting_images(data, split, part, row)) for part in indices.split(batch_size(data))]
+        return torch.cat(parts).cpu().double()
+
+    codes = model.encode(observed.frames) if observed.codes is None else observed.codes
+    starts, rows = encoded(None), [role.row for role in drawn(roles) if role.row is not None]
+    begun = {row: begin for row in rows if not torch.equal(begin := encoded(row), starts)}
+    return Surroundings(exact_copy(model), codes.cpu().double(), starts, data.num_steps, chosen, begun)
 
 
 def drawn(roles: Sequence[FieldRole]) -> list[FieldRole]:
@@ -264,7 +287,8 @@ def plane_fields(around: Surroundings, roles: Sequence[FieldRole]) -> list[Plane
     time = around.time(around.middle)
     fields = []
     for role, speeds in zip(active, activity, strict=True):
-        paths = exact.flow(around.starts, speeds.expand(len(around.starts), steps, -1))
+        starts = around.begun.get(role.row, around.starts)
+        paths = exact.flow(starts, speeds.expand(len(starts), steps, -1))
         path = paths[typical(paths)]
         plane = path_plane(around, path)
         seen = plane.coordinates(encoded)

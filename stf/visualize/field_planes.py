@@ -16,7 +16,7 @@ from torch import Tensor
 from stf.visualize.field_material import PlaneField
 from stf.visualize.nothing import draw_nothing
 from stf.visualize.roles import FieldRole, silence
-from stf.visualize.style import HEADING, NEUTRAL, SMALL, TEXT, TRUTH, Page, field_name, field_style, fitted
+from stf.visualize.style import HEADING, NEUTRAL, SMALL, TEXT, TRUTH, Page, field_name, field_style, fitted, percent
 
 PANEL, GAP, LABELS = 2.75, 0.22, 1.62
 TOP, LOW_TOP, BETWEEN = 1.62, 1.1, 0.62
@@ -103,8 +103,9 @@ def draw_plane(axes: Axes, one: PlaneField, part: str, scale: float) -> None:
     x, y = one.x.numpy(), one.y.numpy()
     moves = one.plane.components(vectors(one, part)).numpy()
     density = one.density.numpy()
-    shading = np.linspace(0, density.max(), len(DENSITY) + 1)
-    axes.contourf(x, y, density, levels=shading, colors=DENSITY, zorder=0).set_gid("density")
+    if density.max() > 0:  # codes may be too far from the path to be seen
+        shading = np.linspace(0, density.max(), len(DENSITY) + 1)
+        axes.contourf(x, y, density, levels=shading, colors=DENSITY, zorder=0).set_gid("density")
     potential = one.potential.numpy()
     if np.ptp(potential) > 0:
         contours = axes.contour(x, y, potential, levels=LEVELS, colors=POTENTIAL, linewidths=0.7, linestyles=DASHES)
@@ -146,19 +147,6 @@ def paler(colour: str, share: float = 0.5) -> str:
     return to_hex([share + (1 - share) * part for part in to_rgb(colour)])
 
 
-def percent(share: float) -> str:
-    """Return a share in [0, 1] in per cent, with a decimal where it is close to nothing or to everything.
-
-    Example:
-        >>> percent(0.25), percent(0.997), percent(0.9999), percent(0.0)
-        ('25 %', '99.7 %', '> 99.9 %', '0 %')
-    """
-    value = 100 * share
-    if not 0.05 <= value <= 99.95 and 1e-9 < share < 1 - 1e-9:
-        return "< 0.1 %" if share < 0.5 else "> 99.9 %"
-    return f"{value:.0f} %" if 2 <= value <= 98 or not 0.05 <= value <= 99.95 else f"{value:.1f} %"
-
-
 def draw_path(axes: Axes, path: NDArray[np.float64]) -> None:
     """Draw a path ``(T+1, 2)`` with a dot per frame; the first is a ring."""
     look = dict(color=TRUTH, markeredgecolor="white", zorder=4)
@@ -170,7 +158,7 @@ def _label(page: Page, one: PlaneField, x: float, y: float, left: bool) -> None:
     """Name a field, show what happens along its path, and say how much motion the plane holds, left or on top."""
     role, pitch = one.role, CELL + 0.04
     page.chip(x + 0.05, y + 0.1, field_name(role.field), role.field, HEADING)
-    name, room = role.transformation or "no match", LABELS - 0.5 if left else PANEL - 0.7
+    name, room = role.caption, LABELS - 0.5 if left else PANEL - 0.7
     page.text(x + (0 if left else 0.75), y + (0.3 if left else 0.02), name, fitted(name, HEADING, room), weight="bold")
     if role.direction < 0:
         page.text(x if left else x + EDGES + PANEL, y + (0.5 if left else 0.02), "drawn at speed −1", SMALL,

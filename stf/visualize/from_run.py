@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from io import BytesIO
@@ -41,8 +42,8 @@ from stf.visualize.tables import MAY_LACK, Table, configuration_table, evaluatio
 EVALUATION, REPORT = "evaluation.json", "report.html"
 SMALLER = 2
 """How many times fewer dots per inch the figures inside the report have."""
-MEASURED = 500
-"""Images that the report measures on where there is no ``evaluation.json`` of the same checkpoint."""
+MEASURED, LEAST_MEASURED = 500, 64
+"""Images that the report measures on where there is no ``evaluation.json`` of the same checkpoint; fewer large ones."""
 VECTOR = ("svg", "pdf")
 
 Format = Literal["png", "svg", "pdf"]
@@ -217,25 +218,30 @@ def evaluated(run_dir: Path, step: int, model: Any, data: SequenceData, seed: in
             if read["step"] == step:
                 return _described(read, f"From {EVALUATION} of this run: {_measured(read)}.")
     tell("evaluation")
-    made = evaluate(model, data, SPLIT, seed, min(MEASURED, data.size(SPLIT)))
+    small = MEASURED * 2 * 28**2 // math.prod(data.image_shape[1:])
+    count = min(MEASURED, max(LEAST_MEASURED, small), data.size(SPLIT))
+    made = evaluate(model, data, SPLIT, seed, count)
     return _described(made, f"Measured for this report: {_measured(made)}; by default stf evaluate takes 1,000.")
 
 
 def _described(evaluation: Mapping[str, Any], source: str) -> Evaluated:
-    return Evaluated(evaluation_tables(evaluation), captions.of_equivariance(evaluation), source)
+    finding = captions.of_equivariance if "equivariance" in evaluation else captions.of_prediction
+    return Evaluated(evaluation_tables(evaluation), finding(evaluation), source)
 
 
 def _measured(evaluation: Mapping[str, Any]) -> str:
-    return f"{evaluation['sequences']:,} images of the {evaluation['split']} split, seed {evaluation['seed']}"
+    kind = "images" if evaluation["data"]["transformations"] else "clips"
+    return f"{evaluation['sequences']:,} {kind} of the {evaluation['split']} split, seed {evaluation['seed']}"
 
 
 def _facts(config: Any, metrics: Sequence[dict[str, Any]], step: int, model: Any, data: SequenceData) -> dict[str, str]:
     """What the run is, by name."""
     seconds = [entry["seconds"] for entry in metrics if entry["step"] <= step and entry.get("seconds") is not None]
-    protocol = f", protocol {config.data.protocol}" if hasattr(config.data, "protocol") else ""
+    protocol = f", protocol {data.protocol}" if data.protocol is not None else ""
     return {
         "mode": config.mode,
-        "data": f"{data.name}{protocol}, T = {data.num_steps}",
+        "data": f"{data.title}{protocol}, T = {data.num_steps}",
+        **({"about the data": data.about} if data.about else {}),
         "training": f"{step:,} of {config.steps:,} steps" + (f" in {seconds[-1] / 60:.1f} minutes" if seconds else ""),
         "model": f"{model.num_fields} fields in {model.latent_dim} dimensions, "
         f"{sum(parameter.numel() for parameter in model.parameters()):,} parameters",
@@ -245,6 +251,8 @@ def _facts(config: Any, metrics: Sequence[dict[str, Any]], step: int, model: Any
 
 def _lead(found: Assignment) -> str:
     """The finding at the top of the report."""
+    if found.usage is not None:
+        return captions.of_usage(found.usage)
     if found.alignment is not None:
         return captions.of_alignment(found.alignment, found.roles)
     if found.confusion is not None:

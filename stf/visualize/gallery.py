@@ -17,7 +17,7 @@ from stf.visualize.assignment import Assignment, assign
 from stf.visualize.curves import draw_curves
 from stf.visualize.exhibit import ALONE, GLANCE, TRAINING, WHICH, Exhibit, Tell
 from stf.visualize.field_exhibits import field_exhibits
-from stf.visualize.material import Observed, Traversal, count_distribution, error_curve, eventful, move_images, prior_on
+from stf.visualize.material import Observed, Traversal, count_distribution, error_curve, move_images, prior_on
 from stf.visualize.overview import draw_overview
 from stf.visualize.raster import draw_raster
 from stf.visualize.roles import lanes
@@ -34,11 +34,11 @@ def figures(model: Any, data: SequenceData, seed: int = 0, plane: str = "traject
 
     Every mode: ``overview``, ``traversals``, ``traversal-field-K`` for each field that is not silent, and the figures
     of :func:`stf.visualize.field_exhibits.field_exhibits`. Unsupervised also ``alignment`` and ``raster``, weak also
-    ``alignment``.
+    ``alignment``; no ``alignment`` where transformations are not known.
 
     Args:
         model: with its ``config``, on the device of ``data``.
-        data: sequences under known transformations, with a validation split.
+        data: the sequences, with a validation split.
         seed: chooses the held-out images and sequences.
         plane: of latent space, ``trajectories``, ``pca`` or two axes ``I,J``.
 
@@ -61,7 +61,7 @@ def exhibits(
 
     Args:
         model: in evaluation mode, gradients being off.
-        data: sequences under known transformations.
+        data: the sequences.
         found: from :func:`stf.visualize.assignment.assign`.
         seed: chooses what is drawn.
         plane: of latent space.
@@ -103,7 +103,7 @@ def training(metrics: Sequence[dict[str, Any]], ends: Mapping[str, float], total
 def _overview(model: Any, found: Assignment, moved: list[Traversal], names: tuple[str, ...]) -> Exhibit:
     """The overview, with the sequence in which most happens."""
     observed, mode = found.observed, model.config.mode
-    example = eventful(observed.truth[: len(observed.frames)])[0]
+    example = observed.example
     frames, given = observed.frames[example], mode == "supervised"
     true_speeds = torch.from_numpy(observed.truth[example]).to(frames)
     speeds = true_speeds if given else model.infer(frames[None])[0]
@@ -125,7 +125,10 @@ def _overview(model: Any, found: Assignment, moved: list[Traversal], names: tupl
 
 
 def _which(model: Any, found: Assignment, names: tuple[str, ...], tell: Tell) -> Iterator[Exhibit]:
-    """What the inferred activity says about the fields; nothing for a supervised model, whose activity is given."""
+    """What the inferred activity says about the fields; nothing for a supervised model, whose activity is given.
+
+    Without known transformations that is the raster of an unsupervised model.
+    """
     alt = "A matrix with a row per transformation and a column per field, matched cells outlined."
     if found.confusion is not None:
         tell("alignment")
@@ -134,11 +137,23 @@ def _which(model: Any, found: Assignment, names: tuple[str, ...], tell: Tell) ->
             captions.of_confusion(found.confusion, found.roles),
         )
         yield Exhibit("alignment", WHICH, "Alignment", figure, caption, alt)
-    if found.alignment is None:
+    if found.alignment is not None:
+        tell("alignment")
+        figure = draw_alignment(found.alignment, found.roles)
+        yield Exhibit("alignment", WHICH, "Alignment", figure, captions.of_alignment(found.alignment, found.roles), alt)
+        caption = captions.of_raster(found.alignment, len(found.observed.truth))
+        alt = (
+            "Sequences with inferred and true speeds over time, histogram of speeds, inferred against true speed, and "
+            "the number of fields that act at once."
+        )
+    elif found.usage is not None and model.config.mode == "unsupervised":
+        caption = captions.of_usage(found.usage)
+        alt = (
+            "Sequences with inferred speeds over time, histogram of speeds, how often each field acts, and the number "
+            "of fields that act at once."
+        )
+    else:
         return
-    tell("alignment")
-    figure, caption = draw_alignment(found.alignment, found.roles), captions.of_alignment(found.alignment, found.roles)
-    yield Exhibit("alignment", WHICH, "Alignment", figure, caption, alt)
     tell("raster")
     prior = count_distribution(prior_on(model))
     yield Exhibit(
@@ -146,9 +161,8 @@ def _which(model: Any, found: Assignment, names: tuple[str, ...], tell: Tell) ->
         WHICH,
         "Activity raster",
         draw_raster(_typical(found.observed), found.roles, names, prior),
-        captions.of_raster(found.alignment, len(found.observed.truth)),
-        "Sequences with inferred and true speeds over time, histogram of speeds, inferred against true speed, and the "
-        "number of fields that act at once.",
+        caption,
+        alt,
     )
 
 

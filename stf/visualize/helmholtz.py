@@ -28,7 +28,8 @@ from stf.visualize.style import (
 )
 
 TOP, SQUARE, NAMES, BARS = 1.5, 2.75, 1.25, 2.5
-ROW, MOST_POINTS = 0.6, 400
+ROW, MOST_POINTS, FEW = 0.6, 400, 6
+"""Height of a row, most points of a field, and fields up to which their names fit beside the points."""
 KINDS = {
     "expansion": ("#1A1A1A", "", "trace (changes volume): only ∇u can"),
     "shear": ("#FFFFFF", "///", "rest of symmetric part (shears): either can"),
@@ -105,7 +106,7 @@ def draw_helmholtz(shares: Sequence[Shares], roles: Sequence[FieldRole]) -> Figu
     for place, one in enumerate(shares):
         y, role = TOP + (place + 0.5) * ROW, one.role
         page.chip(names + NAMES - 0.15, y - 0.11, field_name(role.field), role.field, TEXT, ha="right")
-        name = role.transformation or "no match"
+        name = role.caption
         page.text(names + NAMES - 0.1, y + 0.06, name, fitted(name, TEXT, NAMES - 0.1), ha="right", weight="bold")
     _legends(page, spots, TOP + ROW * len(shares) + 0.36)
     page.text(0.2, page.height - 0.3, silence(roles), TEXT)
@@ -135,7 +136,8 @@ def draw_norms(axes: Axes, shares: Sequence[Shares]) -> None:
     axes.set(xlim=(0, largest), ylim=(0, largest), aspect="equal")
     axes.set_xlabel("‖r‖, divergence-free [latent units per step]", fontsize=TEXT, labelpad=2)
     axes.set_ylabel("‖∇u‖, curl-free [latent units per step]", fontsize=TEXT, labelpad=3)
-    legend(axes, handles=handles, loc="upper left", handlelength=1)
+    below = dict(bbox_to_anchor=(0, -0.2)) if len(handles) > FEW else {}
+    legend(axes, handles=handles, loc="upper left", handlelength=1, **below)
 
 
 def _draw_bars(axes: Axes, shares: Sequence[Shares]) -> None:

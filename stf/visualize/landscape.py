@@ -51,7 +51,7 @@ def draw_landscape(fields: Sequence[PlaneField], roles: Sequence[FieldRole]) -> 
         x, y = 0.2 + number % columns * WIDE, TOP + number // columns * HIGH
         role = one.role
         page.chip(x + 0.1, y + 0.1, field_name(role.field), role.field, HEADING)
-        name = role.transformation or "no match"
+        name = role.caption
         page.text(x + 0.85, y + 0.1, name, fitted(name, HEADING, WIDE - 2.2), va="center", weight="bold")
         climb = f"{one.heights[-1] - one.heights[0]:+.2f}".replace("-", "−")
         page.text(x + WIDE - 0.35, y + 0.1, f"u along the path: {climb}", SMALL, ha="right", va="center", color=INK)

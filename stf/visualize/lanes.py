@@ -143,8 +143,8 @@ def draw_lanes(
 
 def label_lane(page: Page, lane: Lane, right: float, y: float) -> None:
     """Write a lane's transformation and its field, right-aligned."""
-    name = lane.transformation or "unmatched"
-    size, weight = fitted(name, TEXT, 1.1), "bold" if lane.transformation else "normal"
+    name = lane.transformation or (lane.role.caption if lane.role is not None else "")
+    size, weight = fitted(name, TEXT, min(1.1, right - 0.15)), "bold" if lane.transformation else "normal"
     page.text(right, y - 0.02, name, size, ha="right", va="bottom", weight=weight)
     if lane.role is None:
         page.text(right, y + 0.02, "no field", TEXT, ha="right", va="top")

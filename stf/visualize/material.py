@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from ffrl.data.base import SequenceBatch, SequenceData, Split
-from ffrl.data.moves import renderable
+from ffrl.data.states import moved, renderable
 from ffrl.evaluation.alignment import strongest_part
 from ffrl.evaluation.equivariance import frame_errors
 from ffrl.evaluation.sequences import batch_size
@@ -21,6 +21,8 @@ from stf.visualize.roles import FieldRole
 
 MOST_FRAMES = 18
 """Frames in a row of a traversal; longer ones are thinned out."""
+FEWEST, CODES = 4, 128
+"""Sequences whose frames, and whose codes, are kept at least if there are as many."""
 
 
 @dataclass(frozen=True)
@@ -85,12 +87,19 @@ class Observed:
     Args:
         frames: of the first sequences, ``(N, T+1, C, H, W)``, on the device of the data.
         inferred: one speed per field, ``(M, T, K)``, M >= N.
-        truth: ``(M, T, J)``.
+        truth: ``(M, T, J)``, J = 0 where transformations are not known.
+        codes: encoded frames of the first sequences, of at least those with frames, ``(N', T+1, D)``, if they are kept.
     """
 
     frames: Tensor
     inferred: NDArray[np.float64]
     truth: NDArray[np.float64]
+    codes: Tensor | None = None
+
+    @property
+    def example(self) -> int:
+        """The sequence among those with frames in which most is to be seen; see :func:`most_eventful`."""
+        return most_eventful(self.frames, self.truth[: len(self.frames)])
 
 
 def alone(roles: Sequence[FieldRole], num_fields: int, num_controls: int) -> Tensor:
@@ -113,7 +122,7 @@ def traverse(model: Any, images: Tensor, activity: Tensor, backward: int, forwar
 
     Args:
         model: with ``encode``, ``flow`` and ``decode``.
-        images: ``(N, C, H, W)``.
+        images: ``(N, C, H, W)``, or others for each case, ``(F, N, C, H, W)``.
         activity: F cases, ``(F, C)``.
         backward: transitions backwards from the image.
         forward: transitions forwards.
@@ -128,8 +137,9 @@ def traverse(model: Any, images: Tensor, activity: Tensor, backward: int, forwar
         >>> traverse(model, torch.rand(2, 3, 28, 28), torch.eye(3), backward=1, forward=2).shape
         torch.Size([3, 2, 4, 3, 28, 28])
     """
-    cases, count = len(activity), len(images)
-    start = model.encode(images).repeat(cases, 1)
+    cases, count = len(activity), images.shape[-4]
+    codes = model.encode(images.reshape(-1, *images.shape[-3:]))
+    start = codes if images.ndim == 5 else codes.repeat(cases, 1)
     speeds = activity.to(start).repeat_interleave(count, 0).unsqueeze(1)
     latents = torch.cat(
         [
@@ -154,10 +164,12 @@ def reach(trained: int) -> tuple[int, int]:
 def true_frames(data: SequenceData, split: Split, indices: Tensor, row: int, steps: Sequence[int]) -> dict[int, Tensor]:
     """Frames of the images ``indices (N,)`` after each of ``steps`` of one transformation alone, where they are known.
 
-    MNIST digits are rendered at any step, also backwards; of other data only the steps 0 .. T are known.
+    Where the images can be shown after all the steps 0 .. T as they are, these are counted from them and reach as far
+    as can be shown, also backwards. Otherwise, and of other data, they are those of the data's own sequences of one
+    transformation, which may start from another state of the image, and only the steps 0 .. T are known.
 
     Returns:
-        ``(N, C, H, W)`` by step.
+        ``(N, C, H, W)`` by step; that of step 0 is what the transformation starts from.
 
     Example:
         >>> from ffrl.config import DataConfig
@@ -166,13 +178,26 @@ def true_frames(data: SequenceData, split: Split, indices: Tensor, row: int, ste
         [-1, 0, 12]
     """
     onehot = torch.eye(len(data.transformations))[row]
-    shown = [step for step in steps if renderable(data, step * onehot[None])]
-    if shown:
-        visited = torch.tensor(shown)[:, None] * onehot
-        frames = data.in_states(split, indices, visited.to(data.device).expand(len(indices), -1, -1))
-        return dict(zip(shown, frames.unbind(1), strict=True))
-    frames = data.single(split, indices, torch.full_like(indices, row)).frames
-    return {step: frames[:, step] for step in steps if 0 <= step < frames.shape[1]}
+    whole = onehot.expand(data.num_steps, -1)
+    if renderable(data, split, indices, whole):
+        still = whole[:0]
+        shown = [step for step in steps if renderable(data, split, indices, still, step * onehot)]
+        return {step: moved(data, split, indices, still, step * onehot).frames[:, 0] for step in shown}
+    frames, activity = data.single(split, indices, torch.full_like(indices, row))
+    steady = (activity == onehot.to(activity)).all(-1).all(0).cumprod(0).sum()
+    return {step: frames[:, step] for step in steps if 0 <= step <= int(steady)}
+
+
+def starting_images(data: SequenceData, split: Split, indices: Tensor, row: int | None) -> Tensor:
+    """What :func:`true_frames` of a transformation start from; the images as they are for None: ``(N, C, H, W)``.
+
+    Example:
+        >>> from ffrl.config import DataConfig
+        >>> from ffrl.data import load
+        >>> starting_images(load(DataConfig()), "validation", torch.arange(4), None).shape
+        torch.Size([4, 3, 28, 28])
+    """
+    return data.images(split, indices) if row is None else true_frames(data, split, indices, row, [0])[0]
 
 
 @torch.no_grad()
@@ -185,15 +210,16 @@ def move_images(
     backward, forward = reach(trained)
     stride = math.ceil((backward + forward) / (MOST_FRAMES - 1))
     steps = tuple(step for step in range(-backward, forward + 1) if step % stride == 0)
-    inputs = data.single(split, indices, torch.zeros_like(indices)).frames[:, 0]
     if not drawn:
         return []
+    truths = [{} if role.row is None else true_frames(data, split, indices, role.row, steps) for role in drawn]
+    images = data.images(split, indices)
+    inputs = torch.stack([truth.get(0, images) for truth in truths])
     frames = traverse(model, inputs, alone(drawn, model.num_fields, model.num_controls), backward, forward)
     frames = frames[:, :, [step + backward for step in steps]].cpu()
-    truths = [{} if role.row is None else true_frames(data, split, indices, role.row, steps) for role in drawn]
     return [
-        Traversal(role, inputs.cpu(), steps, moved, trained, {step: true.cpu() for step, true in truth.items()})
-        for role, moved, truth in zip(drawn, frames, truths, strict=True)
+        Traversal(role, start.cpu(), steps, moved, trained, {step: true.cpu() for step, true in truth.items()})
+        for role, start, moved, truth in zip(drawn, inputs, frames, truths, strict=True)
     ]
 
 
@@ -221,18 +247,43 @@ def error_curve(model: Any, data: SequenceData, split: Split, indices: Tensor, r
 
 @torch.no_grad()
 def observe(model: Any, batches: Iterable[SequenceBatch]) -> Observed:
-    """Infer the activity of batches of sequences, and keep the frames of the first batch.
+    """Infer the activity of batches of sequences, and keep the first frames and codes.
 
-    The activity of a supervised model is given, not inferred.
+    Kept are all frames until there are :data:`FEWEST` sequences, and all codes until there are :data:`CODES`. The
+    activity of a supervised model is given, not inferred.
     """
     given = model.config.mode == "supervised"
-    frames, inferred, truth = [], [], []
+    frames, codes, inferred, truth = [], [], [], []
     for batch in batches:
-        frames = frames or [batch.frames]
+        if sum(map(len, frames)) < FEWEST:
+            frames.append(batch.frames)
+        if sum(map(len, codes)) < CODES:
+            codes.append(model.encode(batch.frames))
         inferred.append(batch.activity if given else model.infer(batch.frames))
         truth.append(batch.activity)
     speeds = strongest_part(torch.cat(inferred).cpu().numpy(), model.num_fields)
-    return Observed(frames[0], speeds, torch.cat(truth).cpu().numpy().astype(np.float64))
+    true = torch.cat(truth).cpu().numpy().astype(np.float64)
+    return Observed(torch.cat(frames), speeds, true, torch.cat(codes)[: max(CODES, sum(map(len, frames)))])
+
+
+def most_eventful(frames: Tensor, truth: ArrayLike) -> int:
+    """The first of the sequences in the order of :func:`eventful`; without known transformations, where most moves.
+
+    How much moves is the median over time of the mean change between frames: a single cut does not count.
+
+    Args:
+        frames: ``(N, T+1, C, H, W)``.
+        truth: true activity ``(N, T, J)``.
+
+    Example:
+        >>> frames = torch.tensor([[0.0, 0.1, 0.2, 0.3], [0.0, 0.2, 0.4, 0.6], [0.0, 0.0, 0.0, 1.0]])
+        >>> most_eventful(frames.view(3, 4, 1, 1, 1), np.zeros((3, 3, 0)))
+        1
+    """
+    truth = np.asarray(truth)
+    if truth.shape[-1]:
+        return int(eventful(truth)[0])
+    return int(frames.diff(dim=1).abs().mean((-3, -2, -1)).quantile(0.5, dim=1).argmax())
 
 
 def eventful(truth: ArrayLike) -> NDArray[np.int64]:

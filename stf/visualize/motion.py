@@ -18,13 +18,14 @@ from stf.visualize.style import (
     SMALL,
     TEXT,
     Page,
+    enlarged,
     field_name,
     field_style,
     fitted,
     to_image,
 )
 
-CELL, PITCH, LEFT, TOP = 1.0, 1.06, 1.0, 0.62
+CELL, BETWEEN, LEFT, TOP = 1.0, 0.06, 1.0, 0.62
 LINE, BOTTOM = 0.22, 0.5
 NARROWEST = 4.4
 DPI = 100
@@ -91,27 +92,29 @@ class _Stage:
     def __init__(self, one: Traversal) -> None:
         self.one = one
         role, rows = one.role, 2 if one.truth else 1
-        wide = LEFT + len(one.inputs) * PITCH + 0.1
-        page = Page(max(wide, NARROWEST), TOP + rows * PITCH + LINE + BOTTOM)
+        cell = CELL * enlarged(one.inputs.shape[-1])
+        pitch = cell + BETWEEN
+        wide = LEFT + len(one.inputs) * pitch + 0.1
+        page = Page(max(wide, NARROWEST), TOP + rows * pitch + LINE + BOTTOM)
         page.figure.set_dpi(DPI)
         self.figure = page.figure
         look = field_style(role.field)
         page.chip(0.18, 0.3, field_name(role.field), role.field, HEADING + 1)
-        name = role.transformation or "unmatched"
+        name = role.caption
         page.text(LEFT, 0.3, name, fitted(name, HEADING + 1, 1.35), va="center", weight="bold")
         self.state = page.text(page.width - 0.14, 0.3, "", TEXT, ha="right", va="center")
         blank = np.ones((1, 1, 1))
         self.moved, self.true = [], []
         for number in range(len(one.inputs)):
-            x = LEFT + number * PITCH
-            self.moved.append(page.picture(blank, x, TOP, CELL, role.field, f"image-{number}"))
+            x = LEFT + number * pitch
+            self.moved.append(page.picture(blank, x, TOP, cell, role.field, f"image-{number}"))
             if one.truth:
-                self.true.append(page.picture(blank, x, TOP + PITCH, CELL, name=f"true-{number}"))
-        page.text(LEFT - 0.1, TOP + CELL / 2, "moved by\nthe field", TEXT, ha="right", va="center", linespacing=1.2)
+                self.true.append(page.picture(blank, x, TOP + pitch, cell, name=f"true-{number}"))
+        page.text(LEFT - 0.1, TOP + cell / 2, "moved by\nthe field", TEXT, ha="right", va="center", linespacing=1.2)
         if one.truth:
             label, size = f"true\n{name}", fitted(name, TEXT, LEFT)
-            page.text(LEFT - 0.1, TOP + PITCH + CELL / 2, label, size, ha="right", va="center", linespacing=1.2)
-        y = TOP + rows * PITCH + LINE
+            page.text(LEFT - 0.1, TOP + pitch + cell / 2, label, size, ha="right", va="center", linespacing=1.2)
+        y = TOP + rows * pitch + LINE
         left, right = LEFT, page.width - 0.25
         span = one.steps[-1] - one.steps[0]
         self.at = {step: left + (step - one.steps[0]) / span * (right - left) for step in one.steps}

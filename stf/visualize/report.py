@@ -120,7 +120,7 @@ def _header(report: Report) -> str:
 
 def _chip(role: FieldRole) -> str:
     look = field_style(role.field)
-    does = role.transformation or ("silent" if role.silent else "no transformation")
+    does = "silent" if role.silent else "no transformation" if role.caption == FieldRole(0).caption else role.caption
     style = f"background:{look.colour};color:{look.ink}"
     return f'<li><b style="{style}">{field_name(role.field)}</b> {escape(does)}</li>'
 

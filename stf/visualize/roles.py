@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from stf.visualize.style import percent
+
 
 @dataclass(frozen=True)
 class FieldRole:
@@ -20,6 +22,7 @@ class FieldRole:
         transformation: name of the transformation.
         direction: 1.0, or -1.0 if the field runs backwards when the transformation runs forwards.
         silent: whether it hardly ever acts.
+        used: share of the steps at which it acts, where transformations are not known.
     """
 
     field: int
@@ -27,6 +30,19 @@ class FieldRole:
     transformation: str | None = None
     direction: float = 1.0
     silent: bool = False
+    used: float | None = None
+
+    @property
+    def caption(self) -> str:
+        """What is said of the field beside its number: its transformation, else how often it acts, or "no match".
+
+        Example:
+            >>> FieldRole(0, 1, "hue").caption, FieldRole(0, used=0.254).caption, FieldRole(0).caption
+            ('hue', 'on 25 %', 'no match')
+        """
+        if self.transformation is not None:
+            return self.transformation
+        return "no match" if self.used is None else f"on {percent(self.used)}"
 
 
 @dataclass(frozen=True)
@@ -82,6 +98,20 @@ def confused_roles(confusion: dict[str, Any], num_fields: int) -> list[FieldRole
     fields = {name: entry["field"] for name, entry in confusion["fields"].items()}
     silent = set(np.flatnonzero(np.sum(confusion["counts"], axis=0) == 0).tolist())
     return _roles(fields, dict.fromkeys(fields, 1.0), silent, num_fields)
+
+
+def used_roles(usage: Sequence[dict[str, Any]]) -> list[FieldRole]:
+    """Roles where transformations are not known, from :func:`ffrl.evaluation.usage.usage`, the most used first.
+
+    Silent fields come last.
+
+    Example:
+        >>> from ffrl.evaluation.usage import usage
+        >>> [(role.field, role.used) for role in used_roles(usage([[[0.0, 1.0], [0.5, 1.0]]]))]
+        [(1, 1.0), (0, 0.5)]
+    """
+    roles = [FieldRole(one["field"], silent=one["silent"], used=one["on"]) for one in usage]
+    return sorted(roles, key=lambda role: (role.silent, -role.used))
 
 
 def _roles(
@@ -152,6 +182,6 @@ def remainder(roles: Sequence[FieldRole]) -> str:
         >>> remainder([FieldRole(0, 0, "hue"), FieldRole(1), FieldRole(2, silent=True)])
         'Active without a transformation: field 1. Silent: field 2.'
     """
-    active = [role.field for role in roles if role.row is None and not role.silent]
+    active = [role.field for role in roles if role.row is None and role.used is None and not role.silent]
     groups = (("Active without a transformation", active), ("Silent", silent_fields(roles)))
     return " ".join(f"{name}: {listed(fields)}." for name, fields in groups if fields)

@@ -13,13 +13,15 @@ import torch
 from torch import Tensor
 
 from ffrl.data.base import SequenceBatch, SequenceData, Split
+from ffrl.data.catalogue import transformations
 from ffrl.data.files import GreyAs, read_images, read_sequence
-from ffrl.data.moves import moved, parse_moves
+from ffrl.data.moves import parse_moves
+from ffrl.data.states import moved
 from ffrl.engine.files import read_json_object
 from ffrl.engine.seed import generator
 from ffrl.errors import UserError
 from ffrl.evaluation.sequences import choose
-from stf.visualize.material import eventful
+from stf.visualize.material import most_eventful
 
 SPEEDS = "speeds"
 """Key of the activity in an ``activity.json``."""
@@ -90,7 +92,7 @@ class Sources:
 
         ``mnist`` (or what the run's data are called) is a random sequence as in training, ``mnist:17`` one of image 17,
         ``mnist:17 rotation 4, hue 4`` that image under these moves; ``FILE.json`` holds an activity, any other name is
-        a file or folder of frames.
+        a file or folder of frames. Of data whose transformations are not known, ``sequences:17`` is clip 17.
 
         Raises:
             UserError: it cannot be used; for a supervised model also frames, whose activity it cannot infer.
@@ -103,7 +105,9 @@ class Sources:
             return Source(text, text, speeds=self._activity(path))
         frames = read_sequence(path, self.model.image_shape, self.grey_as).to(self._device)
         if self.model.config.mode == "supervised":
-            expected = f"moves such as '{self.model.config.data.name} rotation 8', or an activity.json"
+            config = self.model.config.data
+            move = f"{config.name} {transformations(config)[-1]} {config.num_steps}"
+            expected = f"moves such as {move!r}, or an activity.json"
             raise UserError(f"{flag}: found {text!r}, but a supervised model infers no activity; expected {expected}")
         return Source(text, f"{text}, {len(frames)} frames", frames)
 
@@ -124,11 +128,11 @@ class Sources:
         data = self.data()
         indices = self._indices(numbers, flag) if numbers else self._random("images")[:IMAGES]
         listed = ", ".join(map(str, indices.tolist()[:8])) + (", ..." if len(indices) > 8 else "")
-        about = f"{self._held_out} image{'s' if len(indices) > 1 else ''} {listed}"
+        about = f"{self._held_out} {self._kind}{'s' if len(indices) > 1 else ''} {listed}"
         if not moves:
-            images = data.single(self.split, indices, torch.zeros_like(indices)).frames[:, 0]
+            images = data.images(self.split, indices)
             return Targets(text, about, images, indices)
-        activity = parse_moves(moves, data.transformations, self.model.config.data.num_steps, flag)
+        activity = self._parsed(moves, flag)
         images = moved(data, self.split, indices, activity).frames[:, -1]
         return Targets(text, f"{about}, after {moves}", images, indices, activity.sum(0))
 
@@ -138,12 +142,18 @@ class Sources:
 
     @property
     def _held_out(self) -> str:
-        return f"{self.model.config.data.name} {self.split}"
+        return f"{self.data().title} {self.split}"
+
+    @property
+    def _kind(self) -> str:
+        """What the data are counted in."""
+        return "image" if self.data().transformations else "clip"
 
     def _existing(self, text: str, flag: str) -> Path:
         if not os.path.exists(text):
             name = self.model.config.data.name
-            raise UserError(f"{flag}: found {text!r}, expected a file, a folder, {name!r} or '{name}:NUMBER MOVES'")
+            form = f"{name}:NUMBER MOVES" if transformations(self.model.config.data) else f"{name}:NUMBER"
+            raise UserError(f"{flag}: found {text!r}, expected a file, a folder, {name!r} or {form!r}")
         return Path(text)
 
     def _made(self, text: str) -> tuple[str, str] | None:
@@ -156,7 +166,7 @@ class Sources:
         size = data.size(self.split)
         values = numbers.split(",")
         if not all(value.isascii() and value.isdecimal() and int(value) < size for value in values):
-            raise UserError(f"{flag}: found image {numbers!r}, expected numbers from 0 to {size - 1}")
+            raise UserError(f"{flag}: found {self._kind} {numbers!r}, expected numbers from 0 to {size - 1}")
         return torch.tensor([int(value) for value in values], device=data.device)
 
     def _random(self, stream: str) -> Tensor:
@@ -170,25 +180,37 @@ class Sources:
         data, model = self.data(), self.model
         indices = self._indices(numbers, flag) if numbers else self._random("sequence")[:CANDIDATES]
         if numbers and len(indices) > 1:
-            raise UserError(f"{flag}: found images {numbers!r}, expected one")
+            raise UserError(f"{flag}: found {self._kind}s {numbers!r}, expected one")
         if moves:
-            truth = parse_moves(moves, data.transformations, model.config.data.num_steps, flag)
-            batch, how = moved(data, self.split, indices[:1], truth), moves
+            truth = self._parsed(moves, flag)
+            batch, how = moved(data, self.split, indices[:1], truth), f", {moves}"
         else:
             batch, how = self._as_trained(data, indices, flag)
-        best = int(eventful(batch.activity.cpu().numpy())[0])
+        best = most_eventful(batch.frames, batch.activity.cpu().numpy())
+        about = f"{self._held_out} {self._kind} {int(indices[best])}{how}"
+        if not data.transformations:
+            return Source(text, about, batch.frames[best])
         frames, truth = batch.frames[best], batch.activity[best]
-        about = f"{self._held_out} image {int(indices[best])}, {how}"
         return Source(text, about, frames, truth, self._given(truth) if model.config.mode == "supervised" else None)
 
     def _as_trained(self, data: SequenceData, indices: Tensor, flag: str) -> tuple[SequenceBatch, str]:
         """Random sequences of the kind that the run was trained on, without what acted before their first frame."""
         source = generator(data.device, self.seed, f"transfer{flag}")
+        if not data.transformations:
+            return data.mixed(self.split, indices, source), ""
         if self.model.config.mode == "unsupervised":
-            return data.mixed(self.split, indices, source), "random moves"
+            return data.mixed(self.split, indices, source), ", random moves"
         which = torch.randint(len(data.transformations), (1,), generator=source, device=data.device)
         name = data.transformations[int(which)]
-        return data.single(self.split, indices, which.expand(len(indices))), name
+        return data.single(self.split, indices, which.expand(len(indices))), f", {name}"
+
+    def _parsed(self, moves: str, flag: str) -> Tensor:
+        """The activity that moves describe, ``(T, J)``."""
+        data, config = self.data(), self.model.config.data
+        if not data.transformations:
+            expected = f"none: which transformations act in {data.title} is not known"
+            raise UserError(f"{flag}: found moves {moves!r}, expected {expected}")
+        return parse_moves(moves, data.transformations, config.num_steps, flag)
 
     def _given(self, truth: Tensor) -> Tensor:
         """Activity of a supervised model: the fields are the transformations."""

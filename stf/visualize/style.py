@@ -22,8 +22,10 @@ from torch import Tensor
 
 from ffrl.engine.files import write_atomically
 
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442")
+OKABE_ITO = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442")
 """Okabe and Ito's colour-blind-safe colours without black, which stands for the truth."""
+COLOURS = (*OKABE_ITO, "#2900A6", "#592D00", "#B3F29D", "#3E2459", "#8561F2")
+"""These and five more that differ from them and from each other for the colour-blind too."""
 HATCHES = ("", "////", "....", "xxxx", "oo", "++")
 LINES = ("-", "--", ":", "-.", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 4)))
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
@@ -46,10 +48,10 @@ class FieldStyle:
 
 
 def field_style(field: int) -> FieldStyle:
-    """Return the look of a field; colours repeat after seven fields, with another hatch, line style and marker.
+    """Return the look of a field; colours repeat after twelve fields, with another hatch, line style and marker.
 
     Example:
-        >>> field_style(0).colour == field_style(7).colour, field_style(0).hatch == field_style(7).hatch
+        >>> field_style(0).colour == field_style(12).colour, field_style(0).hatch == field_style(12).hatch
         (True, False)
     """
     turn, place = divmod(field, len(COLOURS))
@@ -85,6 +87,19 @@ def field_name(field: int) -> str:
     return f"field {field}"
 
 
+def percent(share: float) -> str:
+    """Return a share in [0, 1] in per cent, with a decimal where it is close to nothing or to everything.
+
+    Example:
+        >>> percent(0.25), percent(0.997), percent(0.9999), percent(0.0)
+        ('25 %', '99.7 %', '> 99.9 %', '0 %')
+    """
+    value = 100 * share
+    if not 0.05 <= value <= 99.95 and 1e-9 < share < 1 - 1e-9:
+        return "< 0.1 %" if share < 0.5 else "> 99.9 %"
+    return f"{value:.0f} %" if 2 <= value <= 98 or not 0.05 <= value <= 99.95 else f"{value:.1f} %"
+
+
 def fitted(text: str, size: float, width: float) -> float:
     """Return the font size, at most ``size`` points, at which even bold ``text`` is about ``width`` inches wide.
 
@@ -93,6 +108,16 @@ def fitted(text: str, size: float, width: float) -> float:
         (10, 5.7)
     """
     return min(size, 72 * width / (0.7 * len(text)))
+
+
+def enlarged(side: int) -> float:
+    """Return how many times larger than small ones images of ``side`` pixels are drawn.
+
+    Example:
+        >>> [round(enlarged(side), 2) for side in (28, 64, 128)]
+        [1.0, 1.3, 1.6]
+    """
+    return 1.0 if side <= 40 else min(1.6, 1.3 * (side / 64) ** 0.3)
 
 
 def to_image(frame: ArrayLike) -> NDArray[np.float32]:

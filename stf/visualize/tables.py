@@ -8,7 +8,7 @@ from typing import Any
 
 from ffrl.evaluation.criteria import CORRELATION, F1, SHARE
 from ffrl.evaluation.published import published
-from ffrl.evaluation.report import number, with_error
+from ffrl.evaluation.report import MIXED, PREDICTED, by_growth, number, share, sums_shown, with_error
 from stf.visualize.style import field_name
 
 MAY_LACK = (KeyError, TypeError, IndexError, AttributeError, ValueError)
@@ -43,7 +43,57 @@ def evaluation_tables(evaluation: Mapping[str, Any]) -> list[Table]:
         tables.append(_alignment(evaluation["alignment"]))
     if "confusion" in evaluation:
         tables.append(_confusion(evaluation["confusion"], evaluation["model"]["num_fields"]))
-    return [*tables, _equivariance(evaluation), _likelihood(evaluation)]
+    if "fields" in evaluation:
+        tables.append(_fields(evaluation))
+    if "equivariance" in evaluation:
+        tables.append(_equivariance(evaluation))
+    if "prediction" in evaluation:
+        tables.append(_prediction(evaluation))
+    return [*tables, _likelihood(evaluation)]
+
+
+def _fields(evaluation: Mapping[str, Any]) -> Table:
+    columns = ("field", "on", "stays on", "mean |g|", "speed while on", "error grows without it")
+    rows = [
+        (
+            field_name(one["field"]) + (" (silent)" if one["silent"] else ""),
+            share(one["on"]),
+            share(one["persistence"]),
+            number(one["mean"], 4),
+            number(one["speed"]),
+            with_error(one["growth"]),
+        )
+        for one in by_growth(evaluation["fields"])
+    ]
+    whole = number(evaluation["prediction"]["flow"]["mean_per_frame"]["mean"])
+    meaning = (
+        "On, stays on: share of the steps at which the field acts, and of these at which it goes on acting.",
+        f"Error: L1 per frame of a first frame moved by the inferred activity, {whole} with all fields, and by "
+        "how much it grows when this field alone is switched off. What really acts in these sequences is not known.",
+    )
+    return Table("fields", "What each field does, the most useful first", columns, rows, meaning)
+
+
+def _prediction(evaluation: Mapping[str, Any]) -> Table:
+    found, known = evaluation["prediction"], evaluation["data"]["transformations"]
+    rows = [
+        (
+            f"{name}, {found['activity']} activity" if kind == "flow" else name,
+            with_error(found[kind]["mean_per_frame"]),
+            with_error(found[kind]["full_sum"]),
+            with_error(found[kind]["psnr"]),
+        )
+        for kind, name in PREDICTED.items()
+    ]
+    columns = ("", "L1 per frame", f"{evaluation['data']['num_steps']}-step sum", "PSNR [dB]")
+    meaning = [
+        "Frames t = 1 .. T from the first one alone: moved by the activity, and standing still. Reconstruction: each "
+        "frame encoded and decoded by itself, what encoder and decoder leave. PSNR: of the mean squared error.",
+    ]
+    if known and evaluation["model"]["mode"] != "unsupervised":
+        meaning.append(f"{MIXED[:1].upper()}{MIXED[1:]}.")
+    title = f"Prediction of {'mixed' if known else 'real'} sequences"
+    return Table("prediction", title, columns, rows, meaning)
 
 
 def _criteria(criteria: Sequence[Mapping[str, Any]]) -> Table:
@@ -65,7 +115,9 @@ def _alignment(found: Mapping[str, Any]) -> Table:
         (name, "none" if one["field"] is None else str(one["field"]), *(number(one[key], 3) for key in keys))
         for name, one in found["transformations"].items()
     ]
-    rows.append(("target", "", f"≥ {SHARE:g}", "", "", f"≥ {F1:g}", f"≥ {CORRELATION:g}", "1"))
+    graded = found.get("graded", True)
+    correlation = f"≥ {CORRELATION:g}" if graded else ""
+    rows.append(("target", "", f"≥ {SHARE:g}", "", "", f"≥ {F1:g}", correlation, "1"))
     further = [
         f"{field_name(one['field'])} {one['mean']:.4f}{'' if one['silent'] else ' (not silent)'}"
         for one in found["unmatched"]
@@ -75,6 +127,7 @@ def _alignment(found: Mapping[str, Any]) -> Table:
         "Share: of all inferred activity while only this transformation acts, the part in the matched field.",
         "Precision, recall, F1: the steps at which the field is on against those at which the transformation is.",
         "Speed r: Pearson correlation of inferred and true speed where both are on; ratio: mean inferred by mean true.",
+        *(() if graded else ("Every true speed is the same, so that there is nothing to correlate with.",)),
         f"Spikes right: {number(found['spikes_right'], 4)}. Fields that act per step: {number(active['inferred'], 3)} "
         f"inferred, {number(active['true'], 3)} true. Mean activity of further fields, at most "
         f"{found['silent_threshold']:g} where they are silent: {', '.join(further) or 'there are none'}.",
@@ -98,15 +151,15 @@ def _confusion(found: Mapping[str, Any], fields: int) -> Table:
 
 def _equivariance(evaluation: Mapping[str, Any]) -> Table:
     steps, reference = evaluation["data"]["num_steps"], published(evaluation["data"])
-    columns = ["transformation", "7-step sum", *([f"{steps}-step sum"] if steps != 7 else [])]
+    sums = sums_shown(steps)
+    columns = ["transformation", *sums.values()]
     columns += ["flow, per frame", "reconstruction", "no flow"]
     columns += ["published supervised", "published weak"] if reference else []
     rows = []
     for name, kinds in evaluation["equivariance"].items():
-        cells = [with_error(kinds["flow"]["seven_step_sum"])]
-        cells += [with_error(kinds["flow"]["full_sum"])] if steps != 7 else []
+        cells = [with_error(kinds["flow"][key]) for key in sums]
         cells += [with_error(kinds[kind]["mean_per_frame"]) for kind in ("flow", "reconstruction", "copy")]
-        cells += [number(reference[mode].get(name)) for mode in ("supervised", "weak")] if reference else []
+        cells += [number(reference.sums[mode].get(name)) for mode in ("supervised", "weak")] if reference else []
         rows.append((name, *cells))
     meaning = [
         "L1 error of decoded against true frames, summed over channels and pixels of images in [0, 1], of a first "
@@ -114,7 +167,8 @@ def _equivariance(evaluation: Mapping[str, Any]) -> Table:
         "Reconstruction: each true frame encoded and decoded by itself; no flow: the decoded first image throughout.",
     ]
     if reference:
-        meaning.append("Published: 7-step sums of Flow Factorized Representation Learning (poster, Table 1).")
+        source = f"Flow Factorized Representation Learning ({reference.where})"
+        meaning.append(f"Published: errors of {source}, {reference.about}.")
     return Table("equivariance", "Equivariance error", columns, rows, meaning)
 
 

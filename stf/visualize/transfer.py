@@ -14,7 +14,7 @@ from torch import Tensor
 from stf.visualize.lanes import draw_frames, draw_lanes, speed_limits, stride
 from stf.visualize.roles import FieldRole, Lane, lanes
 from stf.visualize.sources import Source, Targets
-from stf.visualize.style import HEADING, NEUTRAL, SMALL, TEXT, Page, fitted
+from stf.visualize.style import HEADING, NEUTRAL, SMALL, TEXT, Page, enlarged, fitted
 
 CELL, LEFT, RIGHT = 0.6, 2.0, 1.15
 INPUT = 0.95
@@ -80,7 +80,10 @@ def drawn_lanes(transfer: Transfer, roles: Sequence[FieldRole], transformations:
     """Return lanes of the fields that act or have a transformation, and of true transformations without a field."""
     active = np.flatnonzero(np.any(np.concatenate([transfer.applied, *transfer.activities]) != 0, axis=0))
     if not transformations:
-        return [Lane(FieldRole(int(field)), None, "unknown") for field in active]
+        known = {role.field: role for role in roles if role.used is not None}
+        return [
+            Lane(known.get(field, FieldRole(field)), None, None if known else "unknown") for field in active.tolist()
+        ]
     known = lanes([replace(role, silent=role.field not in active) for role in roles], transformations)
     true = any(source.truth is not None for source in transfer.sources)
     return [lane for lane in known if lane.role is not None or true]
@@ -127,31 +130,32 @@ def draw_transfer(transfer: Transfer, roles: Sequence[FieldRole], transformation
     drawn = drawn_lanes(transfer, roles, transformations)
     blocks = _blocks(transfer)
     columns = max(len(activity) for _, _, activity, _ in blocks) + 1
-    pitch = CELL / stride(columns)
+    side = CELL * enlarged(transfer.frames.shape[-1])
+    pitch, left = side / stride(columns), LEFT + side - CELL
     shown = min(len(transfer.frames), SHOWN)
-    cell = CELL + 0.1
+    cell = side + 0.1
     everything = np.concatenate([activity for _, _, activity, _ in blocks])
     limits = speed_limits(drawn, everything, np.concatenate([or_zeros(truth, a, drawn) for _, _, a, truth in blocks]))
     lane = LANE * stretch(limits)
     strips = [0.0 if frames is None else stride(len(frames)) * pitch + 0.06 for _, frames, _, _ in blocks]
     heights = [HEAD + strip + lane * max(1, len(drawn)) + GAP for strip in strips]
     known = transfer.true_frames is not None
-    rows = shown * cell + CELL * known
-    page = Page(max(LEFT + columns * pitch + RIGHT, NARROWEST), TOP + sum(heights) + 0.5 + rows + 0.2 + FOOT * known)
-    page.title(TITLE, _caption(transfer))
+    rows = shown * cell + side * known
+    page = Page(max(left + columns * pitch + RIGHT, NARROWEST), TOP + sum(heights) + 0.5 + rows + 0.2 + FOOT * known)
+    page.title(TITLE, _caption(transfer, roles))
     y = TOP
     for number, (heading, frames, activity, truth) in enumerate(blocks):
         size = fitted(heading, HEADING, 1.25 * (page.width - 0.3))
         page.text(0.2, y, heading, size, weight="bold")
         top = y + HEAD
         if frames is not None:
-            draw_frames(page, frames.cpu(), LEFT, top, pitch, f"source-{number}")
-            page.text(LEFT - 0.3, top + strips[number] / 2 - 0.04, "frames", TEXT, ha="right", va="center")
+            draw_frames(page, frames.cpu(), left, top, pitch, f"source-{number}")
+            page.text(left - 0.3, top + strips[number] / 2 - 0.04, "frames", TEXT, ha="right", va="center")
             top += strips[number]
-        box = (LEFT, top, pitch * (len(activity) + 1), lane * len(drawn))
+        box = (left, top, pitch * (len(activity) + 1), lane * len(drawn))
         draw_activity(page, drawn, activity, truth, box, limits)
         y += heights[number]
-    _targets(page, transfer, shown, y, pitch, cell)
+    _targets(page, transfer, shown, (left, y), pitch, cell)
     return page.figure
 
 
@@ -187,40 +191,44 @@ def _blocks(
     return blocks
 
 
-def _caption(transfer: Transfer) -> str:
+def _caption(transfer: Transfer, roles: Sequence[FieldRole]) -> str:
     words = f"The speeds of the fields are {WORDS[transfer.verb]}. Other images are encoded, moved by the same\nfields "
-    words += f"at these speeds, and decoded. Colour: {transfer.verb} speed, in unit steps per transition"
+    words += f"at these speeds, and decoded. Colour: {transfer.verb} speed, "
+    unknown = any(role.used is not None for role in roles)
+    words += "1 being what the prior expects" if unknown else "in unit steps per transition"
     if any(known_truth(source) is not None for source in transfer.sources):
         words += "; black line: true speed"
     return words + "."
 
 
-def _targets(page: Page, transfer: Transfer, shown: int, y: float, pitch: float, cell: float) -> None:
+def _targets(
+    page: Page, transfer: Transfer, shown: int, corner: tuple[float, float], pitch: float, cell: float
+) -> None:
     """Draw the images, what became of them, and what is true."""
-    frames, errors = transfer.frames, transfer.errors()
+    frames, errors, (left, y), side = transfer.frames, transfer.errors(), corner, cell - 0.1
     number = f"; the first {shown} of {len(frames)}" if len(frames) > shown else ""
     heading = f"Other images under this activity: {transfer.targets.about}{number}"
     page.text(0.2, y, heading, fitted(heading, HEADING, 1.25 * (page.width - 0.3)), weight="bold")
     y += 0.5
-    right = LEFT + pitch * frames.shape[1] + 0.06
-    page.text(INPUT + CELL / 2, y - 0.05, "image", SMALL, ha="center", va="bottom")
-    page.text(LEFT, y - 0.05, "decoded", SMALL, va="bottom")
+    right = left + pitch * frames.shape[1] + 0.06
+    page.text(INPUT + side / 2, y - 0.05, "image", SMALL, ha="center", va="bottom")
+    page.text(left, y - 0.05, "decoded", SMALL, va="bottom")
     if errors is not None:
         page.text(right, y - 0.05, "L1 error per frame", SMALL, va="bottom")
     for row in range(shown):
-        page.picture(transfer.targets.images[row], INPUT, y, CELL - 0.02, name=f"image-{row}")
-        draw_frames(page, frames[row], LEFT, y, pitch, f"moved-{row}")
+        page.picture(transfer.targets.images[row], INPUT, y, side - 0.02, name=f"image-{row}")
+        draw_frames(page, frames[row], left, y, pitch, f"moved-{row}")
         if errors is not None:
             moved, still = (values[row] for values in errors)
-            page.text(right, y + CELL / 2 - 0.01, f"{moved:.0f}", TEXT, va="bottom", weight="bold", gid=f"error-{row}")
-            page.text(right, y + CELL / 2 + 0.01, f"unmoved: {still:.0f}", SMALL, color=NEUTRAL)
+            page.text(right, y + side / 2 - 0.01, f"{moved:.0f}", TEXT, va="bottom", weight="bold", gid=f"error-{row}")
+            page.text(right, y + side / 2 + 0.01, f"unmoved: {still:.0f}", SMALL, color=NEUTRAL)
         y += cell
     if transfer.true_frames is not None:
-        draw_frames(page, transfer.true_frames[shown - 1], LEFT, y, pitch, f"true-{shown - 1}")
+        draw_frames(page, transfer.true_frames[shown - 1], left, y, pitch, f"true-{shown - 1}")
         page.text(
-            LEFT - 0.12, y + CELL / 2, "the last one under\nthe true transformations", SMALL, ha="right", va="center"
+            left - 0.12, y + side / 2, "the last one under\nthe true transformations", SMALL, ha="right", va="center"
         )
-        y += CELL
+        y += side
     if errors is not None:
         words = "L1 error: against the true transformations, summed over channels and pixels, mean over t = 1 .. T; "
         page.text(0.2, page.height - 0.16, words + "unmoved: without any activity.", SMALL, va="bottom", color=NEUTRAL)

@@ -16,7 +16,7 @@ PIXELS = 100
 """Per inch."""
 PANEL, GAP, ARROW, MARGIN = 112, 10, 54, 20
 TOP, LANE, LABELS, RIGHT = 34, 42, 150, 90
-NARROWEST, HEADLINE = 640, 350
+NARROWEST, WIDEST, HEADLINE, LARGEST = 640, 1600, 350, 256
 SHOWN, MOST_FRAMES = 6, 120
 SECONDS, FIRST, LAST = 0.3, 0.9, 1.2
 """How long a frame of a short animation is shown, the first one, and the last one."""
@@ -60,18 +60,19 @@ def source_images(transfer: Transfer, t: int) -> list[NDArray[np.float32]]:
 def animate(transfer: Transfer, roles: Sequence[FieldRole], transformations: Sequence[str]) -> list[NDArray[np.uint8]]:
     """Return the frames of an animation, ``(H, W, 3)`` uint8 each, for :func:`stf.visualize.animation.write_animation`.
 
-    Pictures are enlarged by a whole number, so that pixels stay crisp.
+    Pictures are enlarged by a whole number, so that pixels stay crisp; of very large ones only some pixels are shown.
 
     Args:
         transfer: what is shown.
         roles: of all fields.
         transformations: names of the J transformations; none if it is not known what the fields do.
     """
-    shown = transfer.frames[:SHOWN]
-    zoom = max(1, round(PANEL / max(shown.shape[-2:])))
-    high, wide = (zoom * size for size in shown.shape[-2:])
+    side = max(transfer.frames.shape[-2:])
+    zoom, every = max(1, round(PANEL / side)), -(-side // LARGEST)
+    high, wide = (zoom * -(-size // every) for size in transfer.frames.shape[-2:])
     sources = len(source_images(transfer, 0))
     left = MARGIN + sources * (wide + GAP) + (ARROW if sources else 0)
+    shown = transfer.frames[: min(SHOWN, max(1, (WIDEST - left - MARGIN) // (wide + GAP)))]
     places = [MARGIN + number * (wide + GAP) for number in range(sources)]
     places += [left + number * (wide + GAP) for number in range(len(shown))]
     width = max(NARROWEST, places[-1] + wide + MARGIN, left + HEADLINE)
@@ -80,7 +81,7 @@ def animate(transfer: Transfer, roles: Sequence[FieldRole], transformations: Seq
     for t in times(len(transfer.applied)):
         canvas = background.copy()
         for x, image in zip(places, [*source_images(transfer, t), *map(to_image, shown[:, t])], strict=True):
-            pixels = (255 * image).round().astype(np.uint8).repeat(zoom, axis=0).repeat(zoom, axis=1)
+            pixels = (255 * image[::every, ::every]).round().astype(np.uint8).repeat(zoom, axis=0).repeat(zoom, axis=1)
             canvas[TOP : TOP + high, x : x + wide] = pixels
         x0, y0, x1, y1 = box
         x = round(x0 + (x1 - x0) * (t + 0.5) / (len(transfer.applied) + 1))

@@ -20,7 +20,7 @@ from torch import Tensor
 import ffrl.data
 from ffrl.data.base import SequenceData, Split
 from ffrl.data.files import GreyAs
-from ffrl.data.moves import moved, renderable
+from ffrl.data.states import moved, renderable
 from ffrl.engine.config_io import FORMAT_VERSION
 from ffrl.engine.device import flush_denormals
 from ffrl.engine.files import (
@@ -163,7 +163,7 @@ def compute(
     if all(source.truth is not None for source in sources):
         rows = [role.row for role in roles if role.field in off and role.row is not None]
         truth = _edited([source.truth for source in sources], join, request, len(names), rows)
-        if targets.indices is not None and renderable(data(), truth, targets.start):
+        if targets.indices is not None and renderable(data(), request.split, targets.indices, truth, targets.start):
             true_frames = moved(data(), request.split, targets.indices, truth, targets.start).frames.cpu()
     per_field = [strongest_part(speeds.cpu().numpy(), model.num_fields) for speeds in (*activities, controls)]
     transfer = Transfer(
