@@ -31,8 +31,8 @@ def load(path: Path) -> Tensor:
         with np.load(path, allow_pickle=False) as file:
             require("images" in file, str(path), sorted(file), "an array named images")
             images = file["images"]
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
-        raise UserError(f"{path}: found {error}, expected an .npz file with images") from None
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile):
+        raise UserError(f"{path}: found no readable file of that kind, expected an .npz file with images") from None
     fits = images.dtype == np.uint8 and images.ndim == 4 and images.shape[1:] == (64, 64, 3) and len(images) > 0
     require(fits, f"{path}: images", f"{images.dtype} {images.shape}", "uint8 (N, 64, 64, 3)")
     return torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255

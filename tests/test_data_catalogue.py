@@ -31,6 +31,8 @@ def test_large_images_get_an_encoder_of_their_own():
     small, large = (default_config("weak", DataConfig(name=name)) for name in ("mnist", "isaac3d"))
     assert (small.model.architecture, small.batch_size) == ("mlp", 64)
     assert (large.model.architecture, large.model.width, large.batch_size) == ("conv-coarse", 32, 32)
+    chain = default_config("unsupervised", DataConfig(name="isaac3d")).warmup
+    assert chain.weight > chain.final_weight == large.warmup.weight == small.warmup.weight
 
 
 def test_mnist_defaults_are_those_of_the_modes():
