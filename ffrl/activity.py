@@ -60,7 +60,8 @@ class ActivityDraws:
 def warmup_phase(progress: float, config: WarmupConfig, start: float = 0.0) -> Phase:
     """Phase at ``progress`` in [0, 1] of a run whose frames begin to move at ``start``.
 
-    The temperature falls geometrically over the run, the chain's weight from ``start`` to the end of the warm-up.
+    The temperature falls geometrically over the run; the chain's weight goes geometrically from that at ``start`` to
+    that at the end of the warm-up.
     """
     temperature = config.temperature * (config.final_temperature / config.temperature) ** progress
     passed = min(max((progress - start) / (config.fraction - start), 0.0), 1.0) if config.fraction > start else 1.0

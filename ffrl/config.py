@@ -220,9 +220,9 @@ class WarmupConfig:
     stay: float = 0.9
     """Probability that the chain keeps its field from one step to the next."""
     weight: float = 20.0
-    """Weight of the chain's KL when this phase begins: a large one keeps a transformation in one field."""
+    """Weight of the chain's KL when this phase begins: a small one lets faint transformations have fields."""
     final_weight: float = 20.0
-    """Its weight when the phase ends (annealed geometrically): a small one lets faint transformations have fields."""
+    """Its weight when this phase ends (geometric in between): a large one keeps a transformation in one field."""
     temperature: float = 1.0
     """Temperature of the relaxed activity at the first step."""
     final_temperature: float = 0.5

@@ -111,8 +111,8 @@ def default_config(mode: str, data: DataConfig | None = None) -> RunConfig:
     """Return the defaults of a mode for a data set: T as published, and as many fields as transformations.
 
     An unsupervised model gets :data:`SPARE` fields more. Images of :data:`LARGE` pixels a side or more get an encoder
-    and a decoder for them, batches of 32 and more steps, and without supervision a chain that starts heavier: the more
-    pixels there are, the more a transformation gains by being split among fields.
+    and a decoder for them, batches of 32 and more steps, and without supervision a chain that grows heavier while the
+    warm-up lasts: first fields find faint transformations, then those that share one are drawn together.
 
     Args:
         mode: key of :data:`CONFIGS`.
@@ -132,7 +132,7 @@ def default_config(mode: str, data: DataConfig | None = None) -> RunConfig:
         model = replace(config.model, architecture="conv-coarse", width=32, depth=1)
         config = replace(config, model=model, batch_size=32, steps=4000)
         if isinstance(config, UnsupervisedConfig):
-            config = replace(config, warmup=replace(config.warmup, fraction=0.55, weight=120.0))
+            config = replace(config, warmup=replace(config.warmup, fraction=0.6, final_weight=120.0))
     names = transformations(data)
     known = bool(names) or mode != "supervised"
     require(known, "data.name", data.name, "data whose transformations are known, or mode unsupervised or weak")

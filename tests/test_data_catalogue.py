@@ -32,7 +32,7 @@ def test_large_images_get_an_encoder_of_their_own():
     assert (small.model.architecture, small.batch_size) == ("mlp", 64)
     assert (large.model.architecture, large.model.width, large.batch_size) == ("conv-coarse", 32, 32)
     chain = default_config("unsupervised", DataConfig(name="isaac3d")).warmup
-    assert chain.weight > chain.final_weight == large.warmup.weight == small.warmup.weight
+    assert chain.final_weight > chain.weight == large.warmup.final_weight == small.warmup.weight
 
 
 def test_mnist_defaults_are_those_of_the_modes():
