@@ -108,7 +108,7 @@ LARGE = 48
 
 
 def default_config(mode: str, data: DataConfig | None = None) -> RunConfig:
-    """Return the defaults of a mode for a data set: T as published, and as many fields as transformations.
+    """Return the defaults of a mode for a data set: T as published, its likelihood, one field per transformation.
 
     An unsupervised model gets :data:`SPARE` fields more. Images of :data:`LARGE` pixels a side or more get an encoder
     and a decoder for them, batches of 32 and more steps, and without supervision a chain that grows heavier while the
@@ -128,6 +128,7 @@ def default_config(mode: str, data: DataConfig | None = None) -> RunConfig:
     """
     config = CONFIGS[mode]()
     data = config.data if data is None else data
+    config = replace(config, objective=replace(config.objective, likelihood=describe(data.name).likelihood))
     if image_shape(data)[-1] >= LARGE:
         model = replace(config.model, architecture="conv-coarse", width=32, depth=1)
         config = replace(config, model=model, batch_size=32, steps=4000)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from ffrl.config import DataConfig
 from ffrl.errors import require
@@ -17,12 +18,15 @@ class DataSet:
         image_shape: ``(C, H, W)``; None if the configuration decides.
         transformations: their names; none if they are not known.
         num_steps: T of the published protocol.
+        likelihood: of the pixels, by default. Where nearly all of them are black, so is the median that a Laplace
+            likelihood asks for, and a decoder stays at the black image.
     """
 
     home: str
     image_shape: tuple[int, int, int] | None
     transformations: tuple[str, ...]
     num_steps: int
+    likelihood: Literal["bernoulli", "laplace"] = "laplace"
 
 
 SHAPES3D = ("floor-hue", "wall-hue", "object-hue", "scale", "orientation")
@@ -41,7 +45,7 @@ DATA_SETS = {
     "isaac3d": DataSet("ffrl.data.isaac3d:Isaac3DSequences", (3, 128, 128), ISAAC3D, 3),
     "sprites": DataSet("ffrl.data.sprites:SpriteSequences", (3, 64, 64), SPRITES, 7),
     "moving-mnist": DataSet(
-        "ffrl.data.moving_mnist:MovingMnistSequences", (1, 64, 64), ("right", "left", "down", "up"), 8
+        "ffrl.data.moving_mnist:MovingMnistSequences", (1, 64, 64), ("right", "left", "down", "up"), 8, "bernoulli"
     ),
     "sequences": DataSet("ffrl.data.clips:ClipSequences", None, (), 8),
 }
