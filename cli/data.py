@@ -14,7 +14,7 @@ from ffrl.data.catalogue import DATA_SETS
 from ffrl.errors import UserError, require
 from stf.config import default_config
 
-from .flags import build, describe, flags_of, show_help, split, wants_help
+from .flags import build, describe, flags_of, peek, show_help, split, wants_help
 
 FETCH = "fetch"
 
@@ -66,7 +66,7 @@ def main(arguments: Sequence[str]) -> int:
     from rich.console import Console
 
     import ffrl.data
-    from ffrl.data.summary import print_summary, summarise
+    from ffrl.evaluation.data_summary import print_summary, summarise
     from stf.visualize.samples import write_samples
 
     data = ffrl.data.load(command.data)
@@ -84,8 +84,7 @@ def _defaults(name: str) -> Data:
 
 def _help(arguments: Sequence[str]) -> None:
     """Print the flags with the defaults of the data set that ``arguments`` name, and raise SystemExit."""
-    words = " ".join(arguments).replace("--data.name ", "--data.name=").split()
-    name = next((name for name in DATA_SETS if f"--data.name={name}" in words), "mnist")
+    name = peek(arguments, "--data.name", DATA_SETS, "mnist")
     note = f"These are the defaults of --data.name {name}. See also: stf data fetch --help."
     show_help(Data, _defaults(name), "stf data", f"{Data.__doc__} {note}")
 

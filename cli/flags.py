@@ -128,6 +128,17 @@ def build(command: type[T], default: T, arguments: Arguments) -> T:
     return tyro.cli(command, args=[*flags, *arguments.positional], default=default, config=config)
 
 
+def peek(arguments: Sequence[str], flag: str, choices: Iterable[str], default: str) -> str:
+    """Return which of ``choices`` a command line names with ``flag``, before it is taken apart; else the default.
+
+    Example:
+        >>> peek(["--mode", "weak", "--help"], "--mode", ["supervised", "weak"], "supervised")
+        'weak'
+    """
+    words = " ".join(arguments).replace(f"{flag} ", f"{flag}=").split()
+    return next((choice for choice in choices if f"{flag}={choice}" in words), default)
+
+
 def wants_help(arguments: Sequence[str]) -> bool:
     """Tell whether a command line asks for help."""
     return any(token in ("-h", "--help") for token in arguments)

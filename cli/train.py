@@ -19,7 +19,7 @@ from ffrl.errors import UserError
 from stf.config import CONFIGS, default_config
 
 from . import presets, runs
-from .flags import Arguments, build, describe, flags_of, show_help, split, wants_help
+from .flags import Arguments, build, describe, flags_of, peek, show_help, split, wants_help
 
 Mode = Literal["unsupervised", "supervised", "weak"]
 ModeFlag = Annotated[
@@ -63,9 +63,8 @@ def main(arguments: Sequence[str]) -> int:
 
 def _help(arguments: Sequence[str]) -> None:
     """Print the flags of the mode that ``arguments`` name, of the unsupervised one for none, and raise SystemExit."""
-    words = " ".join(arguments).replace("--mode ", "--mode=").replace("--data.name ", "--data.name=").split()
-    mode = next((mode for mode in CONFIGS if f"--mode={mode}" in words), "unsupervised")
-    name = next((name for name in DATA_SETS if f"--data.name={name}" in words), "mnist")
+    mode = peek(arguments, "--mode", CONFIGS, "unsupervised")
+    name = peek(arguments, "--data.name", DATA_SETS, "mnist")
     config, defaults = CONFIGS[mode], default_config(mode, DataConfig(name=name))
 
     @dataclasses.dataclass(frozen=True)

@@ -13,7 +13,7 @@ import torch
 from cli_tools import complaint
 from PIL import Image
 
-import ffrl.data.summary
+import ffrl.evaluation.data_summary
 from cli import data
 from cli.flags import flags_of
 from cli.main import main
@@ -21,8 +21,8 @@ from ffrl.config import DataConfig
 from ffrl.data import fetch, load
 from ffrl.data.assets import asset
 from ffrl.data.mnist import UNIT_STEPS
-from ffrl.data.summary import activity_statistics, pixel_statistics
 from ffrl.data.transform import parameters
+from ffrl.evaluation.data_summary import activity_statistics, pixel_statistics
 from stf.visualize import samples, style
 
 
@@ -138,7 +138,7 @@ def test_the_full_data_have_a_test_split(capsys, monkeypatch):
 
 def test_the_defaults_are_those_of_the_data_set(capsys, monkeypatch):
     monkeypatch.setattr(samples, "draw_samples", lambda *arguments: style.Page(1, 1).figure)
-    monkeypatch.setattr(ffrl.data.summary, "SEQUENCES", 20)
+    monkeypatch.setattr(ffrl.evaluation.data_summary, "SEQUENCES", 20)
     assert main(["data", "--data.name", "shapes3d"]) == 0
     summary = json.loads(Path("data-shapes3d/summary.json").read_text())
     assert (summary["title"], summary["num_steps"]) == ("rendered Shapes3D", 7)

@@ -226,11 +226,11 @@ def test_a_failure_leaves_the_earlier_transfer_as_it_was(capsys, monkeypatch, ru
     Path("out/mine.txt").write_text("kept")
     before = {path.name: path.read_bytes() for path in Path("out").iterdir()}
 
-    def full(path, data):
+    def full(path):
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patched:
-        patched.setattr("ffrl.engine.files.write_durably", full)
+        patched.setattr("ffrl.engine.files.replacing", full)
         for out in ("out", "new"):
             line = complaint(capsys, *command[:-1], out, "--scale", "2")
             assert "No space left" in line and line.startswith(f"cannot write {out}/")

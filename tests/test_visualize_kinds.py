@@ -28,7 +28,7 @@ from visualize_tools import (
     tiny_model,
 )
 
-from ffrl.data.summary import print_summary, summarise
+from ffrl.evaluation.data_summary import print_summary, summarise
 from ffrl.evaluation.evaluate import evaluate
 from ffrl.evaluation.sequences import choose
 from stf.visualize import captions, gallery, style

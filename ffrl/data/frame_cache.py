@@ -19,7 +19,7 @@ from ffrl.config import ClipsConfig
 from ffrl.data.array_files import read_header
 from ffrl.data.array_frames import Layout, Plain
 from ffrl.data.recordings import ARRAYS, Opened, modification, open_recording
-from ffrl.engine.files import TEMPORARY, fsync_folder, reporting
+from ffrl.engine.files import TEMPORARY, replacing, reporting
 from ffrl.errors import UserError
 
 FORMAT = 1
@@ -182,26 +182,17 @@ def prepare(opened: Opened, config: ClipsConfig) -> Iterator[int]:
         UserError: the cache folder cannot be written, or the disk is full.
     """
     file = cache_file(opened.path, config)
-    temporary = file.with_name(f"{TEMPORARY}{os.getpid()}-{time.time_ns()}-{file.name}")
     count = 0
     with _writing(file.parent):
         file.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with open(temporary, "wb") as out:
-                out.write(_header((0, 0, 3, config.size, config.size)))
-                for frame in opened.frames:
-                    out.write(np.ascontiguousarray(squared(frame, config.size, config.crop)))
-                    count += 1
-                    yield count
-                out.seek(0)
-                out.write(_header((opened.parts, count // opened.parts, 3, config.size, config.size)))
-                out.flush()
-                os.fsync(out.fileno())
-            os.replace(temporary, file)
-            fsync_folder(file.parent)
-        finally:
-            with suppress(OSError):
-                temporary.unlink()
+        with replacing(file) as out:
+            out.write(_header((0, 0, 3, config.size, config.size)))
+            for frame in opened.frames:
+                out.write(np.ascontiguousarray(squared(frame, config.size, config.crop)))
+                count += 1
+                yield count
+            out.seek(0)
+            out.write(_header((opened.parts, count // opened.parts, 3, config.size, config.size)))
 
 
 def remove_abandoned(folder: Path) -> None:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-import os
 import shutil
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ from torch import LongTensor, Tensor
 
 from ffrl.data.factors import Factors, check_labels, map_array
 from ffrl.data.grid import ImageSource
-from ffrl.engine.files import TEMPORARY, fsync_folder, reporting
+from ffrl.engine.files import replacing, reporting
 from ffrl.errors import UserError
 
 NAME, UNPACKED = "3dshapes.h5", "3dshapes-images.npy"
@@ -173,22 +172,13 @@ def unpack(root: Path, factors: Factors = FACTORS) -> Path:
     if free < size:
         found = f"{free / 2**30:.1f} GiB of free space"
         raise UserError(f"{path.parent}: found {found}, expected at least {size / 2**30:.1f} GiB to unpack into")
-    temporary = target.with_name(f"{TEMPORARY}{os.getpid()}-{target.name}")
     header = {"descr": "|u1", "fortran_order": False, "shape": (packed.count, *IMAGE)}
-    with reporting("write", target), progress(f"unpacking {path.name}", size) as advance:
-        try:
-            with open(temporary, "wb") as file:
-                np.lib.format.write_array_header_1_0(file, header)
-                for images in packed.blocks():
-                    file.write(np.ascontiguousarray(images))
-                    advance(images.nbytes)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, target)
-            fsync_folder(target.parent)
-        finally:
-            with suppress(OSError):
-                temporary.unlink()
+    label = f"unpacking {path.name}"
+    with reporting("write", target), progress(label, size) as advance, replacing(target) as file:
+        np.lib.format.write_array_header_1_0(file, header)
+        for images in packed.blocks():
+            file.write(np.ascontiguousarray(images))
+            advance(images.nbytes)
     return target
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
+
+from ffrl.data import transform
 
 SKY = (153 / 255, 226 / 255, 249 / 255)
 """Red, green and blue of what shows above the walls."""
@@ -12,12 +13,12 @@ SKY = (153 / 255, 226 / 255, 249 / 255)
 def hue_to_rgb(digits: Tensor) -> Tensor:
     """Return fully saturated, full-value colours, ``(..., 3)`` in [0, 1], of hue digits ``(...)``.
 
-    Digit d is the hue angle 36 d degrees: c = clamp(|(0.6 d + k) mod 6 − 3| − 1, 0, 1) with k = 0, 4, 2 for red,
-    green, blue. Any real digit is allowed; the period is 10.
+    Digit d is the hue angle 36 d degrees, see :func:`ffrl.data.transform.hue_to_rgb`. Any real digit is allowed; the
+    period is 10.
 
     Example:
+        >>> import torch
         >>> hue_to_rgb(torch.tensor([0.0, 5.0, 10.0])).tolist()
         [[1.0, 0.0, 0.0], [0.0, 1.0, 1.0], [1.0, 0.0, 0.0]]
     """
-    turned = torch.stack([digits * 0.6, digits * 0.6 + 4, digits * 0.6 + 2], dim=-1)
-    return ((torch.remainder(turned, 6.0) - 3).abs() - 1).clamp(0, 1)
+    return transform.hue_to_rgb(36 * digits)

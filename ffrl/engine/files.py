@@ -6,10 +6,11 @@ import errno
 import json
 import os
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from ffrl.errors import UserError
 
@@ -59,15 +60,36 @@ def write_atomically(path: Path, data: bytes) -> None:
         ...     read_json_object(Path(folder, "a.json"))
         {'step': 1}
     """
-    temporary = path.with_name(f"{TEMPORARY}{os.getpid()}-{path.name}")
-    with reporting("write", path):
-        try:
-            write_durably(temporary, data)
-            os.replace(temporary, path)
-            fsync_folder(path.parent)
-        finally:
-            with suppress(OSError):
-                temporary.unlink()
+    with reporting("write", path), replacing(path) as file:
+        file.write(data)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[IO[bytes]]:
+    """Write a file piece by piece that becomes ``path`` when the context ends, and leaves nothing if it fails.
+
+    Raises:
+        OSError: it cannot be written.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     with replacing(Path(folder, "a.bin")) as file:
+        ...         _ = file.write(b"abc"), file.write(b"def")
+        ...     Path(folder, "a.bin").read_bytes()
+        b'abcdef'
+    """
+    temporary = path.with_name(f"{TEMPORARY}{os.getpid()}-{time.time_ns()}-{path.name}")
+    try:
+        with open(temporary, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+        fsync_folder(path.parent)
+    finally:
+        with suppress(OSError):
+            temporary.unlink()
 
 
 def to_json(data: Any) -> bytes:

@@ -9,8 +9,8 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from ffrl.data.summary import activity_statistics
 from ffrl.evaluation.alignment import SILENT
+from ffrl.evaluation.data_summary import activity_statistics
 from ffrl.evaluation.equivariance import l1_error
 from ffrl.evaluation.statistics import estimate
 

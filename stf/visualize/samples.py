@@ -11,9 +11,9 @@ import torch
 from matplotlib.figure import Figure
 
 from ffrl.data.base import SequenceBatch, SequenceData, Split
-from ffrl.data.summary import described
 from ffrl.engine.files import reporting, to_json, write_atomically
 from ffrl.engine.seed import generator
+from ffrl.evaluation.data_summary import described
 from ffrl.evaluation.sequences import choose
 from stf.visualize.lanes import draw_frames, draw_lane, speed_limits, stride
 from stf.visualize.roles import Lane
@@ -145,7 +145,7 @@ def write_samples(data: SequenceData, summary: dict[str, Any], out: Path) -> lis
 
     Args:
         data: the sequences.
-        summary: from :func:`ffrl.data.summary.summarise`; its split and seed choose the samples.
+        summary: from :func:`ffrl.evaluation.data_summary.summarise`; its split and seed choose the samples.
         out: made if it is not there.
 
     Raises:
