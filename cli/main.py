@@ -12,10 +12,11 @@ from ffrl.errors import UserError
 from stf import __version__
 
 COMMANDS = {
-    "train": ("train", "train a model: --mode unsupervised, supervised or weak"),
+    "train": ("train", "train a model: --mode unsupervised, supervised, weak, or a baseline"),
     "evaluate": ("evaluate", "measure a trained model"),
     "visualize-fields": ("visualize", "draw the fields of a trained model and what they do"),
     "transfer": ("transfer", "apply what happens in one sequence to other images"),
+    "benchmark": ("benchmark", "train and measure a grid of models, as tables and plots"),
     "data": ("data", "show what a data set holds, and draw sample sequences"),
 }
 """Command to the module of this package that has its ``main``, and what it does."""

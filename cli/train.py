@@ -21,11 +21,12 @@ from stf.config import CONFIGS, default_config
 from . import presets, runs
 from .flags import Arguments, build, describe, flags_of, peek, show_help, split, wants_help
 
-Mode = Literal["unsupervised", "supervised", "weak"]
+Mode = Literal[tuple(CONFIGS)]
 ModeFlag = Annotated[
     Mode,
     tyro.conf.arg(
-        help="What is known of the activity: nothing; which transformation acts; or only that one acts throughout.",
+        help="What is known of the activity (unsupervised: nothing; supervised: which transformation acts; weak: only "
+        "that one acts throughout), or another model to compare with.",
         help_behavior_hint="(required unless FILE names it)",
     ),
 ]

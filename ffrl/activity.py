@@ -95,6 +95,8 @@ class Activity(nn.Module, ABC):
     """
 
     needs_all_frames = True
+    aligned = True
+    """Whether each of its entries says how one field acts, so that it can be compared with true activity."""
 
     def __init__(self, num_controls: int, noise_channels: int) -> None:
         super().__init__()

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 from ffrl.errors import require
 
@@ -78,12 +78,17 @@ class DataConfig:
     """Mixed sequences, protocol ffrl: probability per step that the acting transformation goes on acting."""
     overlap: float = 0.1
     """Mixed sequences, protocol ffrl: probability per step that one more transformation acts."""
+    active: int = 1
+    """Mixed sequences, protocol ffrl: how many transformations act at a time, each switching on its own; two of them
+    may be the same one, and more than the data has transformations add nothing."""
     on_rate: float = 0.1
     """Mixed sequences, protocol sta: probability per step that an inactive transformation switches on."""
     off_rate: float = 0.3
     """Mixed sequences, protocol sta: probability per step that an active transformation switches off."""
     speed_spread: float = 0.7
     """Mixed sequences, protocol ffrl: speeds are uniform on [1 - spread, 1 + spread] (sta: Laplace(1, 0.1))."""
+    train_images: int | None = None
+    """Train on the first so many images, or clips, of the training split only (left out: all of them)."""
     start_probability: float = 0.5
     """Training sequences: probability that a transformation has already acted before the first frame (mnist), or does
     not start at the first value of its factor (shapes3d, falcor3d, isaac3d)."""
@@ -100,9 +105,12 @@ class DataConfig:
         _at_least("data.num-steps", self.num_steps, 1)
         require(0.0 <= self.stay <= 1.0, "data.stay", self.stay, "a probability")
         require(0.0 <= self.overlap <= 1.0, "data.overlap", self.overlap, "a probability")
+        _at_least("data.active", self.active, 1)
         _probability("data.on-rate", self.on_rate)
         _probability("data.off-rate", self.off_rate)
         require(0.0 <= self.speed_spread < 1.0, "data.speed-spread", self.speed_spread, "a number in [0, 1)")
+        count = self.train_images
+        require(count is None or count >= 1, "data.train-images", count, "an integer of at least 1")
         start = self.start_probability
         require(0.0 <= start <= 1.0, "data.start-probability", start, "a probability")
         require(not self.download or self.root is not None, "data.download", True, "--data.root to download into")
@@ -136,10 +144,13 @@ class ModelConfig:
     """Integrator steps per transition."""
     diffusion: float = 0.1
     """Initial value of the learnable diffusion coefficients kappa_k of the prior flow."""
+    narrowest_potential: ClassVar[int] = 1
+    """Least ``potential_width``."""
 
     def __post_init__(self) -> None:
-        for key in ("latent_dim", "num_fields", "width", "depth", "potential_width", "substeps"):
+        for key in ("latent_dim", "num_fields", "width", "depth", "substeps"):
             _at_least("model." + key.replace("_", "-"), getattr(self, key), 1)
+        _at_least("model.potential-width", self.potential_width, self.narrowest_potential)
         _positive("model.diffusion", self.diffusion)
 
 
@@ -241,6 +252,10 @@ class WarmupConfig:
 class RunConfig:
     """What every mode shares: data, objective, optimiser and the run itself."""
 
+    sequences: ClassVar[Literal["mixed", "single", "labelled"]] = "mixed"
+    """Training sequences: transformations take turns; one acts throughout; one acts, and the model is told which."""
+    needs_transformations: ClassVar[bool] = False
+    """Whether there has to be one field for each known transformation."""
     data: DataConfig = field(default_factory=DataConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
     objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
@@ -290,6 +305,8 @@ class RunConfig:
 class SupervisedConfig(RunConfig):
     """Supervised: the active transformation k of every sequence is given."""
 
+    sequences = "labelled"
+    needs_transformations = True
     mode: Literal["supervised"] = "supervised"
     model: ModelConfig = field(default_factory=lambda: ModelConfig(time_dependent=True))
 
@@ -298,6 +315,7 @@ class SupervisedConfig(RunConfig):
 class WeakConfig(RunConfig):
     """Weakly supervised: one transformation acts throughout each sequence, but which one is inferred."""
 
+    sequences = "single"
     mode: Literal["weak"] = "weak"
     model: ModelConfig = field(default_factory=lambda: ModelConfig(time_dependent=True))
     warmup: WarmupConfig = field(default_factory=WarmupConfig)

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from ffrl.activity import Activity, CategoricalActivity, GivenActivity, Phase, still_phase
 from ffrl.config import RunConfig, SupervisedConfig, WeakConfig
+from ffrl.data.base import SequenceData
 from ffrl.density import log_density_change
 from ffrl.hamilton_jacobi import Source, hamilton_jacobi_terms
 from ffrl.integrate import INTEGRATORS, integrate
@@ -44,7 +45,7 @@ class SequenceOutputs:
         activity_kl: named terms of the activity, ``(B,)`` each, already weighted.
         log_density_change: log q_t - log q_{t-1}, ``(B, T)``, when the bound needs it.
         log_prior: log p_t(z_t) of the diffused prior, ``(B, T)``, when the bound needs it.
-        regularisers: named Hamilton-Jacobi terms, ``(B,)`` each.
+        penalties: further named terms that the loss gains, ``(B,)`` each, already weighted.
         latent_weight: weight of the KL of q(z_0 | x_0) in training.
         cross_entropy_weight: weight of the pixels' cross-entropy beside their likelihood; None where there is none.
     """
@@ -57,7 +58,7 @@ class SequenceOutputs:
     activity_kl: dict[str, Tensor]
     log_density_change: Tensor | None = None
     log_prior: Tensor | None = None
-    regularisers: dict[str, Tensor] = field(default_factory=dict)
+    penalties: dict[str, Tensor] = field(default_factory=dict)
     latent_weight: float | Tensor = 1.0
     cross_entropy_weight: float | Tensor | None = None
 
@@ -82,6 +83,17 @@ class FlowFactorizedVAE(nn.Module):
         torch.Size([2, 9, 3, 28, 28])
     """
 
+    has_likelihood = True
+    """Whether the model is a probabilistic one, with likelihood bounds."""
+    has_fields = True
+    """Whether its activity drives vector fields, :meth:`fields`, that can be drawn."""
+    latent_per_frame = False
+    """Whether every frame has latents of its own, with a ``log_latent_prior`` and ``codes`` to decode from."""
+    calibrated_at_end = False
+    """Whether its flow is estimated after the last training step, by :meth:`calibrate`."""
+    prediction = "the decoded flow of the encoded first frame"
+    """How the model predicts later frames."""
+
     def __init__(self, config: RunConfig, image_shape: tuple[int, int, int]) -> None:
         super().__init__()
         size = config.model
@@ -99,13 +111,34 @@ class FlowFactorizedVAE(nn.Module):
         self.field_model = self.build_fields(config)
         self.activity_model = self.build_activity(config)
         objective = config.objective
+        self.hj_weights = {"residual": objective.hj_weight, "initial": objective.hj_initial_weight}
         self.density = objective.density if objective.bound == "paper" else None
         if self.density is not None:
             initial = torch.full((self.num_controls,), size.diffusion)
             self.log_diffusion = nn.Parameter(initial.log())
-        self.regularised = objective.hj_weight > 0 or objective.hj_initial_weight > 0
+        self.regularised = any(self.hj_weights.values())
         needs_source = self.regularised and objective.hj_source
         self.source = Source(size.num_fields, size.latent_dim) if needs_source else None
+
+    def calibrate(self, data: SequenceData, images: int) -> None:
+        """Estimate on training data, after the last step, what training leaves open: here nothing.
+
+        Args:
+            data: sequences on the device where they are made.
+            images: how many images of the training split may be used, the first ones.
+        """
+
+    def compose(self, g: Tensor, other: Tensor) -> Tensor:
+        """Activity under which two act at once, ``(B, T, C)`` twice -> ``(B, T, C)``: their sum."""
+        return g + other
+
+    def field_penalties(self, latents: Tensor, activity: Tensor) -> dict[str, Tensor]:
+        """Named penalties on the fields, ``(B,)`` each and weighted, at ``latents (B, T+1, D)`` of training."""
+        if not self.regularised:
+            return {}
+        times = self._times(activity)
+        terms = hamilton_jacobi_terms(self.potentials, self.source, latents[:, :-1], times)
+        return {f"hj_{name}": self.hj_weights[name] * value for name, value in terms.items()}
 
     def build_fields(self, config: RunConfig) -> nn.Module:
         """The fields: a module with ``units()``; here K potentials."""
@@ -158,6 +191,10 @@ class FlowFactorizedVAE(nn.Module):
         """Posterior means, frames in [0, 1] ``(..., C, H, W)`` -> ``(..., D)``."""
         return self.posterior(frames)[0]
 
+    def activity_features(self, frames: Tensor, means: Tensor | None = None) -> Tensor:
+        """What activity is inferred from, ``(B, T+1, D)``: the posterior means, computed unless they are given."""
+        return self.encode(frames) if means is None else means
+
     def decode_logits(self, z: Tensor) -> Tensor:
         """Pixel logits, ``(..., D)`` -> ``(..., C, H, W)``."""
         logits = at_least_float32(self.decoder(z.reshape(-1, z.shape[-1])))
@@ -173,7 +210,7 @@ class FlowFactorizedVAE(nn.Module):
         Raises:
             ValueError: for a supervised model, whose activity is given.
         """
-        return self.activity_model.infer(self.encode(frames))
+        return self.activity_model.infer(self.activity_features(frames))
 
     def fields(self, z: Tensor, t: float | Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Curl-free and divergence-free part of every field, ``z (B, D)``, t in [0, 1] -> two ``(B, K, D)``."""
@@ -250,10 +287,11 @@ class FlowFactorizedVAE(nn.Module):
         means, log_variances = self.posterior(encoded)
         if phase.still:
             return self._still(means, log_variances, noise, phase)
+        features = means if activity is not None else self.activity_features(frames, means)
         mean, log_variance = means[:, 0], log_variances[:, 0]
         with torch.autocast(frames.device.type, enabled=False):
             if activity is None:
-                sample = self.activity_model(means, noise.activity, phase)
+                sample = self.activity_model(features, noise.activity, phase)
                 activity, activity_kl = sample.g, sample.kl
             else:
                 activity_kl = {}
@@ -266,10 +304,7 @@ class FlowFactorizedVAE(nn.Module):
                 log_q = log_density_change(units, points, activity, times, self.integrator, self.density)
                 sigma = diffused_sigma(activity, self.log_diffusion.exp())
                 log_p = gaussian_log_prob(latents[:, 1:], sigma)
-            regularisers = {}
-            if self.regularised:
-                times = self._times(activity)
-                regularisers = hamilton_jacobi_terms(self.potentials, self.source, latents[:, :-1], times)
+            penalties = self.field_penalties(latents, activity)
         return SequenceOutputs(
             logits=self.decode_logits(latents),
             latents=latents,
@@ -279,5 +314,5 @@ class FlowFactorizedVAE(nn.Module):
             activity_kl=activity_kl,
             log_density_change=log_q,
             log_prior=log_p,
-            regularisers=regularisers,
+            penalties=penalties,
         )

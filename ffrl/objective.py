@@ -44,8 +44,8 @@ def elbo_terms(outputs: SequenceOutputs, frames: Tensor, config: ObjectiveConfig
 
     Returns:
         Scalars: ``loss`` (minimised), ``reconstruction`` (log-likelihood), ``l1`` (absolute error summed over pixels),
-        ``kl_latent``, ``kl_flow`` (paper bound), ``kl_<name>`` per activity term, ``hj_<name>`` per regulariser, and
-        ``cross_entropy`` while frames stand alone.
+        ``kl_latent``, ``kl_flow`` (paper bound), ``kl_<name>`` per activity term, the model's penalties under their
+        names (``hj_residual``, ``divergence``, ...), and ``cross_entropy`` while frames stand alone.
 
     Example:
         >>> from ffrl.config import SupervisedConfig
@@ -67,8 +67,7 @@ def elbo_terms(outputs: SequenceOutputs, frames: Tensor, config: ObjectiveConfig
     if outputs.log_density_change is not None:
         negative["kl_flow"] = flow_kl(outputs)
     negative |= {f"kl_{name}": value for name, value in outputs.activity_kl.items()}
-    weights = {"residual": config.hj_weight, "initial": config.hj_initial_weight}
-    negative |= {f"hj_{name}": weights[name] * value for name, value in outputs.regularisers.items()}
+    negative |= outputs.penalties
     terms |= negative
     terms["loss"] = sum(negative.values()) - terms["reconstruction"]
     terms = {name: value.mean() / num_frames for name, value in terms.items()}

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from ffrl.activations import ACTIVATIONS
-from ffrl.ridge import TIME_FEATURES, RidgeUnits, owners, time_features, time_features_slope
+from ffrl.ridge import TIME_FEATURES, RidgeUnits, owners, time_features, time_features_curvature, time_features_slope
 
 
 class Potentials(nn.Module):
@@ -25,7 +25,7 @@ class Potentials(nn.Module):
     Args:
         num_fields: K.
         dim: latent dimension D.
-        width: hidden units per field.
+        width: hidden units per field; 0 for potentials that are zero, and have nothing to learn.
         activation: name of phi in :data:`ffrl.activations.ACTIVATIONS`.
         time_dependent: whether tau(t) enters; then ``t`` in [0, 1] is required everywhere.
 
@@ -44,8 +44,9 @@ class Potentials(nn.Module):
         self.phi = ACTIVATIONS[activation]
         self.weight = nn.Parameter(torch.randn(num_fields, width, dim) / dim**0.5)
         self.bias = nn.Parameter(torch.rand(num_fields, width) * 2 - 1)
-        self.scale = nn.Parameter(torch.randn(num_fields, width) * (0.1 * (dim / width) ** 0.5))
+        self.scale = nn.Parameter(torch.randn(num_fields, width) * (0.1 * (dim / max(width, 1)) ** 0.5))
         self.time_weight = nn.Parameter(0.1 * torch.randn(num_fields, width, TIME_FEATURES)) if time_dependent else None
+        self.requires_grad_(width > 0)
 
     def _hidden(self, z: Tensor, t: Tensor | None) -> Tensor:
         h = torch.einsum("...d,khd->...kh", z, self.weight) + self.bias
@@ -78,6 +79,19 @@ class Potentials(nn.Module):
             return z.new_zeros(*z.shape[:-1], self.num_fields)
         drift = torch.einsum("...f,khf->...kh", time_features_slope(t), self.time_weight)
         return (self.scale * self.phi.first(self._hidden(z, t)) * drift).sum(-1)
+
+    def second_time_derivative(self, z: Tensor, t: Tensor) -> Tensor:
+        r"""Second partial derivatives with respect to t in [0, 1], ``(..., D)`` -> ``(..., K)``.
+
+        .. math::
+            \partial_t^2 u = a \cdot \big(\phi''(h) \circ (C \tau'(t))^2 + \phi'(h) \circ C \tau''(t)\big)
+        """
+        if self.time_weight is None:
+            return z.new_zeros(*z.shape[:-1], self.num_fields)
+        h = self._hidden(z, t)
+        slope = torch.einsum("...f,khf->...kh", time_features_slope(t), self.time_weight)
+        bend = torch.einsum("...f,khf->...kh", time_features_curvature(t), self.time_weight)
+        return (self.scale * (self.phi.second(h) * slope.square() + self.phi.first(h) * bend)).sum(-1)
 
     def units(self) -> RidgeUnits:
         """The K gradients as ridge units with o_j = w_j; control k drives field k."""

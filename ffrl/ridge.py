@@ -33,6 +33,11 @@ def time_features_slope(t: Tensor) -> Tensor:
     return torch.stack([torch.ones_like(t), math.pi * torch.cos(math.pi * t), -math.pi * torch.sin(math.pi * t)], -1)
 
 
+def time_features_curvature(t: Tensor) -> Tensor:
+    """tau''(t) = (0, -pi^2 sin(pi t), -pi^2 cos(pi t)): ``(...)`` -> ``(..., 3)``."""
+    return torch.stack([torch.zeros_like(t), torch.sin(math.pi * t), torch.cos(math.pi * t)], -1) * -(math.pi**2)
+
+
 def owners(num_controls: int, blocks: list[int], like: Tensor) -> Tensor:
     """One-hot matrix of which control drives which unit: blocks in turn, each with ``n`` units for every control.
 

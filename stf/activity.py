@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ffrl.activity import Activity, ActivityDraws, ActivitySample, Phase, gumbel_softmax, warmup_phase
-from ffrl.posterior import TransitionPosterior
-from ffrl.priors import categorical_chain_kl
+from ffrl.activity import ActivityDraws, ActivitySample, Phase
 from stf.config import SparseWarmupConfig, SparsityConfig
 from stf.sparsity import SpikeChain, binary_concrete, laplace_kl, laplace_log_prob, laplace_sample, sign_kl
+from stf.warmed_activity import WarmedActivity, uniform_draws
 
 
-class SpikeSlabActivity(Activity):
+class SpikeSlabActivity(WarmedActivity):
     r"""Spike-and-slab activity g = y s with Markov spikes y and Laplace slabs s (STA, sparse prior).
 
     The posterior factorises over steps and controls: q(y_t^k = 1), q(s | y = 1) = Laplace(m, b) with m in (0, 2), and
@@ -42,55 +40,36 @@ class SpikeSlabActivity(Activity):
     def __init__(
         self, num_fields: int, num_controls: int, dim: int, config: SparsityConfig, warmup: SparseWarmupConfig
     ) -> None:
-        super().__init__(num_controls, noise_channels=4)
-        self.num_fields = num_fields
+        outputs = {"unit": 1, "positive": 3, "signed": 4}[config.slab]
+        super().__init__(num_fields, num_controls, dim, config, warmup, outputs)
         self.slab = config.slab
-        self.slab_scale = config.slab_scale
-        self.sparsity_weights = config.weight, config.final_weight
         self.slab_weight = config.slab_weight
-        self.warmup = warmup
         self.chain = SpikeChain(num_controls, config.on_rate, config.off_rate, config.learn_rates)
-        self.parameters_per_control = {"unit": 1, "positive": 3, "signed": 4}[config.slab]
-        self.posterior = TransitionPosterior(dim, num_controls * self.parameters_per_control)
-
-    def phase(self, progress: float, start: float = 0.0) -> Phase:
-        """See :func:`ffrl.activity.warmup_phase`; after it the KLs' weight goes geometrically to its end."""
-        phase = warmup_phase(progress, self.warmup, start)
-        if phase.exclusive:
-            return phase
-        ended = self.warmup.fraction
-        passed = (progress - ended) / (1 - ended) if ended < 1 else 1.0
-        first, last = self.sparsity_weights
-        return replace(phase, sparsity_weight=first * (last / first) ** passed)
 
     def posterior_parameters(self, means: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
         """Spike logits, slab location and scale, and sign logits, ``(B, T, C)`` each."""
-        raw = self.posterior(means).unflatten(-1, (self.parameters_per_control, self.num_controls)).unbind(-2)
+        raw = self.network_outputs(means)
         if self.slab == "unit":
             return raw[0], torch.ones_like(raw[0]), torch.zeros_like(raw[0]), None
         location = 1 + torch.tanh(raw[1])
         scale = self.slab_scale * torch.exp(raw[2].clamp(-6.0, 6.0))
         return raw[0], location, scale, raw[3] if self.slab == "signed" else None
 
-    def _field_logits(self, logits: Tensor) -> Tensor:
-        """Logits of the warm-up's categories: one per field, the mean over its controls."""
-        return logits.unflatten(-1, (-1, self.num_fields)).mean(-2)
-
     def spike_probability(self, means: Tensor) -> Tensor:
         """q(y_t = 1 | frames), ``(B, T+1, D)`` -> ``(B, T, C)``."""
         return self.posterior_parameters(means)[0].sigmoid()
+
+    def prior_on(self) -> Tensor:
+        """Stationary probability that a spike is on under the prior, on / (on + off): ``(C,)``."""
+        on, off = self.chain.rates()
+        return on / (on + off)
 
     def forward(self, means: Tensor, uniform: Tensor, phase: Phase) -> ActivitySample:
         """Relaxed spikes times sampled slabs, with their KLs."""
         logits, location, scale, sign_logits = self.posterior_parameters(means)
         gumbel_noise, spike_noise, slab_noise, sign_noise = uniform.unbind(-1)
         if phase.exclusive:
-            categories = self._field_logits(logits)
-            log_q = categories.log_softmax(-1)
-            choice = gumbel_softmax(categories, gumbel_noise[..., : self.num_fields], phase.temperature)
-            repeats = self.num_controls // self.num_fields
-            spikes, on = choice.repeat(1, 1, repeats), log_q.exp().repeat(1, 1, repeats)
-            kl = {"chain": phase.chain_weight * categorical_chain_kl(log_q, self.warmup.stay)}
+            spikes, on, kl = self.choose(logits, gumbel_noise, phase)
         else:
             spikes, on = binary_concrete(logits, spike_noise, phase.temperature), logits.sigmoid()
             kl = {"spike": phase.sparsity_weight * self.chain.kl(logits)}
@@ -124,12 +103,9 @@ class SpikeSlabActivity(Activity):
     def draws(self, means: Tensor, samples: int, generator: torch.Generator | None) -> ActivityDraws:
         """Hard spikes y ~ Bernoulli(q), slabs s ~ q(s | y) and signs, with log p - log q of each joint draw."""
         logits, location, scale, sign_logits = self.posterior_parameters(means)
-        shape = (samples, *logits.shape)
 
         def uniform() -> Tensor:
-            tiny = torch.finfo(logits.dtype).eps
-            drawn = torch.rand(shape, generator=generator, device=logits.device, dtype=logits.dtype)
-            return drawn.clamp(tiny, 1 - tiny)
+            return uniform_draws(samples, logits, generator)
 
         spikes = (uniform() < logits.sigmoid()).to(logits.dtype)
         log_q = (spikes * F.logsigmoid(logits) + (1 - spikes) * F.logsigmoid(-logits)).sum((-2, -1))

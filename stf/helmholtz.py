@@ -10,14 +10,15 @@ from torch import Tensor, nn
 from ffrl.potential import Potentials
 from ffrl.ridge import RidgeUnits
 from stf.rotational import RotationalFields
+from stf.unconstrained import UnconstrainedFields
 
 
 class HelmholtzFields(nn.Module):
     """K fields v^k = grad u^k + r^k, moved by one speed for both parts or by a speed for each.
 
     Args:
-        potentials: the curl-free parts.
-        rotational: the divergence-free parts, or None for potentials alone.
+        potentials: the curl-free parts; of width 0 for divergence-free parts alone.
+        rotational: the divergence-free parts, or those whose divergence is penalised; None for potentials alone.
         separate: activity of length 2K, potential parts first, instead of K.
 
     Raises:
@@ -29,7 +30,12 @@ class HelmholtzFields(nn.Module):
         torch.Size([5, 4])
     """
 
-    def __init__(self, potentials: Potentials, rotational: RotationalFields | None, separate: bool = False) -> None:
+    def __init__(
+        self,
+        potentials: Potentials,
+        rotational: RotationalFields | UnconstrainedFields | None,
+        separate: bool = False,
+    ) -> None:
         super().__init__()
         if rotational is not None and rotational.num_fields != potentials.num_fields:
             raise ValueError(f"found {potentials.num_fields} potentials and {rotational.num_fields} rotational fields")

@@ -10,12 +10,14 @@ import torch
 from rich.console import Console
 
 import ffrl.data
+from ffrl.baselines.models import BASELINES
 from ffrl.config import RunConfig
 from ffrl.engine.checkpoint import CONFIG, checkpoint_step, find_checkpoint, load_weights
 from ffrl.engine.config_io import read_config
 from ffrl.engine.device import flush_denormals, resolve_device
 from ffrl.engine.trainer import TrainingResult
 from ffrl.engine.trainer import train as train_model
+from ffrl.errors import require
 from ffrl.model import FlowFactorizedVAE
 from stf.config import CONFIGS
 from stf.model import SparseTransformationFlow
@@ -24,8 +26,9 @@ MODELS: dict[str, type[FlowFactorizedVAE]] = {
     "unsupervised": SparseTransformationFlow,
     "supervised": FlowFactorizedVAE,
     "weak": FlowFactorizedVAE,
+    **BASELINES,
 }
-"""Model class of every mode."""
+"""Model class of every mode, the baselines among them."""
 
 
 def build_model(config: RunConfig, image_shape: tuple[int, int, int]) -> FlowFactorizedVAE:
@@ -73,6 +76,18 @@ def load(run: str | Path, step: int | None = None, device: str = "cpu") -> FlowF
     return model.eval().to(resolve_device(device))
 
 
+def load_with_fields(run: str | Path, step: int | None = None, device: str = "cpu") -> FlowFactorizedVAE:
+    """The model of a run folder as :func:`load` gives it, if its activity drives vector fields, which can be drawn.
+
+    Raises:
+        UserError: what :func:`load` raises, or the model has no fields, as most baselines.
+    """
+    model = load(run, step, device)
+    having = ", ".join(mode for mode, kind in MODELS.items() if kind.has_fields)
+    require(model.has_fields, str(run), f"mode {model.config.mode}, without vector fields", f"one of {having}")
+    return model
+
+
 def evaluate(
     run: str | Path,
     split: str = "validation",
@@ -80,6 +95,7 @@ def evaluate(
     device: str = "auto",
     seed: int = 0,
     sequences: int | None = None,
+    codes: bool = False,
 ) -> dict[str, Any]:
     """Everything measured about a run, as plain numbers; see :func:`ffrl.evaluation.evaluate.evaluate`.
 
@@ -90,6 +106,7 @@ def evaluate(
         device: where to compute.
         seed: seed of everything random.
         sequences: how many sequences to measure on; 1000, or all of a smaller split, for None.
+        codes: also measure the latent codes, which needs scikit-learn.
 
     Raises:
         UserError: the run or the data cannot be used.
@@ -101,4 +118,5 @@ def evaluate(
     root = data_root if data_root is not None else model.config.data.root
     config = dataclasses.replace(model.config.data, root=root, download=False)
     data = ffrl.data.load(config, resolve_device(device))
-    return evaluate_model(model, data, split=split, seed=seed, sequences=sequences) | {"run": str(run), "step": step}
+    measured = evaluate_model(model, data, split=split, seed=seed, sequences=sequences, codes=codes)
+    return measured | {"run": str(run), "step": step}

@@ -107,6 +107,9 @@ class TinyModel(nn.Module):
     def phase(self, progress: float) -> Phase:
         return warmup_phase(progress, WarmupConfig())
 
+    def calibrate(self, data: SequenceData, images: int) -> None:
+        self.calibrated_on = images
+
     def draw_noise(self, batch_size: int, num_steps: int, generator: Any, device: Any = "cpu") -> TinyNoise:
         return TinyNoise(torch.randn(batch_size, 5, generator=generator, device=device))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -39,8 +40,9 @@ def empty_folder(tmp_path, monkeypatch):
 def runs(tmp_path_factory):
     """Return runs with untrained models of digits, by mode."""
     folder = tmp_path_factory.mktemp("runs")
-    for mode, config in CONFIGS.items():
-        config = config(model=type(config().model)(num_fields=3, **SIZE), data=DataConfig(num_steps=2))
+    for mode in ("unsupervised", "supervised", "weak", "poflow", "vae"):
+        plain = CONFIGS[mode]()
+        config = replace(plain, model=replace(plain.model, num_fields=3, **SIZE), data=DataConfig(num_steps=2))
         model = build_model(config, (3, 28, 28))
         save_checkpoint(folder / mode, model, encode_config(config), TrainingState({}, {"step": 30}), 1)
         write_config(config, folder / mode / "config.json")
@@ -78,7 +80,7 @@ def moved(run, images, speeds):
         return model.decode(model.flow(model.encode(images), g)).numpy()
 
 
-@pytest.mark.parametrize("mode", ["unsupervised", "weak", "supervised"])
+@pytest.mark.parametrize("mode", ["unsupervised", "weak", "supervised", "poflow"])
 def test_a_run_alone_gives_a_demonstration(capsys, runs, mode):
     run = Path(shutil.copytree(runs[mode], "run"))
     assert main(["transfer", str(run)]) == 0
@@ -211,6 +213,13 @@ def test_what_cannot_be_used_is_one_line_and_nothing_is_written(capsys, runs, fi
 def test_a_supervised_model_is_given_its_activity(capsys, runs, files):
     line = complaint(capsys, "transfer", runs["supervised"], "--from", "clip.gif", "--out", "out")
     assert "'clip.gif'" in line and "infers no activity" in line and "'mnist hue 2'" in line
+
+
+def test_a_model_without_fields_is_refused(capsys, runs):
+    for command in ("transfer", "visualize-fields"):
+        line = complaint(capsys, command, runs["vae"], "--out", "out")
+        assert "'mode vae, without vector fields', expected one of unsupervised, supervised, weak, poflow" in line
+    assert not Path("out").exists()
 
 
 def test_runs_that_cannot_be_used_are_one_line(capsys):

@@ -11,9 +11,10 @@ from torch import Tensor, nn
 from torch.distributions import LowRankMultivariateNormal
 
 from ffrl.activity import CategoricalActivity, GivenActivity
-from ffrl.config import WarmupConfig
+from ffrl.config import DataConfig, WarmupConfig
 from ffrl.data.base import SequenceBatch, SequenceData
 from ffrl.data.sequence import markov_spikes, single_activity, states, uniform_speeds
+from ffrl.data.states import StateSequences
 from ffrl.errors import require
 from stf.activity import SpikeSlabActivity
 from stf.config import SparseWarmupConfig, SparsityConfig
@@ -55,6 +56,54 @@ class ShiftedPictures(SequenceData):
         return SequenceBatch(frames.clamp(0, 1).unflatten(-1, self.image_shape), activity)
 
 
+class ShiftedStates(StateSequences):
+    """Such pictures as a function of state; they are in state 1, and only what acts in published sequences starts at 0.
+
+    Args:
+        limit: largest state that is shown, per transformation.
+        total: largest sum of states that is shown.
+    """
+
+    name, title, limits = "shifted", "shifted states", "few states"
+
+    def __init__(
+        self,
+        num_steps: int = 8,
+        shift: tuple[float, ...] = (0.04, 0.03, 0.02),
+        size: int = 12,
+        limit: tuple[float, ...] = (math.inf,) * 3,
+        total: float = math.inf,
+    ) -> None:
+        self.config, self.num_steps = DataConfig(num_steps=num_steps), num_steps
+        self.shift, self.limit, self.total = torch.tensor(shift), torch.tensor(limit), total
+        self.image_shape = (1, 4, 4)
+        self.transformations = tuple(f"change {j}" for j in range(len(shift)))
+        self.unit_steps = tuple(f"+ {step}" for step in shift)
+        self.device = torch.device("cpu")
+        self._size = size
+
+    def size(self, split: str) -> int:
+        return self._size
+
+    def brightness(self, indices: Tensor) -> Tensor:
+        """Of the images as such."""
+        return 0.1 + 0.1 * indices / self._size
+
+    def origin(self, split: str, indices: Tensor) -> Tensor:
+        return torch.ones(len(indices), len(self.shift))
+
+    def placed(self, split: str, indices: Tensor, activity: Tensor, generator: object) -> tuple[Tensor, Tensor]:
+        return activity, torch.where((activity != 0).any(1), 0.0, self.origin(split, indices))
+
+    def showable(self, visited: Tensor) -> Tensor:
+        return (visited <= self.limit).all(-1) & (visited.sum(-1) <= self.total)
+
+    def in_states(self, split: str, indices: Tensor, visited: Tensor) -> Tensor:
+        frames = self.brightness(indices).view(-1, 1, 1).repeat(1, visited.shape[1], 16)
+        frames[..., : len(self.shift)] += visited * self.shift
+        return frames.unflatten(-1, self.image_shape)
+
+
 class UnknownPictures(ShiftedPictures):
     """The same mixed sequences, of which nothing is told."""
 
@@ -79,6 +128,7 @@ class LinearGaussian(nn.Module):
 
     density = "exact"
     sigma = 1.0
+    latent_per_frame = False
 
     def __init__(self, activity_model: nn.Module, seed: int, num_steps: int, dim: int = 2, pixels: int = 2) -> None:
         super().__init__()
@@ -103,6 +153,9 @@ class LinearGaussian(nn.Module):
 
     def encode(self, frames: Tensor) -> Tensor:
         return self.posterior(frames)[0]
+
+    def activity_features(self, frames: Tensor, means: Tensor) -> Tensor:
+        return means
 
     def decode_logits(self, z: Tensor) -> Tensor:
         return (z @ self.weight.T + self.offset).unflatten(-1, (1, 1, -1))

@@ -143,7 +143,7 @@ def test_noise_depends_on_the_generator_alone(build: Callable) -> None:
 
 def per_sample(outputs: SequenceOutputs) -> list[Tensor]:
     optional = [x for x in (outputs.log_density_change, outputs.log_prior) if x is not None]
-    named = [*outputs.activity_kl.values(), *outputs.regularisers.values()]
+    named = [*outputs.activity_kl.values(), *outputs.penalties.values()]
     return [outputs.logits, outputs.latents, outputs.mean, outputs.log_variance, outputs.activity, *optional, *named]
 
 

@@ -62,20 +62,24 @@ def markov_spikes(shape: tuple[int, int, int], on_rate: float, off_rate: float, 
     return torch.stack(chain, dim=1)
 
 
-def switching_spikes(shape: tuple[int, int, int], stay: float, overlap: float, generator: torch.Generator) -> Tensor:
-    """Return sparse spikes: one transformation acts at a time and sometimes changes, now and then a second one joins.
+def switching_spikes(
+    shape: tuple[int, int, int], stay: float, overlap: float, generator: torch.Generator, active: int = 1
+) -> Tensor:
+    """Return sparse spikes: one transformation acts at a time and sometimes changes, now and then another one joins.
 
     The acting transformation is kept with probability ``stay`` and otherwise drawn anew from all; with probability
-    ``overlap`` per step one more, drawn from all, acts during that step.
+    ``overlap`` per step one more, drawn from all, acts during that step. ``active`` transformations act at a time in
+    this way, independently of each other, so that fewer do where some of them are the same.
 
     Args:
         shape: ``(B, T, J)``.
         stay: probability per step of keeping the acting transformation.
         overlap: probability per step of drawing one more.
         generator: source of randomness; its device is the device of the result.
+        active: how many act at a time.
 
     Returns:
-        ``(B, T, J)`` of bools, one or two of them true at every step.
+        ``(B, T, J)`` of bools, from one to ``active`` + 1 of them true at every step.
 
     Example:
         >>> switching_spikes((100, 8, 3), 0.85, 0.0, torch.Generator().manual_seed(0)).sum(-1).unique()
@@ -83,13 +87,14 @@ def switching_spikes(shape: tuple[int, int, int], stay: float, overlap: float, g
     """
     size, steps, count = shape
     device = generator.device
-    drawn, joining = torch.randint(count, (2, size, steps), generator=generator, device=device).unbind(0)
-    kept, joins = torch.rand((2, size, steps), generator=generator, device=device).unbind(0)
-    acting = [drawn[:, 0]]
+    lanes = (active + 1, size, steps)
+    drawn, joining = torch.randint(count, lanes, generator=generator, device=device).split((active, 1))
+    kept, joins = torch.rand(lanes, generator=generator, device=device).split((active, 1))
+    acting = [drawn[..., 0]]
     for step in range(1, steps):
-        acting.append(torch.where(kept[:, step] < stay, acting[-1], drawn[:, step]))
-    spikes = F.one_hot(torch.stack(acting, dim=1), count).bool()
-    return spikes | (F.one_hot(joining, count).bool() & (joins < overlap).unsqueeze(-1))
+        acting.append(torch.where(kept[..., step] < stay, acting[-1], drawn[..., step]))
+    spikes = F.one_hot(torch.stack(acting, dim=-1), count).bool().any(0)
+    return spikes | (F.one_hot(joining[0], count).bool() & (joins[0] < overlap).unsqueeze(-1))
 
 
 def uniform_speeds(shape: tuple[int, ...], spread: float, generator: torch.Generator) -> Tensor:
@@ -129,7 +134,7 @@ def mixed_activity(config: DataConfig, shape: tuple[int, int, int], graded: bool
         tensor([0., 1.])
     """
     if config.protocol == "ffrl":
-        spikes = switching_spikes(shape, config.stay, config.overlap, generator)
+        spikes = switching_spikes(shape, config.stay, config.overlap, generator, config.active)
     else:
         spikes = markov_spikes(shape, config.on_rate, config.off_rate, generator)
     if not graded:

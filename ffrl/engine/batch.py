@@ -13,6 +13,7 @@ from torch import Tensor
 from ffrl.data.base import SequenceData
 from ffrl.data.on_device import where_made
 from ffrl.engine.seed import epoch_indices, generator
+from ffrl.errors import require
 
 AHEAD = 2
 """Batches that are read ahead of the step in progress."""
@@ -31,13 +32,13 @@ def draw_frames(
 ) -> tuple[Tensor, Tensor | None]:
     """Return the frames of the sequences ``indices`` of ``split``, and their speeds if training is told them.
 
-    While frames stand alone, every mode sees a few frames of mixed sequences, without activity. After that unsupervised
-    training sees mixed sequences; supervised and weak training see one transformation per sequence, drawn uniformly,
-    and supervised training is told which (one-hot, slab 1). Where transformations are not known, weak training sees the
+    While frames stand alone, every mode sees a few frames of mixed sequences, without activity. After that the mode's
+    ``sequences`` decide: mixed ones; single ones, with one transformation per sequence, drawn uniformly; or labelled
+    ones, the same with the speeds told (one-hot, slab 1). Where transformations are not known, every mode sees the
     sequences that there are.
 
     Args:
-        config: Run configuration with a ``mode``.
+        config: Run configuration.
         data: Sequence data.
         split: ``train`` or ``validation``.
         indices: Sequences ``(B,)``, on the device of the data.
@@ -53,11 +54,11 @@ def draw_frames(
 
     if phase.still:
         return data.stills(split, indices, config.still.frames, stream("data")), None
-    if config.mode == "unsupervised" or count == 0:
+    if config.sequences == "mixed" or count == 0:
         return data.mixed(split, indices, stream("data")).frames, None
     which = torch.randint(count, (size,), generator=stream("which"), device=device)
     frames = data.single(split, indices, which, stream("data")).frames
-    if config.mode != "supervised":
+    if config.sequences != "labelled":
         return frames, None
     onehot = which[:, None] == torch.arange(count, device=device)
     return frames, onehot.to(frames.dtype)[:, None, :].expand(size, data.num_steps, count)
@@ -76,6 +77,25 @@ def with_noise(config: Any, model: Any, drawn: tuple[Tensor, Tensor | None], ste
     frames, activity = drawn
     source = generator(frames.device, config.seed, streams + "noise", step)
     return Batch(frames, model.draw_noise(len(frames), frames.shape[1] - 1, source, frames.device), activity)
+
+
+def training_size(config: Any, data: SequenceData) -> int:
+    """Return how many images, or clips, of the training split are trained on.
+
+    Raises:
+        UserError: ``data.train_images`` asks for more than there are.
+
+    Example:
+        >>> from ffrl.config import DataConfig, RunConfig
+        >>> from ffrl.data import load
+        >>> training_size(RunConfig(data=DataConfig(train_images=1000)), load(DataConfig()))
+        1000
+    """
+    size, asked = data.size("train"), config.data.train_images
+    if asked is None:
+        return size
+    require(asked <= size, "data.train-images", asked, f"at most {size:,}, all that there are")
+    return asked
 
 
 class Feed:
@@ -97,7 +117,7 @@ class Feed:
     def __init__(self, config: Any, model: Any, data: SequenceData, device: torch.device) -> None:
         self.config, self.model, self.device = config, model, device
         self.data = where_made(data)
-        self.size = data.size("train")
+        self.size = training_size(config, data)
         self.waited = 0.0
         reads_ahead = self.data.streamed and config.data.workers > 0
         self._reader = ThreadPoolExecutor(1, thread_name_prefix="feed") if reads_ahead else None

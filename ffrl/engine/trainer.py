@@ -14,7 +14,7 @@ from rich.console import Console
 from torch import nn
 
 from ffrl.engine import run_folder
-from ffrl.engine.batch import Feed
+from ffrl.engine.batch import Feed, training_size
 from ffrl.engine.checkpoint import (
     CONFIG,
     STATE_TENSORS,
@@ -103,7 +103,7 @@ def train(
     device = resolve_device(config.device)
     require(torch.device(data.device).type == device.type, "device", config.device, f"{data.device}, that of the data")
     require(data.size("train") > 0, "data", "no training sequences", "at least one")
-    if config.mode == "supervised":
+    if config.needs_transformations:
         names = data.transformations
         expected = f"{len(names)}, one per transformation ({', '.join(names)})"
         require(config.model.num_fields == len(names), "model.num-fields", config.model.num_fields, expected)
@@ -195,6 +195,8 @@ class _Run:
             self.step += 1
             log.advance(self.step)
             last = self.step == config.steps
+            if last:
+                self.model.calibrate(self.feed.data, training_size(config, self.data))
             logs = last or self.step % config.log_every == 0
             validates = self.validate.size > 0 and (last or self.step % config.validate_every == 0)
             saves = last or self.step % config.checkpoint_every == 0

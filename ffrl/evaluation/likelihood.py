@@ -38,12 +38,15 @@ class SequenceDraws:
         log_q: log q(z_0 | x_0), ``(S, B)``, float64.
         log_p: log p(z_0), ``(S, B)``, float64.
         activity: M enumerated cases times S samples.
+        latents: z_0 .. z_T where every frame has latents of its own, ``(S, B, T+1, D)``; else None. The ratios of
+            z_1 .. z_T then are in ``activity.log_ratio``.
     """
 
     z0: Tensor
     log_q: Tensor
     log_p: Tensor
     activity: ActivityDraws
+    latents: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -83,18 +86,36 @@ def draw(
         >>> draws.z0.shape, draws.activity.g.shape
         (torch.Size([5, 2, 32]), torch.Size([3, 5, 2, 8, 3]))
     """
+    if model.latent_per_frame:
+        return _draw_frames(model, frames, samples, generator, activity)
     means, log_variances = model.posterior(frames if activity is None else frames[:, :1])
     mean, log_variance = means[:, 0], log_variances[:, 0]
     noise = torch.randn((samples, *mean.shape), generator=generator, device=mean.device, dtype=mean.dtype)
     z0 = mean + torch.exp(0.5 * log_variance) * noise
     log_q = -0.5 * (noise.double().square() + log_variance.double() + math.log(2 * math.pi)).sum(-1)
     if activity is None:
-        drawn = model.activity_model.draws(means, samples, generator)
+        drawn = model.activity_model.draws(model.activity_features(frames, means), samples, generator)
     else:
         nothing = torch.zeros(1, len(frames), device=mean.device, dtype=mean.dtype)
         repeated = activity.expand(1, samples, *activity.shape)
         drawn = ActivityDraws(repeated, nothing.unsqueeze(1).expand(1, samples, -1), nothing)
     return SequenceDraws(z0, log_q, gaussian_log_prob(z0.double()), drawn)
+
+
+def _draw_frames(
+    model: Any, frames: Tensor, samples: int, generator: torch.Generator, activity: Tensor
+) -> SequenceDraws:
+    """Draw the latents of every frame S times; what they are decoded from may depend on the given activity."""
+    means, log_variances = model.posterior(frames)
+    noise = torch.randn((samples, *means.shape), generator=generator, device=means.device, dtype=means.dtype)
+    latents = means + torch.exp(0.5 * log_variances) * noise
+    log_q = -0.5 * (noise.double().square() + log_variances.double() + math.log(2 * math.pi)).sum(-1)
+    log_p = gaussian_log_prob(latents[:, :, 0].double())
+    rest = model.log_latent_prior(latents.double()) - log_q[:, :, 1:].sum(-1)
+    given = activity.expand(samples, *activity.shape)
+    drawn = ActivityDraws(given.unsqueeze(0), rest.unsqueeze(0), rest.new_zeros(1, len(frames)))
+    codes = model.codes(latents, given)
+    return SequenceDraws(codes[:, :, 0], log_q[:, :, 0], log_p, drawn, codes)
 
 
 def log_weights(
@@ -118,7 +139,10 @@ def log_weights(
     for pair in torch.arange(cases * samples, device=frames.device).split(count):
         case, sample = pair // samples, pair % samples
         speeds = g[case, sample].flatten(0, 1)
-        latents = model.flow(draws.z0[sample].flatten(0, 1), speeds)
+        if draws.latents is None:
+            latents = model.flow(draws.z0[sample].flatten(0, 1), speeds)
+        else:
+            latents = draws.latents[sample].flatten(0, 1)
         logits = model.decode_logits(latents).unflatten(0, (len(pair), batch))
         target = frames.expand_as(logits)
         for name, log_prob in log_probs.items():

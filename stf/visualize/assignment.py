@@ -11,6 +11,7 @@ from torch import Tensor
 from ffrl.data.base import SequenceData, Split
 from ffrl.evaluation.alignment import align
 from ffrl.evaluation.confusion import confusion
+from ffrl.evaluation.kind import aligned, given
 from ffrl.evaluation.sequences import choose, mixed_batches, single_batches
 from ffrl.evaluation.usage import usage
 from stf.visualize.material import Observed, observe
@@ -63,19 +64,19 @@ def assign(model: Any, data: SequenceData, split: Split = "validation", seed: in
         >>> [role.transformation for role in found.roles]
         ['scaling', 'rotation', 'hue']
     """
-    mode, names = model.config.mode, data.transformations
+    names = data.transformations
     indices = choose(data, split, min(SEQUENCES, data.size(split)), seed)
     if not names:
         observed = observe(model, mixed_batches(data, split, indices, seed))
         found = usage(observed.inferred)
         return Assignment(indices, observed, used_roles(found), usage=found)
-    if mode == "unsupervised":
+    if aligned(model):
         observed = observe(model, mixed_batches(data, split, indices, seed))
         alignment = align(observed.inferred, observed.truth, names)
         return Assignment(indices, observed, aligned_roles(alignment, model.num_fields), alignment=alignment)
     which = torch.arange(len(indices), device=indices.device) % len(names)
     observed = observe(model, single_batches(data, split, indices, which))
-    if mode == "supervised":
+    if given(model):
         return Assignment(indices, observed, given_roles(names))
     found, true = observed.inferred[:, 0].argmax(-1), observed.truth[:, 0].argmax(-1)
     confused = confusion(found, true, model.num_fields, names)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ffrl.density import substep_jacobian
+from ffrl.evaluation.kind import given
 from ffrl.integrate import Tableau, integrate
 from ffrl.ridge import RidgeUnits
 from stf.visualize.field_material import FINE, MARGIN, Surroundings, path_plane
@@ -86,8 +87,9 @@ def carried(model: Any, around: Surroundings, observed: Observed, roles: Sequenc
     """The density of all first frames, carried by the activity of the sequence in which most happens."""
     exact, tableau = around.exact, around.exact.integrator
     example = observed.example
-    frames, given = observed.frames[example], model.config.mode == "supervised"
-    activity = torch.from_numpy(observed.truth[example]) if given else model.infer(frames[None])[0].cpu().double()
+    frames = observed.frames[example]
+    truth = torch.from_numpy(observed.truth[example])
+    activity = truth if given(model) else model.infer(frames[None])[0].cpu().double()
     units, z = exact.field_model.units(), around.encoded[:, 0]
     path = exact.flow(z[example : example + 1], activity[None])[0]
     plane = path_plane(around, path)

@@ -27,7 +27,9 @@ ABOUT = {
     "kl_chain": ("KL of the warm-up's chain", "weighted nats per frame"),
     "kl_spike": ("KL of the spikes", "weighted nats per frame"),
     "kl_slab": ("KL of the slabs (speeds)", "weighted nats per frame"),
+    "kl_speed": ("KL of the speeds", "weighted nats per frame"),
     "kl_field": ("KL of the field", "nats per frame"),
+    "divergence": ("Squared divergence", "weighted"),
     "hj_residual": ("Hamilton–Jacobi residual", "weighted"),
     "hj_initial": ("Hamilton–Jacobi start", "weighted"),
 }

@@ -24,7 +24,9 @@ TITLES = {
     ("curl", "divergence-free"): "curl r",
 }
 ZERO = {("divergence", "divergence-free"), ("curl", "curl-free")}
-"""What vanishes identically."""
+"""What vanishes identically, unless the divergence is only penalised."""
+ROUNDING = 1e-9
+"""Relative size up to which it does."""
 
 
 def relative(one: Derivatives, kind: str) -> Tensor:
@@ -60,7 +62,8 @@ def draw_differential(planes: Sequence[PlaneDerivatives], roles: Sequence[FieldR
     parts = ("curl-free", "divergence-free") if split else ("curl-free",)
     group = len(parts) * (PANEL + GAP) + BAR + 0.75
     page = Page(max(0.2 + LABELS + 2 * group, 9.6), TOP + len(planes) * (PANEL + BETWEEN) + 0.45)
-    page.title(title, _subtitle(planes[0], split))
+    exact = split and max(float(relative(one.divergence_free, "divergence").max()) for one in planes) <= ROUNDING
+    page.title(title, _subtitle(planes[0], split, exact))
     for row, one in enumerate(planes):
         y = TOP + row * (PANEL + BETWEEN)
         _label(page, one.role, y)
@@ -75,7 +78,7 @@ def draw_differential(planes: Sequence[PlaneDerivatives], roles: Sequence[FieldR
                 if row == 0:
                     page.text(x, y - 0.25, TITLES[kind, part], HEADING, weight="bold", va="bottom")
                 largest = float(relative(derivatives, kind).max())
-                zero = (kind, part) in ZERO
+                zero = (kind, part) in ZERO and largest <= ROUNDING
                 text = f"zero: at most {scientific(largest)} ‖J‖" if zero else f"up to {largest:.2g} ‖J‖"
                 page.text(x, y - 0.04, text, SMALL, va="bottom", gid=f"{name}/largest", weight="bold" if zero else None)
                 if not column and not place:
@@ -121,8 +124,8 @@ def _limits(pair: Sequence[Derivatives], kind: str) -> tuple[float, float]:
     return (-largest if kind == "divergence" else 0.0), largest
 
 
-def _subtitle(one: PlaneDerivatives, split: bool) -> str:
-    turns = "; r turns but never compresses or expands" if split else ""
+def _subtitle(one: PlaneDerivatives, split: bool, exact: bool) -> str:
+    turns = f"; r turns but {'never' if exact else 'by its penalty hardly'} compresses or expands" if split else ""
     time = "" if one.time is None else f" (t = {one.time[0]} of {one.time[1]})"
     return (
         f"A gradient compresses or expands but never turns{turns}. Trace (divergence) and norm of the antisymmetric\n"

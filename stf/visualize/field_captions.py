@@ -7,7 +7,7 @@ from typing import Any
 
 from stf.visualize.captions import SILENCE, join
 from stf.visualize.carried import Carried
-from stf.visualize.differential import relative, scientific
+from stf.visualize.differential import ROUNDING, relative, scientific
 from stf.visualize.field_material import PlaneDerivatives, PlaneField, Shares
 from stf.visualize.helmholtz import norm_share
 from stf.visualize.style import field_name, percent
@@ -75,8 +75,24 @@ def of_differential(planes: Sequence[PlaneDerivatives]) -> str:
     parts = [one.divergence_free for one in planes if one.divergence_free is not None]
     if parts:
         divergence = max(float(relative(part, "divergence").max()) for part in parts)
+        if divergence > ROUNDING:
+            return (
+                f"What has to vanish does, up to rounding: {text}; the divergence of the other parts is only penalised "
+                f"and reaches {divergence:.2g} of ‖J‖."
+            )
         text = f"the divergence-free parts have no divergence (at most {scientific(divergence)} of ‖J‖) and {text}"
     return f"What has to vanish does, up to rounding: {text}."
+
+
+def of_parts(model: Any) -> str:
+    """Add to a caption what is unusual about the parts of the fields: one is left out, or its divergence penalised."""
+    size = model.config.model
+    text = "" if size.potential_width else " In this run fields have no curl-free part."
+    if getattr(size, "divergence", "exact") == "penalised":
+        text += (
+            " In this run the divergence of the divergence-free parts is only penalised, so that some of it is left."
+        )
+    return text
 
 
 def _each(ones: Sequence[Any], value: Callable[[Any], str]) -> str:

@@ -29,7 +29,7 @@ def field_exhibits(
     plane: str = "trajectories",
     tell: Tell = lambda doing: None,
 ) -> Iterator[Exhibit]:
-    """Draw one figure after the other; ``helmholtz`` only for a model with a divergence-free part.
+    """Draw one figure after the other; ``landscape`` and ``helmholtz`` only for a model that has these parts.
 
     Args:
         model: in evaluation mode.
@@ -52,7 +52,7 @@ def field_exhibits(
         LATENT,
         "Field planes",
         draw_field_planes(fields, roles),
-        captions.of_planes(fields),
+        captions.of_planes(fields) + captions.of_parts(model),
         "A row per field: its parts as arrows and streamlines over contours of its potential on a plane of latent "
         "space, with the density of encoded frames and the path of a real image.",
     )
@@ -66,15 +66,17 @@ def field_exhibits(
         captions.of_composition(moved),
         "Step by step: the density of encoded images, the speed of each field, decoded and real frames.",
     )
-    tell("potential landscape")
-    yield Exhibit(
-        "landscape",
-        LATENT,
-        "Potential landscape",
-        draw_landscape(fields, roles),
-        captions.of_landscape(fields),
-        "A surface per field: its potential over a plane of latent space, with the field and the path of a real image.",
-    )
+    if model.config.model.potential_width:
+        tell("potential landscape")
+        yield Exhibit(
+            "landscape",
+            LATENT,
+            "Potential landscape",
+            draw_landscape(fields, roles),
+            captions.of_landscape(fields),
+            "A surface per field: its potential over a plane of latent space, with the field and the path of a real "
+            "image.",
+        )
     if getattr(model.field_model, "rotational", None) is not None:
         tell("Helmholtz shares")
         found = shares(around, observed, roles)
@@ -83,7 +85,7 @@ def field_exhibits(
             LATENT,
             "Helmholtz shares",
             draw_helmholtz(found, roles),
-            captions.of_helmholtz(found),
+            captions.of_helmholtz(found) + captions.of_parts(model),
             "Norms of the curl-free against the divergence-free part of each field, and their shares as bars.",
         )
     tell("divergence and curl")

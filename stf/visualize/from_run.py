@@ -24,7 +24,7 @@ from ffrl.engine.log import METRICS, read_metrics
 from ffrl.errors import UserError
 from ffrl.evaluation.evaluate import evaluate
 from ffrl.evaluation.mode import evaluation_mode
-from stf.run import load
+from stf.run import load_with_fields
 from stf.visualize import captions
 from stf.visualize.animation import encode_animation
 from stf.visualize.assignment import Assignment, assign
@@ -89,7 +89,7 @@ def run(
     flush_denormals()
     run_dir = Path(run_dir)
     step = checkpoint_step(find_checkpoint(run_dir))
-    model = load(run_dir, step, device)
+    model = load_with_fields(run_dir, step, device)
     parse_plane(plane, model.latent_dim)
     config = model.config
     root = config.data.root if data_root is None else data_root

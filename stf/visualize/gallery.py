@@ -10,6 +10,7 @@ import torch
 from matplotlib.figure import Figure
 
 from ffrl.data.base import SequenceData
+from ffrl.evaluation.kind import aligned, given
 from ffrl.evaluation.mode import evaluation_mode
 from stf.visualize import captions
 from stf.visualize.alignment import draw_alignment, draw_confusion
@@ -102,11 +103,12 @@ def training(metrics: Sequence[dict[str, Any]], ends: Mapping[str, float], total
 
 def _overview(model: Any, found: Assignment, moved: list[Traversal], names: tuple[str, ...]) -> Exhibit:
     """The overview, with the sequence in which most happens."""
-    observed, mode = found.observed, model.config.mode
+    observed, told = found.observed, given(model)
+    mode = "supervised" if told else model.config.mode
     example = observed.example
-    frames, given = observed.frames[example], mode == "supervised"
+    frames = observed.frames[example]
     true_speeds = torch.from_numpy(observed.truth[example]).to(frames)
-    speeds = true_speeds if given else model.infer(frames[None])[0]
+    speeds = true_speeds if told else model.infer(frames[None])[0]
     latents = model.flow(model.encode(frames[:1]), speeds[None])[0]
     predicted = model.decode(latents)
     inferred, truth = observed.inferred[example], observed.truth[example]
@@ -118,7 +120,7 @@ def _overview(model: Any, found: Assignment, moved: list[Traversal], names: tupl
         GLANCE,
         "Overview",
         draw_overview(frames.cpu(), predicted.cpu(), inferred, truth, moved, found.roles, names, mode),
-        captions.of_overview(lanes(found.roles, names), inferred, truth, error, still, given),
+        captions.of_overview(lanes(found.roles, names), inferred, truth, error, still, told),
         "Left: the frames of a sequence, the speed of each field over time, and the predicted frames. "
         "Right: other images moved by each field alone.",
     )
@@ -146,7 +148,7 @@ def _which(model: Any, found: Assignment, names: tuple[str, ...], tell: Tell) ->
             "Sequences with inferred and true speeds over time, histogram of speeds, inferred against true speed, and "
             "the number of fields that act at once."
         )
-    elif found.usage is not None and model.config.mode == "unsupervised":
+    elif found.usage is not None and aligned(model):
         caption = captions.of_usage(found.usage)
         alt = (
             "Sequences with inferred speeds over time, histogram of speeds, how often each field acts, and the number "

@@ -16,6 +16,7 @@ from ffrl.data.base import SequenceBatch, SequenceData, Split
 from ffrl.data.states import moved, renderable
 from ffrl.evaluation.alignment import strongest_part
 from ffrl.evaluation.equivariance import frame_errors
+from ffrl.evaluation.kind import activity_of
 from ffrl.evaluation.sequences import batch_size
 from stf.visualize.roles import FieldRole
 
@@ -252,14 +253,13 @@ def observe(model: Any, batches: Iterable[SequenceBatch]) -> Observed:
     Kept are all frames until there are :data:`FEWEST` sequences, and all codes until there are :data:`CODES`. The
     activity of a supervised model is given, not inferred.
     """
-    given = model.config.mode == "supervised"
     frames, codes, inferred, truth = [], [], [], []
     for batch in batches:
         if sum(map(len, frames)) < FEWEST:
             frames.append(batch.frames)
         if sum(map(len, codes)) < CODES:
             codes.append(model.encode(batch.frames))
-        inferred.append(batch.activity if given else model.infer(batch.frames))
+        inferred.append(activity_of(model, batch))
         truth.append(batch.activity)
     speeds = strongest_part(torch.cat(inferred).cpu().numpy(), model.num_fields)
     true = torch.cat(truth).cpu().numpy().astype(np.float64)
@@ -314,10 +314,9 @@ def count_distribution(probabilities: ArrayLike) -> NDArray[np.float64]:
 
 
 def prior_on(model: Any) -> NDArray[np.float64]:
-    """Stationary probability that each field is on under the spike prior, on / (on + off): ``(K,)``.
+    """Stationary probability that each field is on under the prior of its activity: ``(K,)``.
 
     Under separate control a field is on if one of its parts is.
     """
-    on, off = (rate.detach().cpu().double().numpy() for rate in model.activity_model.chain.rates())
-    off_share = (off / (on + off)).reshape(-1, model.num_fields)
-    return 1 - off_share.prod(axis=0)
+    on = model.activity_model.prior_on().detach().cpu().double().numpy()
+    return 1 - (1 - on).reshape(-1, model.num_fields).prod(axis=0)

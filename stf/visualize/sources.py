@@ -20,6 +20,7 @@ from ffrl.data.states import moved
 from ffrl.engine.files import read_json_object
 from ffrl.engine.seed import generator
 from ffrl.errors import UserError
+from ffrl.evaluation.kind import given
 from ffrl.evaluation.sequences import choose
 from stf.visualize.material import most_eventful
 
@@ -104,7 +105,7 @@ class Sources:
         if path.suffix.lower() == ".json":
             return Source(text, text, speeds=self._activity(path))
         frames = read_sequence(path, self.model.image_shape, self.grey_as).to(self._device)
-        if self.model.config.mode == "supervised":
+        if given(self.model):
             config = self.model.config.data
             move = f"{config.name} {transformations(config)[-1]} {config.num_steps}"
             expected = f"moves such as {move!r}, or an activity.json"
@@ -191,14 +192,14 @@ class Sources:
         if not data.transformations:
             return Source(text, about, batch.frames[best])
         frames, truth = batch.frames[best], batch.activity[best]
-        return Source(text, about, frames, truth, self._given(truth) if model.config.mode == "supervised" else None)
+        return Source(text, about, frames, truth, self._given(truth) if given(model) else None)
 
     def _as_trained(self, data: SequenceData, indices: Tensor, flag: str) -> tuple[SequenceBatch, str]:
         """Random sequences of the kind that the run was trained on, without what acted before their first frame."""
         source = generator(data.device, self.seed, f"transfer{flag}")
         if not data.transformations:
             return data.mixed(self.split, indices, source), ""
-        if self.model.config.mode == "unsupervised":
+        if self.model.config.sequences == "mixed":
             return data.mixed(self.split, indices, source), ", random moves"
         which = torch.randint(len(data.transformations), (1,), generator=source, device=data.device)
         name = data.transformations[int(which)]

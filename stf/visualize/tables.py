@@ -34,6 +34,10 @@ class Table:
     meaning: Sequence[str]
 
 
+BEYOND = {"extrapolation": "longer", "composition": "at once", "switching": "in turn"}
+"""What is measured beyond the trained sequences, and what the report calls it."""
+
+
 def evaluation_tables(evaluation: Mapping[str, Any]) -> list[Table]:
     """Tables of everything that :func:`ffrl.evaluation.evaluate.evaluate` found, with targets and published values."""
     tables = []
@@ -49,7 +53,29 @@ def evaluation_tables(evaluation: Mapping[str, Any]) -> list[Table]:
         tables.append(_equivariance(evaluation))
     if "prediction" in evaluation:
         tables.append(_prediction(evaluation))
-    return [*tables, _likelihood(evaluation)]
+    if any(kind in evaluation for kind in BEYOND):
+        tables.append(_beyond(evaluation))
+    return [*tables, _likelihood(evaluation)] if "likelihood" in evaluation else tables
+
+
+def _beyond(evaluation: Mapping[str, Any]) -> Table:
+    columns = ("", "flow", "reconstruction", "no flow")
+    rows = []
+    for name, entry in evaluation.get("extrapolation", {}).get("transformations", {}).items():
+        if entry is not None:
+            further = (entry[kind]["l1"]["further_mean"] for kind in ("flow", "reconstruction", "copy"))
+            frames = f"frames {evaluation['data']['num_steps'] + 1} to {entry['steps']}"
+            rows.append((f"{name}, {frames}", *map(with_error, further)))
+    for kind in ("composition", "switching"):
+        for name, entry in evaluation.get(kind, {}).get("pairs", {}).items():
+            if entry is not None:
+                errors = (entry[part]["mean_per_frame"] for part in ("flow", "reconstruction", "copy"))
+                rows.append((f"{BEYOND[kind]}: {name}", *map(with_error, errors)))
+    meaning = (
+        "L1 error per frame, as for single sequences. Beyond the trained length the activity of the trained steps goes "
+        "on; of two transformations each has the activity that it has alone, given or inferred.",
+    )
+    return Table("beyond", "Beyond what was trained: longer, two at once, one after the other", columns, rows, meaning)
 
 
 def _fields(evaluation: Mapping[str, Any]) -> Table:
@@ -90,7 +116,9 @@ def _prediction(evaluation: Mapping[str, Any]) -> Table:
         "Frames t = 1 .. T from the first one alone: moved by the activity, and standing still. Reconstruction: each "
         "frame encoded and decoded by itself, what encoder and decoder leave. PSNR: of the mean squared error.",
     ]
-    if known and evaluation["model"]["mode"] != "unsupervised":
+    mode = evaluation["model"]["mode"]
+    trained = evaluation["model"].get("trained_on", "mixed" if mode == "unsupervised" else "single")
+    if known and trained != "mixed":
         meaning.append(f"{MIXED[:1].upper()}{MIXED[1:]}.")
     title = f"Prediction of {'mixed' if known else 'real'} sequences"
     return Table("prediction", title, columns, rows, meaning)

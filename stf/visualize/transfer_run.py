@@ -36,7 +36,7 @@ from ffrl.engine.files import (
 from ffrl.errors import UserError
 from ffrl.evaluation.alignment import strongest_part
 from ffrl.evaluation.mode import evaluation_mode
-from stf.run import load
+from stf.run import load_with_fields
 from stf.transfer import apply, edit, followed_by, parts_for, together_with
 from stf.visualize.animation import write_animation
 from stf.visualize.assignment import assign
@@ -117,7 +117,7 @@ def run(
     flush_denormals()
     out = Path(run_dir) / "transfer" if out is None else out
     _require_writable(out, request)
-    model = load(run_dir, device=device)
+    model = load_with_fields(run_dir, device=device)
     with evaluation_mode(model):
         transfer, controls, roles, names = compute(model, _loader(model, data_root), request, data_root is not None)
     record = _record(transfer, controls, roles, request, str(run_dir), model.config.mode)
