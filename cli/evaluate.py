@@ -38,6 +38,8 @@ class Evaluate:
     """Seed of everything random; the same seed gives the same numbers."""
     sequences: Annotated[int | None, tyro.conf.arg(metavar="INT", help_behavior_hint="")] = None
     """How many sequences to measure on (left out: 1000, or all of a smaller split)."""
+    codes: bool = False
+    """Also DCI, MIG and linear probes of the latent codes; needs scikit-learn, the extra metrics."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where to compute; auto takes CUDA when there is one."""
 
@@ -74,6 +76,7 @@ def main(arguments: Sequence[str]) -> int:
         device=command.device,
         seed=command.seed,
         sequences=command.sequences,
+        codes=command.codes,
     )
     print_report(report, Console())
     if command.json is not None:

@@ -63,6 +63,7 @@ def test_no_run_at_all_is_an_error():
         (["a", "--seed", "-2"], ["--seed", "-2"]),
         (["a", "--sequences", "0"], ["--sequences", "0"]),
         (["a", "--json", "no/where.json"], ["--json", "'no'"]),
+        (["a", "--codes=yes"], ["--codes", "'yes'", "the flag alone"]),
         (["a", "--steps", "3"], ["'--steps'", "did you mean"]),
         (["nowhere"], ["nowhere"]),
         (["."], ["checkpoints"]),
@@ -88,10 +89,10 @@ def test_arguments_are_passed_on_and_the_json_file_is_what_was_measured(capsys, 
     monkeypatch.setattr(ffrl.evaluation.report, "print_report", lambda report, console: console.print(report["elbo"]))
     run = started("runs/a", 1)
     assert main(["evaluate"]) == 0
-    arguments = "evaluate runs/a --split test --data.root d --json out.json --seed 3 --sequences 7 --device cpu"
+    arguments = "evaluate runs/a --split test --data.root d --json out.json --seed 3 --sequences 7 --codes --device cpu"
     assert main(arguments.split()) == 0
-    default = {"split": "validation", "data_root": None, "device": "auto", "seed": 0, "sequences": None}
-    given = {"split": "test", "data_root": Path("d"), "device": "cpu", "seed": 3, "sequences": 7}
+    default = {"split": "validation", "data_root": None, "device": "auto", "seed": 0, "sequences": None, "codes": False}
+    given = {"split": "test", "data_root": Path("d"), "device": "cpu", "seed": 3, "sequences": 7, "codes": True}
     assert calls == [(run, default), (run, given)]
     assert json.loads(Path("out.json").read_text()) == {"elbo": -1.5}
     assert capsys.readouterr().out == "-1.5\n-1.5\n"

@@ -8,15 +8,18 @@ import random
 import numpy as np
 import pytest
 import torch
-from test_evaluation_standins import ShiftedPictures, UnknownPictures
+from test_evaluation_standins import ShiftedPictures, ShiftedStates, UnknownPictures
 from torch import Tensor
 
 from ffrl.config import DataConfig, ModelConfig, ObjectiveConfig, SupervisedConfig, WeakConfig
 from ffrl.data.base import SequenceBatch
+from ffrl.engine.seed import generator
 from ffrl.errors import UserError
 from ffrl.evaluation.alignment import strongest_part
 from ffrl.evaluation.equivariance import frame_errors, summarise
 from ffrl.evaluation.evaluate import evaluate
+from ffrl.evaluation.likelihood import bounds, draw, log_weights
+from ffrl.evaluation.pixels import likelihoods
 from ffrl.evaluation.sequences import DEFAULT, batch_size, choose, mixed_batches, single_batches
 from ffrl.evaluation.statistics import estimate, plain
 from ffrl.likelihood import gaussian_upper_bound
@@ -67,6 +70,9 @@ def test_everything_is_there_and_plain(mode: str) -> None:
     assert ("alignment" in result) == ("criteria" in result) == (mode == "unsupervised")
     assert result["prediction"]["activity"] == ("given" if mode == "supervised" else "inferred")
     assert "fields" not in result and result["data"]["title"] == "shifted pictures"
+    assert result["model"]["trained_on"] == model.config.sequences
+    assert result["model"]["prediction"] == model.prediction
+    assert not {"extrapolation", "composition", "switching", "codes"} & set(result), "there are no states"
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -109,6 +115,100 @@ def test_unknown_transformations_leave_prediction_and_fields(control: str, steps
             assert found["on"] == pytest.approx((speeds[..., field] != 0).mean())
             assert found["mean"] == pytest.approx(np.abs(speeds[..., field]).mean())
     assert any(found["growth"]["mean"] != 0 for found in result["fields"])
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_states_give_extrapolation_composition_and_switching_and_change_nothing_else(
+    monkeypatch: pytest.MonkeyPatch, mode: str
+) -> None:
+    class Moving(ShiftedStates):
+        graded = True
+
+    data, model, ticks = Moving(), small(mode), []
+    monkeypatch.setattr("ffrl.evaluation.sequences.MAX_BATCH", 5)
+    monkeypatch.setattr("ffrl.evaluation.composition.MOST_IMAGES", 7)
+    result = evaluate(model, data, samples=2, progress=lambda done, total: ticks.append((done, total)))
+    assert json.loads(json.dumps(result, allow_nan=False)) == result
+    total = 3 * 3 + 3 * (1 if mode == "unsupervised" else 2) + 3 + 2
+    assert ticks == [(i, total) for i in range(1, total + 1)]
+    inferred = "given" if mode == "supervised" else "inferred"
+    for key in ("extrapolation", "composition", "switching"):
+        assert result[key]["sequences"] == 7 and result[key]["activity"].startswith(inferred)
+    assert result["sequences"] == 12 and len(result["switching"]["pairs"]) == 6
+    monkeypatch.setattr("ffrl.evaluation.evaluate.prescribable", lambda data: False)
+    before = evaluate(model, data, samples=2)
+    assert result == before | {key: result[key] for key in ("extrapolation", "composition", "switching")}
+    few = choose(data, "validation", None, 0)[:7]
+    batch = data.single("validation", few, torch.zeros(7, dtype=torch.long))
+    with torch.no_grad():
+        g = batch.activity if mode == "supervised" else model.infer(batch.frames)
+        expected = summarise(frame_errors(model, batch.frames, g).copy)
+    found = result["extrapolation"]["transformations"]["change 0"]["copy"]["l1"]["per_frame"]["mean"]
+    assert found[:9] == pytest.approx(expected["per_frame"]["mean"], rel=1e-5), "of the first images that were chosen"
+
+
+def test_one_transformation_has_no_other_to_go_with() -> None:
+    data = ShiftedStates(shift=(0.04,), limit=(99.0,))
+    result = evaluate(small("supervised", num_fields=1), data, samples=1)
+    assert "extrapolation" in result and not {"composition", "switching"} & set(result)
+
+
+def unlikely(mode: str = "unsupervised"):
+    """A model that is no probabilistic one and whose activity is not one of fields."""
+    model = small(mode)
+    model.has_likelihood = model.activity_model.aligned = False
+    return model
+
+
+@pytest.mark.parametrize("trained_on", ["mixed", "single"])
+def test_a_model_without_likelihood_or_fields_is_measured_by_its_predictions(
+    monkeypatch: pytest.MonkeyPatch, trained_on: str
+) -> None:
+    monkeypatch.setattr(UnsupervisedConfig, "sequences", trained_on)
+    ticks = []
+    model, data = unlikely(), ShiftedPictures()
+    result = evaluate(model, data, progress=lambda done, total: ticks.append((done, total)))
+    assert ticks == [(i, 4) for i in range(1, 5)]
+    assert not {"likelihood", "alignment", "criteria", "fields", "confusion"} & set(result)
+    usual = evaluate(small("unsupervised"), data)
+    assert all(result[key] == usual[key] for key in ("equivariance", "prediction"))
+    result = evaluate(model, UnknownPictures())
+    assert not {"likelihood", "alignment", "fields"} & set(result) and "prediction" in result
+
+
+def test_given_activity_is_scored_on_what_the_model_is_trained_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    data, model = ShiftedPictures(), small("supervised")
+    monkeypatch.setattr(SupervisedConfig, "sequences", "mixed")
+    result = evaluate(model, data, seed=1, samples=3)
+    likelihood = result["likelihood"]
+    assert likelihood["sequences"] == "mixed" and likelihood["quantity"] == "log p(frames | activity)"
+    assert not {"alignment", "criteria", "confusion"} & set(result)
+    (batch,) = mixed_batches(data, "validation", choose(data, "validation", None, 1), 1)
+    with torch.no_grad():
+        draws = draw(model, batch.frames, 3, generator("cpu", 1, "evaluation-draws", 0), batch.activity)
+        scores = {score.name: score for score in likelihoods(model.config.objective)}
+        found = bounds(log_weights(model, batch.frames, draws, scores), 9)
+    for name, entry in likelihood["likelihoods"].items():
+        assert entry["elbo"]["mean"] == pytest.approx(found[name]["elbo"].mean().item())
+
+
+def test_codes_are_measured_on_request_before_anything_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    import ffrl.evaluation.codes
+
+    data, model, calls = ShiftedPictures(), small("weak"), []
+
+    def measure_codes(*arguments: object) -> dict:
+        calls.append((*arguments, model.training))
+        return {"mig": float("nan")}
+
+    monkeypatch.setattr(ffrl.evaluation.codes, "measure_codes", measure_codes)
+    ticks = []
+    model.train()
+    result = evaluate(model, data, seed=4, sequences=5, samples=1, codes=True, progress=lambda *_: ticks.append(calls))
+    assert result["codes"] == {"mig": None} and ticks[0]
+    ((measured, on, split, indices, seed, training),) = calls
+    assert (measured, on, split, seed, training) == (model, data, "validation", 4, False) and model.training
+    assert torch.equal(indices, choose(data, "validation", 5, 4))
 
 
 def test_a_supervised_model_needs_known_transformations() -> None:

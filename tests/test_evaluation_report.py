@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 from test_evaluation_evaluate import small
-from test_evaluation_standins import ShiftedPictures, UnknownPictures
+from test_evaluation_standins import ShiftedPictures, ShiftedStates, UnknownPictures
 
 from ffrl.config import ObjectiveConfig
 from ffrl.evaluation.alignment import align
@@ -83,6 +83,101 @@ def test_unknown_transformations_are_not_spoken_of(mode: str) -> None:
     printed_order = [int(line.split("│")[1]) for line in text.splitlines() if line.count("│") == 7]
     growth = [result["fields"][field]["growth"]["mean"] for field in printed_order]
     assert sorted(printed_order) == list(range(12)) and growth == sorted(growth, reverse=True)
+
+
+def of_states(mode: str, data: ShiftedStates, **options: object) -> dict:
+    return evaluate(small(mode, data, **options), data, sequences=4, samples=1)
+
+
+def rows(text: str, title: str) -> dict[str, list[str]]:
+    """Cells of a table's lines by their first one."""
+    lines = text[text.index(title) :].split("└", 1)[0].splitlines()
+    cells = [[cell.strip() for cell in line.strip("│").split("│")] for line in lines if line.startswith("│")]
+    return {first: rest for first, *rest in cells}
+
+
+def test_extrapolation_composition_and_switching_are_printed() -> None:
+    result = of_states("supervised", ShiftedStates(limit=(99.0, 10.0, 8.0)), time_dependent=True)
+    text = printed(result)
+    beyond = rows(text, "Extrapolation beyond T")
+    assert [beyond[name][0] for name in beyond] == ["9 .. 16", "9 .. 10", "n/a"]
+    further = result["extrapolation"]["transformations"]["change 1"]["flow"]
+    assert beyond["change 1"][1].startswith(f"{further['l1']['further_mean']['mean']:.2f} ± ")
+    assert beyond["change 1"][4] == f"{further['mse']['further_mean']['mean']:.4f}"
+    assert "not shown (change 2): shifted states shows few states" in text
+    assert "t / T > 1" in text and "activity given, at unit speed" in text
+    both, turns = rows(text, "Two transformations at once"), rows(text, "One transformation, then another")
+    assert list(both) == ["mean of 3", *result["composition"]["pairs"]]
+    assert list(turns) == ["mean of 6", *result["switching"]["pairs"]]
+    for name, found in [("mean of 3", "mean"), ("change 0 + change 2", None)]:
+        entry = result["composition"]["mean"] if found else result["composition"]["pairs"][name]
+        means = [entry[kind]["mean_per_frame"]["mean"] for kind in ("flow", "additive", "reconstruction", "copy")]
+        assert [cell.split(" ± ")[0] for cell in both[name]] == [f"{mean:.2f}" for mean in means]
+    assert "switched after 4 steps" in " ".join(text.split())
+
+
+def test_pairs_that_cannot_be_shown_are_printed_as_such() -> None:
+    text = printed(of_states("weak", ShiftedStates(total=12.0)))
+    text = " ".join(text.split("One transformation, then")[0].split())
+    assert "Two transformations at once, L1 per frame: none can be shown not shown (change 0 + change 1, " in text
+    text = printed(of_states("weak", ShiftedStates(limit=(3.0, 9.0, 9.0))))
+    both = rows(text, "Two transformations at once")
+    assert [cells[-1] == "n/a" for cells in both.values()] == [True, True, False]
+    assert "not shown (change 0 + change 1, change 0 + change 2): shifted" in " ".join(text.split())
+
+
+@pytest.mark.parametrize("total", [99.0, 8.0])
+def test_of_many_pairs_the_mean_and_the_worst_are_printed(total: float) -> None:
+    data = ShiftedStates(shift=tuple(0.01 * j for j in range(1, 10)), limit=(99.0,) * 9, total=total + 8)
+    data.transformations = tuple(NAMES)
+    result = of_states("weak", data, num_fields=12)
+    text = printed(result)
+    assert max(map(len, text.splitlines())) <= 80 and "…" not in text
+    pairs = result["composition"]["pairs"]
+    if total == 8.0:  # seven others are in state 1
+        assert "at once, L1 per frame: none can be shown" in text and "not shown (36 of them)" in text
+        return
+    both = rows(text, "Two transformations at once")
+    worst = max(pairs, key=lambda name: pairs[name]["flow"]["full_sum"]["mean"])
+    assert next(iter(both)) == "mean of 36" and len(pairs) == 36
+    assert f"worst: {worst}".replace(" ", "") == "".join(list(both)[1:]).replace(" ", "")
+    assert rows(text, "One transformation, then")["mean of 9"]
+
+
+def test_how_the_model_predicts_is_said_and_a_missing_likelihood() -> None:
+    result = result_of("supervised")
+    result["model"]["prediction"] = "guessing [wildly]"
+    assert "prediction of later frames: guessing [wildly]" in printed(result)
+    assert "no likelihood" not in printed(result)
+    del result["likelihood"]
+    text = printed(result)
+    assert "no likelihood: supervised is no probabilistic model" in text and "ELBO" not in text
+
+
+def test_the_note_on_mixed_sequences_is_for_models_that_are_not_trained_on_them() -> None:
+    result = result_of("supervised")
+    assert "this mode is not trained on" in " ".join(printed(result).split())
+    result["model"]["trained_on"] = "mixed"
+    assert "not trained on" not in " ".join(printed(result).split())
+
+
+def test_codes_are_printed() -> None:
+    result = result_of("weak")
+    result["codes"] = {
+        "factors": ["scaling", "hue"],
+        "images": 6,
+        "frames": 2000,
+        "dci": {"disentanglement": 0.25, "completeness": 0.5, "informativeness": {"scaling": 0.111, "hue": None}},
+        "mig": {"score": 0.125, "per_factor": {"scaling": 0.222, "hue": 0.333}},
+        "linear_probe": {"scaling": 0.444, "hue": -1.5, "mean": 0.75},
+        "method": {"linear_probe": "how it is done"},
+    }
+    text = printed(result)
+    found = rows(text, "Factors in the latent code")
+    assert found == {"scaling": ["0.222", "0.111", "0.444"], "hue": ["0.333", "n/a", "-1.500"]}
+    line = "MIG 0.125, disentanglement 0.250, completeness 0.500, mean R² of the probes 0.750"
+    assert line in " ".join(text.split()) and "linear probe: how it is done" in text
+    assert "2000 frames of 6 images" in text and max(map(len, text.splitlines())) <= 80
 
 
 def test_speeds_that_do_not_vary_ask_for_no_correlation() -> None:

@@ -10,17 +10,20 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ffrl.activity import CategoricalActivity
 from ffrl.data.base import SequenceBatch, SequenceData, Split
 from ffrl.engine.seed import generator
 from ffrl.errors import require
 from ffrl.evaluation.alignment import align, strongest_part
+from ffrl.evaluation.composition import affordable, composition
 from ffrl.evaluation.confusion import confusion
 from ffrl.evaluation.criteria import criteria
 from ffrl.evaluation.equivariance import FrameErrors, frame_errors, summarise
+from ffrl.evaluation.extrapolation import extrapolation
+from ffrl.evaluation.kind import activity_of, aligned, categorical, given, of_fields
 from ffrl.evaluation.likelihood import bounds, draw, legacy_score, log_weights
 from ffrl.evaluation.mode import evaluation_mode
 from ffrl.evaluation.paper_bound import NOTES as PAPER_NOTES
+from ffrl.evaluation.paths import prescribable
 from ffrl.evaluation.pixels import likelihoods, trained_likelihood
 from ffrl.evaluation.prediction import Prediction
 from ffrl.evaluation.sequences import batch_size, choose, mixed_batches, single_batches
@@ -29,6 +32,8 @@ from ffrl.evaluation.usage import describe_fields, growth_without
 
 UNITS = {
     "equivariance": "L1 error on images in [0, 1], summed over channels and pixels of a frame",
+    "extrapolation": "l1: as equivariance; mse: mean squared error of the channels and pixels of a frame",
+    "composition": "as equivariance, also switching",
     "prediction": "as equivariance; psnr in dB, of the mean squared error of all frames t = 1 .. T",
     "likelihood": "nats per frame: the value of a sequence / (T + 1)",
     "speed": "unit steps per transition",
@@ -50,14 +55,21 @@ def evaluate(
     sequences: int | None = None,
     *,
     samples: int = 16,
+    codes: bool = False,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Measure ``model`` on held-out sequences; the same arguments give the same numbers.
 
     Every model gets its equivariance errors (single-transformation sequences, each chosen image under every one of
-    them), its prediction errors on mixed sequences, and its likelihood bounds, on single-transformation sequences that
-    cycle through the transformations (supervised and weak) or on mixed ones (unsupervised). Weak models get the
-    confusion of the inferred field besides, unsupervised ones the alignment of fields with transformations.
+    them), its prediction errors on mixed sequences, and, if it is a probabilistic model, its likelihood bounds, on
+    single-transformation sequences that cycle through the transformations or on mixed ones: what it is trained on. Weak
+    models get the confusion of the inferred field besides, unsupervised ones the alignment of fields with
+    transformations.
+
+    Where frames are made from states (not those of sprites), up to 250 of the images (fewer if there are more than
+    three transformations) also give extrapolation to twice the trained length, and the errors of two transformations at
+    once and in turn: see :func:`ffrl.evaluation.extrapolation.extrapolation` and
+    :func:`ffrl.evaluation.composition.composition`.
 
     Where transformations are not known, everything is measured on the sequences that there are: prediction errors,
     likelihood bounds, and of every field how often it acts and how much it contributes to the prediction.
@@ -65,12 +77,13 @@ def evaluate(
     Nothing is trained, no global random number is drawn, and the model is left as it was.
 
     Args:
-        model: supervised, weak or unsupervised, with its ``config``, on the device of ``data``.
+        model: of any mode, with its ``config``, on the device of ``data``.
         data: held-out sequences.
         split: which of its splits.
         seed: of everything random: which images, the activity of mixed sequences, and the draws of the bounds.
         sequences: number of initial images, or clips; by default 1000, or all of a smaller split.
         samples: S, draws of the latents per sequence for the likelihood bounds.
+        codes: also measure the latent codes; see :func:`ffrl.evaluation.codes.measure_codes` (needs scikit-learn).
         progress: told how far the evaluation is.
 
     Returns:
@@ -87,22 +100,26 @@ def evaluate(
         ...     FlowFactorizedVAE(SupervisedConfig(), (3, 28, 28)), load(DataConfig()), sequences=2, samples=2
         ... )
         >>> sorted(result)
-        ['data', 'equivariance', 'likelihood', 'model', 'prediction', 'samples', 'seed', 'sequences', 'split', 'units']
+        ['composition', 'data', 'equivariance', 'extrapolation', 'likelihood', 'model', 'prediction', 'samples', 'seed',
+        'sequences', 'split', 'switching', 'units']
     """
     require(samples >= 1, "samples", samples, "an integer of at least 1")
     _check(model, data)
     indices = choose(data, split, sequences, seed)
     kinds = len(data.transformations)
-    scores_mixed = _sparse(model) or not kinds
-    passes = kinds + (1 if scores_mixed else 2)
-    count = math.ceil(len(indices) / batch_size(data))
+    scored = _scored_on(model, data) if model.has_likelihood else None
+    few = indices[: affordable(data) if prescribable(data) else 0]
+    passes = kinds + (2 if scored == "single" else 1)
+    total = passes * math.ceil(len(indices) / batch_size(data))
+    if len(few):
+        total += kinds + math.ceil(len(few) / batch_size(data)) * (kinds > 1)
     done = 0
 
     def tick() -> None:
         nonlocal done
         done += 1
         if progress is not None:
-            progress(done, passes * count)
+            progress(done, total)
 
     result: dict[str, Any] = {
         "split": split,
@@ -114,41 +131,45 @@ def evaluate(
         "model": _describe_model(model),
     }
     with evaluation_mode(model):
+        measured_codes = {"codes": _codes(model, data, split, indices, seed)} if codes else {}
         if kinds:
             result |= _single(model, data, split, indices, tick)
-        moving = _Mixed(model, data)
-        if scores_mixed:
-            batches = moving.watched(mixed_batches(data, split, indices, seed))
-            result |= _scored(model, data, batches, seed, samples, tick)
-        else:
+        if len(few):
+            result["extrapolation"] = extrapolation(model, data, split, few, tick)
+        if len(few) and kinds > 1:
+            result |= composition(model, data, split, few, tick)
+        measured = _Mixed(model, data)
+        mixed = measured.watched(mixed_batches(data, split, indices, seed))
+        if scored in ("mixed", "real"):
+            result |= _scored(model, data, mixed, scored, seed, samples, tick)
+        elif scored == "single":
             which = torch.arange(len(indices), device=indices.device) % kinds
-            result |= _scored(model, data, single_batches(data, split, indices, which), seed, samples, tick)
-            for _ in moving.watched(mixed_batches(data, split, indices, seed)):
-                tick()
-        result |= moving.summary()
-    return plain(result)
+            single = single_batches(data, split, indices, which)
+            result |= _scored(model, data, single, scored, seed, samples, tick)
+        for _ in mixed:
+            tick()
+        result |= measured.summary()
+    return plain(result | measured_codes)
 
 
-def _given(model: Any) -> bool:
-    """Whether the activity is observed (supervised)."""
-    return not model.activity_model.needs_all_frames
+def _scored_on(model: Any, data: SequenceData) -> str:
+    """Which sequences the likelihood is measured on: those that the model is trained on."""
+    if not data.transformations:
+        return "real"
+    return "mixed" if model.config.sequences == "mixed" else "single"
 
 
-def _categorical(model: Any) -> bool:
-    """Whether one unknown field acts throughout a sequence (weakly supervised)."""
-    return isinstance(model.activity_model, CategoricalActivity)
+def _codes(model: Any, data: SequenceData, split: Split, indices: Tensor, seed: int) -> dict[str, Any]:
+    from ffrl.evaluation.codes import measure_codes
 
-
-def _sparse(model: Any) -> bool:
-    """Whether any number of fields may act at each step (unsupervised)."""
-    return not _given(model) and not _categorical(model)
+    return measure_codes(model, data, split, indices, seed)
 
 
 def _check(model: Any, data: SequenceData) -> None:
     found, expected = tuple(data.image_shape), tuple(model.image_shape)
     require(found == expected, "data", f"images of shape {found}", f"{expected}, the shape the model was trained on")
     count = len(data.transformations)
-    if _given(model):
+    if given(model):
         expected_fields = f"{count}, one for each transformation of the data"
         require(model.num_fields == count, "model.num-fields", model.num_fields, expected_fields)
     if model.config.model.time_dependent:
@@ -171,6 +192,8 @@ def _describe_data(data: SequenceData) -> dict[str, Any]:
 def _describe_model(model: Any) -> dict[str, Any]:
     return {
         "mode": model.config.mode,
+        "trained_on": model.config.sequences,
+        "prediction": model.prediction,
         "num_fields": model.num_fields,
         "num_controls": model.num_controls,
         "latent_dim": model.latent_dim,
@@ -187,16 +210,16 @@ def _single(model: Any, data: SequenceData, split: Split, indices: Tensor, tick:
     for j, name in enumerate(data.transformations):
         errors: list[FrameErrors] = []
         for batch in single_batches(data, split, indices, torch.full_like(indices, j)):
-            g = batch.activity if _given(model) else model.infer(batch.frames)
+            g = activity_of(model, batch)
             errors.append(frame_errors(model, batch.frames, g))
-            if _categorical(model):
+            if categorical(model):
                 inferred += g[:, 0].argmax(-1).tolist()
                 true += [j] * len(g)
             tick()
         pooled = (torch.cat(parts) for parts in zip(*errors, strict=True))
         described[name] = dict(zip(FrameErrors._fields, map(summarise, pooled), strict=True))
     result = {"equivariance": described}
-    if _categorical(model):
+    if categorical(model):
         result["confusion"] = confusion(inferred, true, model.num_fields, data.transformations)
     return result
 
@@ -205,7 +228,10 @@ class _Mixed:
     """What is measured on mixed sequences besides the likelihood: prediction, and what the activity of fields tells."""
 
     def __init__(self, model: Any, data: SequenceData) -> None:
-        self.model, self.data, self.prediction = model, data, Prediction()
+        self.model, self.prediction = model, Prediction()
+        self.names = data.transformations
+        self.aligned = bool(self.names) and aligned(model)
+        self.used = not self.names and of_fields(model)
         self.speeds: list[Tensor] = []
         self.truth: list[Tensor] = []
         self.growth: list[Tensor] = []
@@ -213,39 +239,47 @@ class _Mixed:
     def watched(self, batches: Iterable[SequenceBatch]) -> Iterator[SequenceBatch]:
         """Pass batches on, measured."""
         for batch in batches:
-            g = batch.activity if _given(self.model) else self.model.infer(batch.frames)
+            g = activity_of(self.model, batch)
             self.prediction.add(self.model, batch.frames, g)
             self.speeds.append(g)
             self.truth.append(batch.activity)
-            if not self.data.transformations:
+            if self.used:
                 self.growth.append(growth_without(self.model, batch.frames, g))
             yield batch
 
     def summary(self) -> dict[str, Any]:
         """Prediction errors; then the fields where transformations are unknown, else an unsupervised alignment."""
-        activity = {"activity": "given" if _given(self.model) else "inferred"}
+        activity = {"activity": "given" if given(self.model) else "inferred"}
         result: dict[str, Any] = {"prediction": activity | self.prediction.summary()}
+        if not self.used and not self.aligned:
+            return result
         speeds = strongest_part(torch.cat(self.speeds).cpu().numpy(), self.model.num_fields)
-        if self.growth:
+        if self.used:
             result["fields"] = describe_fields(speeds, torch.cat(self.growth))
-        elif _sparse(self.model):
-            result["alignment"] = align(speeds, torch.cat(self.truth).cpu().numpy(), self.data.transformations)
+        else:
+            result["alignment"] = align(speeds, torch.cat(self.truth).cpu().numpy(), self.names)
             result["criteria"] = criteria(result["alignment"])
         return result
 
 
 def _scored(
-    model: Any, data: SequenceData, batches: Any, seed: int, samples: int, tick: Callable[[], None]
+    model: Any,
+    data: SequenceData,
+    batches: Iterable[SequenceBatch],
+    kind: str,
+    seed: int,
+    samples: int,
+    tick: Callable[[], None],
 ) -> dict[str, Any]:
-    """Likelihood bounds, on the sequences that the model was made for."""
+    """Likelihood bounds, on the ``kind`` of sequences that :func:`_scored_on` names."""
     objective = model.config.objective
     scores = likelihoods(objective)
     paper = model.density is not None
     values: dict[tuple[str, str], list[Tensor]] = defaultdict(list)
     legacy = []
     for number, (frames, activity) in enumerate(batches):
-        given = activity if _given(model) else None
-        draws = draw(model, frames, samples, generator(frames.device, seed, "evaluation-draws", number), given)
+        source = generator(frames.device, seed, "evaluation-draws", number)
+        draws = draw(model, frames, samples, source, activity if given(model) else None)
         weights = log_weights(model, frames, draws, {score.name: score for score in scores}, paper)
         for name, found in bounds(weights, frames.shape[1]).items():
             for bound, value in found.items():
@@ -258,9 +292,10 @@ def _scored(
         estimates = {bound: estimate(torch.cat(values[score.name, bound])) for bound in names}
         return estimates | {"upper_bound": score.upper_bound(math.prod(data.image_shape)), "note": score.note}
 
+    told = "activity" if kind == "mixed" else "transformation"
     likelihood = {
-        "quantity": "log p(frames | transformation)" if _given(model) else "log p(frames)",
-        "sequences": "real" if not data.transformations else "mixed" if _sparse(model) else "single",
+        "quantity": f"log p(frames | {told})" if given(model) else "log p(frames)",
+        "sequences": kind,
         "trained_with": trained_likelihood(objective).name,
         "likelihoods": {score.name: entry(score) for score in scores},
         "legacy_score": {**estimate(torch.cat(legacy)), **LEGACY},

@@ -8,11 +8,11 @@ from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
+from ffrl.evaluation.printing import MISSING, note, number, share, table, with_error
 from ffrl.evaluation.published import published
+from ffrl.evaluation.report_further import ONCE, TURN, print_codes, print_extrapolation, print_pairs
 
-MISSING = "n/a"
 PREDICTED = {
     "flow": "flow",
     "reconstruction": "reconstruction",
@@ -43,54 +43,31 @@ def print_report(result: dict[str, Any], console: Console) -> None:
         highlight=False,
     )
     if "about" in data:
-        _note(console, data["about"])
+        note(console, data["about"])
+    if "prediction" in model:
+        note(console, f"prediction of later frames: {model['prediction']}")
     if "equivariance" in result:
         _print_equivariance(result, console)
+    if "extrapolation" in result:
+        print_extrapolation(result, console)
+    for key, title in (("composition", ONCE), ("switching", TURN)):
+        if key in result:
+            print_pairs(result[key], title, console)
     if "prediction" in result:
         _print_prediction(result, console)
     if "fields" in result:
         _print_fields(result, console)
-    _print_likelihood(result, console)
+    if "likelihood" in result:
+        _print_likelihood(result, console)
+    else:
+        console.print(f"no likelihood: {model['mode']} is no probabilistic model", highlight=False)
     if "confusion" in result:
         _print_confusion(result, console)
     if "alignment" in result:
         _print_alignment(result, console)
         _print_criteria(result, console)
-
-
-def number(value: float | None, digits: int = 2) -> str:
-    """A number with ``digits`` decimals, or n/a.
-
-    Example:
-        >>> number(1.005, 1), number(None)
-        ('1.0', 'n/a')
-    """
-    return MISSING if value is None else f"{value:.{digits}f}"
-
-
-def with_error(value: dict[str, float | None] | None, digits: int = 2) -> str:
-    """Mean ± standard error, or n/a.
-
-    Example:
-        >>> with_error({"mean": 3.0, "standard_error": 0.5}), with_error(None)
-        ('3.00 ± 0.50', 'n/a')
-    """
-    if value is None or value["mean"] is None:
-        return MISSING
-    mean, error = number(value["mean"], digits), value["standard_error"]
-    return mean if error is None else f"{mean} ± {number(error, digits)}"
-
-
-def _table(title: str, first: str, *columns: str) -> Table:
-    table = Table(title=title, title_justify="left", title_style="bold")
-    table.add_column(first, overflow="fold")
-    for column in columns:
-        table.add_column(column, justify="right", no_wrap=True)
-    return table
-
-
-def _note(console: Console, text: str) -> None:
-    console.print(escape(text), style="dim", highlight=False)
+    if "codes" in result:
+        print_codes(result["codes"], console)
 
 
 def _print_equivariance(result: dict[str, Any], console: Console) -> None:
@@ -100,46 +77,46 @@ def _print_equivariance(result: dict[str, Any], console: Console) -> None:
     columns = list(sums.values())
     if reference:
         columns += ["published\nsupervised*", "published\nweak*"]
-    table = _table("Equivariance error (lower is better)", "", *columns)
+    made = table("Equivariance error (lower is better)", "", *columns)
     for name, kinds in errors.items():
         cells = [with_error(kinds["flow"][key]) for key in sums]
         if reference:
             cells += [number(reference.sums[mode].get(name)) for mode in ("supervised", "weak")]
-        table.add_row(escape(name), *cells)
-    console.print(table)
+        made.add_row(escape(name), *cells)
+    console.print(made)
     if reference:
-        _note(console, f"* published supervised / weak ({reference.where}), {reference.about}")
-    table = _table("Mean L1 error per frame, t = 1 .. T", "", "flow", "reconstruction", "copy of x_0")
+        note(console, f"* published supervised / weak ({reference.where}), {reference.about}")
+    made = table("Mean L1 error per frame, t = 1 .. T", "", "flow", "reconstruction", "copy of x_0")
     for name, kinds in errors.items():
         cells = [with_error(kinds[kind]["mean_per_frame"]) for kind in ("flow", "reconstruction", "copy")]
-        table.add_row(escape(name), *cells)
-    console.print(table)
-    _note(console, "reconstruction: each frame encoded and decoded by itself, what encoder and decoder leave")
-    _note(console, "copy: the decoded z_0 at every t, what no flow at all would give")
+        made.add_row(escape(name), *cells)
+    console.print(made)
+    note(console, "reconstruction: each frame encoded and decoded by itself, what encoder and decoder leave")
+    note(console, "copy: the decoded z_0 at every t, what no flow at all would give")
 
 
 def _print_prediction(result: dict[str, Any], console: Console) -> None:
     found, known = result["prediction"], result["data"]["transformations"]
     title = f"Prediction of {'mixed' if known else 'real'} sequences from x_0, t = 1 .. T"
-    table = _table(title, "", "L1 per frame", f"{result['data']['num_steps']}-step sum", "PSNR [dB]")
+    made = table(title, "", "L1 per frame", f"{result['data']['num_steps']}-step sum", "PSNR [dB]")
     for kind, name in PREDICTED.items():
         one = found[kind]
         name = f"{name}, {found['activity']} activity" if kind == "flow" else name
-        table.add_row(name, with_error(one["mean_per_frame"]), with_error(one["full_sum"]), with_error(one["psnr"]))
-    console.print(table)
-    if known and result["model"]["mode"] != "unsupervised":
-        _note(console, MIXED)
+        made.add_row(name, with_error(one["mean_per_frame"]), with_error(one["full_sum"]), with_error(one["psnr"]))
+    console.print(made)
+    if known and result["model"]["trained_on"] != "mixed":
+        note(console, MIXED)
 
 
 def _print_fields(result: dict[str, Any], console: Console) -> None:
     columns = ("on", "stays on", "mean |g|", "speed", "error grows\nwithout it")
-    table = _table("Fields on real sequences, the most useful first", "field", *columns)
+    made = table("Fields on real sequences, the most useful first", "field", *columns)
     whole = result["prediction"]["flow"]["mean_per_frame"]["mean"]
     for one in by_growth(result["fields"]):
         cells = (share(one["on"]), share(one["persistence"]), number(one["mean"], 4), number(one["speed"]))
-        table.add_row(str(one["field"]), *cells, with_error(one["growth"]))
-    console.print(table)
-    _note(console, f"error: L1 per frame, {number(whole)} with all fields; a field that does not act changes nothing")
+        made.add_row(str(one["field"]), *cells, with_error(one["growth"]))
+    console.print(made)
+    note(console, f"error: L1 per frame, {number(whole)} with all fields; a field that does not act changes nothing")
     silent = [str(one["field"]) for one in result["fields"] if one["silent"]]
     console.print(f"silent fields: {', '.join(silent) or 'none'}", highlight=False)
 
@@ -167,39 +144,29 @@ def by_growth(fields: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     return [fields[place] for place in sorted(range(len(fields)), key=lambda place: -growth[place])]
 
 
-def share(value: float | None) -> str:
-    """A share in per cent, or n/a.
-
-    Example:
-        >>> share(0.25), share(None)
-        ('25.0 %', 'n/a')
-    """
-    return MISSING if value is None else f"{100 * value:.1f} %"
-
-
 def _print_likelihood(result: dict[str, Any], console: Console) -> None:
     likelihood = result["likelihood"]
     title = f"{escape(likelihood['quantity'])} from below, nats per frame, {likelihood['sequences']} sequences"
-    table = _table(title, "p(x|z)", "ELBO", f"IWAE, S = {result['samples']}", "any model at most")
+    made = table(title, "p(x|z)", "ELBO", f"IWAE, S = {result['samples']}", "any model at most")
     for name, entry in likelihood["likelihoods"].items():
         trained = " †" if name == likelihood["trained_with"] else ""
         bounds = (with_error(entry[bound]) for bound in ("elbo", "iwae"))
-        table.add_row(escape(name) + trained, *bounds, number(entry["upper_bound"]))
-    console.print(table)
-    _note(console, "† the likelihood of training")
+        made.add_row(escape(name) + trained, *bounds, number(entry["upper_bound"]))
+    console.print(made)
+    note(console, "† the likelihood of training")
     for name, entry in likelihood["likelihoods"].items():
-        _note(console, f"{name}: {entry['note']}")
+        note(console, f"{name}: {entry['note']}")
     paper = likelihood.get("paper")
     if paper:
         heading = "paper bound" if paper["is_bound"] else "paper objective (no bound)"
-        table = _table("The objective of training in expectation, nats per frame", "p(x|z)", heading)
+        made = table("The objective of training in expectation, nats per frame", "p(x|z)", heading)
         for name, entry in likelihood["likelihoods"].items():
-            table.add_row(escape(name), with_error(entry["paper"]))
-        console.print(table)
-        _note(console, paper["note"])
+            made.add_row(escape(name), with_error(entry["paper"]))
+        console.print(made)
+        note(console, paper["note"])
     legacy = likelihood["legacy_score"]
     console.print(f"legacy_score {with_error(legacy)}", highlight=False)
-    _note(console, f"{legacy['formula']}; {legacy['note']}")
+    note(console, f"{legacy['formula']}; {legacy['note']}")
 
 
 def _print_confusion(result: dict[str, Any], console: Console) -> None:
@@ -220,18 +187,18 @@ def _print_alignment(result: dict[str, Any], console: Console) -> None:
     rows = [[number(value, 3) for value in row] if row else [MISSING] * count for row in found["matrix"]]
     _print_matrix("Mean |g| where only this transformation acts", names, rows, matched, console)
     columns = ("field", "share", "prec.", "recall", "F1", "speed\nr", "speed\nratio")
-    table = _table("Matched fields on mixed sequences", "", *columns)
+    made = table("Matched fields on mixed sequences", "", *columns)
     keys = ("share", "precision", "recall", "f1", "speed_correlation", "speed_ratio")
     for name, one in found["transformations"].items():
         field = "none" if one["field"] is None else str(one["field"])
-        table.add_row(escape(name), field, *(number(one[key], 3) for key in keys))
-    console.print(table)
+        made.add_row(escape(name), field, *(number(one[key], 3) for key in keys))
+    console.print(made)
     further = [
         f"{one['field']} ({one['mean']:.4f}{'' if one['silent'] else ', not silent'})" for one in found["unmatched"]
     ]
     console.print(f"further fields (mean |g|): {', '.join(further) or 'none'}", highlight=False)
     if not found["graded"]:
-        _note(console, "speed r: every true speed is the same, so that there is nothing to correlate with")
+        note(console, "speed r: every true speed is the same, so that there is nothing to correlate with")
     active = found["active_fields"]
     console.print(
         f"spikes right {number(found['spikes_right'], 4)}; active fields per transition "
@@ -249,11 +216,11 @@ def _print_matrix(
     count = len(rows[0])
     for start in range(0, count, fit):
         fields = range(start, min(start + fit, count))
-        table = _table(title if start == 0 else "", "", *(str(field) for field in fields))
+        made = table(title if start == 0 else "", "", *(str(field) for field in fields))
         for name, row, match in zip(names, rows, matched, strict=True):
             cells = [f"[bold]\\[{row[k]}][/bold]" if k == match else f"{row[k]} " for k in fields]
-            table.add_row(escape(name), *cells)
-        console.print(table)
+            made.add_row(escape(name), *cells)
+        console.print(made)
 
 
 def _print_criteria(result: dict[str, Any], console: Console) -> None:
