@@ -1,0 +1,171 @@
+"""``stf benchmark``: train and measure a grid of models, data sets and seeds, as tables and plots."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shlex
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from ffrl.errors import UserError, require
+from stf.benchmark.cell import Cell, Settings, cells
+from stf.benchmark.suites import SUITES, Suite, find_suite
+
+from . import runs
+from .flags import build, flags_of, show_help, split, wants_help
+
+CODES_NEED = "sklearn"
+
+
+@dataclass(frozen=True)
+class DataLocation:
+    """Where the sequences come from."""
+
+    root: Annotated[Path | None, tyro.conf.arg(metavar="DIR", help_behavior_hint="")] = None
+    """Folder of the data set (left out: what comes with the package, or rendered images)."""
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """Train and measure every model of a suite, and write tables and plots."""
+
+    suite: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="SUITE", help_behavior_hint="")] = ""
+    """Which suite, see above."""
+    data: DataLocation = field(default_factory=DataLocation)
+    out: Annotated[Path | None, tyro.conf.arg(metavar="DIR", help_behavior_hint="")] = None
+    """Folder for everything (left out: runs/benchmark-SUITE); one of the same suite and settings is gone on with."""
+    only: Annotated[str | None, tyro.conf.arg(metavar="LABEL,...", help_behavior_hint="")] = None
+    """Only these models (left out: all of the suite)."""
+    seeds: Annotated[str | None, tyro.conf.arg(metavar="INT,...", help_behavior_hint="")] = None
+    """Seeds of training (left out: those of the suite)."""
+    steps: Annotated[int | None, tyro.conf.arg(metavar="INT", help_behavior_hint="")] = None
+    """Optimisation steps of every cell (left out: those of the suite)."""
+    budget: Annotated[float | None, tyro.conf.arg(metavar="SECONDS", help_behavior_hint="")] = None
+    """Seconds of training per cell in place of steps: a short timed trial of every model turns them into steps."""
+    sequences: Annotated[int | None, tyro.conf.arg(metavar="INT", help_behavior_hint="")] = None
+    """How many sequences to measure on (left out: those of the suite)."""
+    jobs: int = 1
+    """Cells at a time; timings and budgets are those of as many."""
+    threads: Annotated[int | None, tyro.conf.arg(metavar="INT", help_behavior_hint="")] = None
+    """Threads per cell (left out: as OMP_NUM_THREADS says, or the cores divided by --jobs)."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where to compute; auto takes CUDA when there is one."""
+    list: bool = False
+    """Print the cells and the commands that reproduce them; run nothing."""
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "sequences", "threads", "jobs"):
+            value = getattr(self, name)
+            require(value is None or value >= 1, f"--{name}", value, "an integer of at least 1")
+        require(self.budget is None or 0 < self.budget < float("inf"), "--budget", self.budget, "a number above 0")
+        both = self.steps is not None and self.budget is not None
+        require(not both, "--budget", self.budget, "no --steps beside it: one follows from the other")
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run what is left to do of a suite, print its tables, and return the exit code; 1 if a cell failed.
+
+    Raises:
+        UserError: arguments or a folder that cannot be used.
+    """
+    if wants_help(arguments):
+        about = "\n".join(f"  {suite.name}: {suite.about}" for suite in SUITES.values())
+        show_help(Benchmark, Benchmark(), "stf benchmark", f"{Benchmark.__doc__} Suites:\n{about}")
+    given = split(arguments, flags_of(Benchmark), positional=["SUITE"])
+    if not given.positional:
+        raise UserError(f"stf benchmark: found no suite, expected one of {', '.join(SUITES)}")
+    suite = find_suite(given.positional[0])
+    command = build(Benchmark, Benchmark(), given)
+    settings = _settings(command, suite)
+    out = command.out or runs.RUNS / f"benchmark-{suite.name}"
+    models = suite.choose(None if command.only is None else command.only.split(","))
+    grid, left_out = cells(suite, models, _seeds(command, suite), settings, out)
+    if command.list:
+        _show(grid, left_out)
+        return 0
+    return _run(command, suite, grid, left_out, shlex.join(["stf", "benchmark", *arguments]))
+
+
+def _settings(command: Benchmark, suite: Suite) -> Settings:
+    steps = command.steps if command.steps is not None or command.budget is not None else suite.steps
+    return Settings(
+        steps=steps,
+        budget=command.budget,
+        sequences=suite.sequences if command.sequences is None else command.sequences,
+        root=command.data.root,
+        device=command.device,
+        codes=importlib.util.find_spec(CODES_NEED) is not None,
+    )
+
+
+def _seeds(command: Benchmark, suite: Suite) -> list[int]:
+    """The seeds, each once."""
+    if command.seeds is None:
+        return list(suite.seeds)
+    words = command.seeds.split(",")
+    fits = all(word.isdecimal() and int(word) < 2**63 for word in words)
+    require(fits, "--seeds", command.seeds, "integers in [0, 2**63) with commas between them, such as 0,1,2")
+    return list(dict.fromkeys(map(int, words)))
+
+
+def _show(grid: Sequence[Cell], left_out: Sequence[str]) -> None:
+    """Print the cells and their commands."""
+    for cell in grid:
+        print(f"# {cell.name}")
+        print(*cell.commands().values(), sep="\n")
+    _say_left_out(left_out)
+
+
+def _say_left_out(left_out: Sequence[str]) -> None:
+    if left_out:
+        print(f"left out, as they need --data.root: {', '.join(left_out)}", file=sys.stderr)
+
+
+def _threads(command: Benchmark) -> int | None:
+    """Threads per cell, None to leave them as they are."""
+    from stf.benchmark.machine import cores
+
+    if command.threads is not None or command.jobs == 1 or "OMP_NUM_THREADS" in os.environ:
+        return command.threads
+    return max(1, cores() // command.jobs)
+
+
+def _run(command: Benchmark, suite: Suite, grid: Sequence[Cell], left_out: Sequence[str], line: str) -> int:
+    """Run the cells that are not done, write and print what is finished."""
+    from rich.console import Console
+
+    from ffrl.engine.files import locked, remove_leftovers
+    from stf.benchmark.process import Launcher
+    from stf.benchmark.progress import Progress
+    from stf.benchmark.records import RESULTS, Records, make_folder, prepare
+    from stf.benchmark.runner import Runner, exit_code
+    from stf.benchmark.writing import print_tables, write_plots, write_tables
+
+    out, settings = grid[0].out, grid[0].settings
+    make_folder(out)
+    with locked(out):
+        prepare(out, suite, settings)
+        remove_leftovers(out)
+        records = Records(out / RESULTS)
+        _say_left_out(left_out)
+        if suite.codes and not settings.codes:
+            print("scikit-learn is not installed: DCI, MIG and linear probes are left out", file=sys.stderr)
+        launcher = Launcher(f"{__package__}.main", _threads(command))
+        with Progress(Console(stderr=True)) as progress:
+            outcome = Runner(records, launcher, command.jobs, progress, line).run(grid)
+        lines = list(records.by_cell.values())
+        write_tables(suite, lines, out)
+        if outcome.signal is not None:
+            done = sum(records.done(cell.name) for cell in grid)
+            print(f"stopped, {done} of {len(grid)} cells are done; to go on: {line}", file=sys.stderr)
+            return exit_code(outcome)
+        print_tables(suite, lines, Console())
+        write_plots(suite, lines, out)
+    print(out)
+    return exit_code(outcome)

@@ -1,0 +1,117 @@
+"""Error against training time of one run, and how its training went, in a process of its own: ``python -m`` this."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ffrl.data import load as load_data
+from ffrl.data.base import SequenceData
+from ffrl.engine.checkpoint import STATE, checkpoints
+from ffrl.engine.device import resolve_device
+from ffrl.engine.files import read_json_object, to_json, write_atomically
+from ffrl.engine.log import METRICS, read_metrics
+from ffrl.engine.run_folder import ENVIRONMENT
+from ffrl.engine.step import frames_until
+from ffrl.errors import UserError
+from ffrl.evaluation.equivariance import frame_errors, summarise
+from ffrl.evaluation.kind import activity_of
+from ffrl.evaluation.mode import evaluation_mode
+from ffrl.evaluation.sequences import choose, single_batches
+from stf.benchmark import metrics
+from stf.benchmark.metrics import mean_of
+from stf.run import load
+
+SEQUENCES = 64
+"""Sequences that the error at a checkpoint is measured on."""
+
+
+def training_summary(run: Path, config: Any) -> dict[str, Any]:
+    """How a finished training went: seconds, frames/s, the share of the time spent on data, and where it ran.
+
+    Args:
+        run: run folder.
+        config: its configuration.
+
+    Raises:
+        UserError: a file of the run cannot be used.
+    """
+    found = checkpoints(run)
+    seconds = float(read_json_object(found[max(found)] / STATE)["seconds"])
+    frames = frames_until(config, config.data.num_steps, max(found))
+    waited, before = 0.0, 0
+    for entry in read_metrics(run / METRICS):
+        if entry.get("data_share") is None or not entry.get("frames_per_second"):
+            continue
+        done = frames_until(config, config.data.num_steps, entry["step"])
+        waited += entry["data_share"] * (done - before) / entry["frames_per_second"]
+        before = done
+    return {
+        "steps": max(found),
+        "seconds": seconds,
+        "frames_per_second": frames / seconds if seconds > 0 else None,
+        "data_share": waited / seconds if seconds > 0 else None,
+        "environment": read_json_object(run / ENVIRONMENT),
+    }
+
+
+def error_curve(run: Path, sequences: int = SEQUENCES, device: str = "auto") -> list[dict[str, Any]]:
+    """The errors at every checkpoint of a run: ``step``, ``seconds`` of training, ``error`` by transformation.
+
+    A model whose way of predicting is settled after the last step (``calibrated_at_end``) has its last point alone.
+
+    Args:
+        run: run folder.
+        sequences: how many to measure on; fewer in a smaller split.
+        device: where to compute.
+
+    Raises:
+        UserError: the run or its data cannot be used.
+    """
+    points, data = [], None
+    found = checkpoints(run)
+    for step in sorted(found):
+        model = load(run, step, device)
+        if step < max(found) and getattr(model, "calibrated_at_end", False):
+            continue
+        if data is None:
+            config = dataclasses.replace(model.config.data, download=False)
+            data = load_data(config, resolve_device(device))
+            sequences = min(sequences, data.size("validation"))
+        seconds = float(read_json_object(found[step] / STATE)["seconds"])
+        points.append({"step": step, "seconds": seconds, "error": errors(model, data, sequences)})
+    return points
+
+
+def errors(model: Any, data: SequenceData, sequences: int) -> dict[str, float | None]:
+    """Equivariance errors on the first held-out sequences, by transformation, and their ``mean``."""
+    indices, described = choose(data, "validation", sequences, seed=0), {}
+    with evaluation_mode(model):
+        for j, name in enumerate(data.transformations):
+            batches = single_batches(data, "validation", indices, torch.full_like(indices, j))
+            parts = [frame_errors(model, batch.frames, activity_of(model, batch)).flow for batch in batches]
+            described[name] = {"flow": summarise(torch.cat(parts))}
+    found = metrics.summarise({"equivariance": described})
+    return {key.removeprefix("error/"): mean_of(value) for key, value in found.items() if key.startswith("error/")}
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Write ``RUN/curve.json`` for ``[RUN, DEVICE]`` and return the exit code."""
+    run, device = Path(arguments[0]), arguments[1]
+    try:
+        config = load(run).config
+        summary = {"training": training_summary(run, config), "points": error_curve(run, device=device)}
+        write_atomically(run / "curve.json", to_json(summary))
+    except UserError as error:
+        print(f"stf: error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

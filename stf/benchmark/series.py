@@ -1,0 +1,128 @@
+"""The lines that the plots of a benchmark draw: mean over seeds and the range of the seeds."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from stf.benchmark.suites import Data, Model, Suite
+
+BASE = ""
+"""The group of the model that variants are compared with."""
+
+
+class Series(NamedTuple):
+    """A line: the place of its model in the suite, its label, and x, mean, lowest and highest y of every point."""
+
+    place: int
+    label: str
+    x: list[float]
+    mean: list[float]
+    low: list[float]
+    high: list[float]
+
+
+class Panel(NamedTuple):
+    """What is drawn into one pair of axes: its title, its lines, and an x to mark or None."""
+
+    title: str
+    series: list[Series]
+    mark: float | None = None
+
+
+Line = Mapping[str, Any]
+
+
+def error_against_time(suite: Suite, lines: Sequence[Line]) -> list[Panel]:
+    """One panel per data set and group of models: mean error over transformations against seconds of training."""
+    panels = []
+    for title, members in _panels(suite, lines):
+        series = []
+        for place, model, found in members:
+            points: dict[int, list[tuple[float, float]]] = defaultdict(list)
+            for line in found:
+                for point in line["curve"]:
+                    error = point["error"].get("mean")
+                    if error is not None:
+                        points[point["step"]].append((point["seconds"], error))
+            steps = sorted(points)
+            x = [_mean(seconds for seconds, _ in points[step]) for step in steps]
+            series += _series(place, model, x, [[error for _, error in points[step]] for step in steps])
+        panels.append(Panel(title, series))
+    return [panel for panel in panels if panel.series]
+
+
+def error_against_length(suite: Suite, lines: Sequence[Line]) -> list[Panel]:
+    """The error of frame t against t, with the trained length marked.
+
+    One panel per data set and transformation, or, where models come in groups, per group, averaged over the
+    transformations as far as all of them go.
+    """
+    panels = []
+    for title, members in _panels(suite, lines):
+        found = [line for _, _, group in members for line in group]
+        mark = float(found[0]["trained_steps"])
+        names = list(found[0]["frames"])
+        if any(model.group for _, model, _ in members):
+            panels.append(Panel(title, _over_frames(members, names), mark))
+        else:
+            panels += [Panel(f"{title}: {name}", _over_frames(members, [name]), mark) for name in names]
+    return [panel for panel in panels if panel.series]
+
+
+def _over_frames(members: Sequence[tuple[int, Model, list[Line]]], names: Sequence[str]) -> list[Series]:
+    series = []
+    for place, model, found in members:
+        curves = [_averaged([line["frames"].get(name, []) for name in names]) for line in found]
+        length = min(map(len, curves))
+        frames = range(1, length)
+        series += _series(place, model, [float(t) for t in frames], [[curve[t] for curve in curves] for t in frames])
+    return series
+
+
+def _averaged(curves: Sequence[Sequence[float | None]]) -> list[float]:
+    """Mean of curves, as far as the shortest of them has numbers."""
+    result = []
+    for values in zip(*curves, strict=False):
+        if None in values:
+            break
+        result.append(_mean(values))
+    return result
+
+
+def _panels(suite: Suite, lines: Sequence[Line]) -> list[tuple[str, list[tuple[int, Model, list[Line]]]]]:
+    """Title and members (place, model, its lines) by data set and group; the base is in every group."""
+    panels = []
+    for data in suite.data:
+        here = [line for line in lines if line["data"] == data.label]
+        members = [
+            (place, model, found)
+            for place, model in enumerate(suite.models)
+            if (found := [line for line in here if line["model"] == model.label])
+        ]
+        groups = list(dict.fromkeys(model.group for _, model, _ in members if model.group)) or [BASE]
+        for group in groups if members else []:
+            some = [member for member in members if member[1].group in (BASE, group)]
+            panels.append((_title(data, members[0][2][0], group, len(suite.data) > 1), some))
+    return panels
+
+
+def _title(data: Data, line: Line, group: str, several: bool) -> str:
+    if group:
+        return group
+    return data.label if several else str(line["data_title"])
+
+
+def _series(place: int, model: Model, x: list[float], values: Sequence[Sequence[float]]) -> list[Series]:
+    """The line through values by point and seed, none without points."""
+    if not x:
+        return []
+    return [
+        Series(place, model.title, x, [_mean(v) for v in values], [min(v) for v in values], [max(v) for v in values])
+    ]
+
+
+def _mean(values: Iterable[float]) -> float:
+    values = list(values)
+    return sum(values) / len(values)
