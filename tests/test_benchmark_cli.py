@@ -111,7 +111,7 @@ def test_threads_are_shared_out_unless_they_are_given(capsys, quick, monkeypatch
 
 def test_the_smoke_suite_from_end_to_end(tmp_path, capsys):
     """Two of its models in processes of their own; the command of a line reproduces its numbers."""
-    process = stf("benchmark", "smoke", "--only", "vae,unsupervised", "--jobs", "2", cwd=tmp_path)
+    process = stf("benchmark", "smoke", "--only", "vae,unsupervised", "--jobs", "2", cwd=tmp_path, timeout=400)
     assert process.returncode == 0, process.stderr
     out = Path("runs/benchmark-smoke")
     found = {line["model"]: line for line in map(json.loads, (out / "results.jsonl").read_text().splitlines())}
