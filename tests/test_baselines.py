@@ -27,6 +27,7 @@ from ffrl.baselines.tvae import FLOOR, roll
 from ffrl.config import DataConfig, RunConfig, StillConfig
 from ffrl.data import load
 from ffrl.engine.batch import draw_batch
+from ffrl.engine.step import Forward
 from ffrl.evaluation.likelihood import bounds, draw, log_weights
 from ffrl.model import FlowFactorizedVAE
 from ffrl.objective import elbo_terms
@@ -69,6 +70,20 @@ def test_a_pass_is_deterministic_and_reaches_every_parameter_that_matters(mode: 
         losses[0]["loss"].backward()
         without = [name for name, p in model.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
         assert without == []
+
+
+@every_mode
+def test_half_precision_gives_the_same_loss_but_for_rounding(mode: str) -> None:
+    model = build(mode)
+    batch, phase = batch_of(model, 0.9), model.phase(0.9)
+    full, half = (
+        Forward(model.config, model, precision, elbo_terms)(batch, phase)
+        for precision in (torch.float32, torch.bfloat16)
+    )
+    assert half["loss"].dtype == torch.float32
+    torch.testing.assert_close(half["loss"], full["loss"], rtol=1e-3, atol=0.0)
+    half["loss"].backward()
+    assert all(p.grad is None or p.grad.isfinite().all() for p in model.parameters())
 
 
 @every_mode

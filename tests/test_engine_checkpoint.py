@@ -317,7 +317,7 @@ def test_a_folder_has_one_lock(tmp_path):
     with locked(tmp_path):
         with pytest.raises(UserError) as error, locked(tmp_path):
             pass
-        assert str(error.value) == f"{tmp_path}: found another process training in this run folder, expected none"
+        assert str(error.value) == f"{tmp_path}: found another process at work in this folder, expected none"
     with locked(tmp_path):
         pass
 
@@ -325,6 +325,6 @@ def test_a_folder_has_one_lock(tmp_path):
 def test_a_second_run_in_the_same_folder_is_one_line(tmp_path):
     with locked(tmp_path):
         for resume in (False, True):
-            with pytest.raises(UserError, match="found another process training in this run folder"):
+            with pytest.raises(UserError, match="found another process at work in this folder"):
                 run_tiny(tmp_path, tiny_config(), resume)
     assert names(tmp_path) == [".lock"]

@@ -193,7 +193,7 @@ def test_a_terminated_process_saves_and_a_second_one_finds_the_lock(tmp_path, re
     run = tmp_path / "run"
     process = start(run, pause=0.05)
     wait_for(lambda: (run / METRICS).exists(), process)
-    with pytest.raises(UserError, match="found another process training in this run folder"):
+    with pytest.raises(UserError, match="found another process at work in this folder"):
         run_tiny(run, tiny_config(), resume=True)
     process.send_signal(signal.SIGTERM)
     errors = process.communicate(timeout=300)[1].decode()

@@ -155,7 +155,7 @@ def locked(folder: Path) -> Iterator[None]:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:  # a file system without locks goes unlocked
             if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
-                raise UserError(f"{folder}: found another process training in this run folder, expected none") from None
+                raise UserError(f"{folder}: found another process at work in this folder, expected none") from None
         yield
     finally:
         os.close(descriptor)
