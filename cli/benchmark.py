@@ -93,12 +93,14 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _settings(command: Benchmark, suite: Suite) -> Settings:
+    root = command.data.root
+    require(root is None or root.exists(), "--data.root", str(root), "a folder or file that is there")
     steps = command.steps if command.steps is not None or command.budget is not None else suite.steps
     return Settings(
         steps=steps,
         budget=command.budget,
         sequences=suite.sequences if command.sequences is None else command.sequences,
-        root=command.data.root,
+        root=root,
         device=command.device,
         codes=importlib.util.find_spec(CODES_NEED) is not None,
     )

@@ -85,6 +85,8 @@ class FlowFactorizedVAE(nn.Module):
 
     has_likelihood = True
     """Whether the model is a probabilistic one, with likelihood bounds."""
+    likelihood_is_given = True
+    """Whether given activity, where there is any, is a condition of the likelihood; not where frames are alone."""
     has_fields = True
     """Whether its activity drives vector fields, :meth:`fields`, that can be drawn."""
     latent_per_frame = False

@@ -372,6 +372,9 @@ def test_every_mode_trains_and_is_measured_by_the_command_line(
     assert found["model"]["mode"] == mode
     assert set(found["equivariance"]) == {"scaling", "rotation", "hue"}
     assert ("likelihood" in found) == (mode != "msp")
+    if mode != "msp":
+        quantity = "log p(frames | transformation)" if mode in ("tvae", "poflow") else "log p(frames)"
+        assert found["likelihood"]["quantity"] == quantity
     model = stf.load(run)
     if model.calibrated_at_end:
         assert model.field_model.offset.any()

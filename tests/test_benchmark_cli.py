@@ -44,6 +44,7 @@ def quick(monkeypatch):
         (["smoke", "--sequences", "0"], ["--sequences", "found 0"]),
         (["smoke", "--job", "2"], ["'--job'", "did you mean '--jobs'"]),
         (["smoke", "more"], ["'more'", "SUITE"]),
+        (["smoke", "--data.root", "nowhere"], ["--data.root", "'nowhere'", "that is there"]),
         (["smoke", "--out", "file"], ["file", "cannot write"]),
         (["smoke", "--out", "full"], ["full", "no suite.json"]),
     ],

@@ -67,6 +67,7 @@ class TVAE(FrameVAE):
     """
 
     owner: Tensor
+    likelihood_is_given = True
     calibrated_at_end = False
     prediction = "the first frame's capsules, rolled; activity given"
 

@@ -38,6 +38,7 @@ class FrameVAE(FlowFactorizedVAE):
     """
 
     has_fields = False
+    likelihood_is_given = False
     latent_per_frame = True
     calibrated_at_end = True
     latent_weight = 1.0

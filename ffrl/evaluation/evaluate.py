@@ -294,7 +294,7 @@ def _scored(
 
     told = "activity" if kind == "mixed" else "transformation"
     likelihood = {
-        "quantity": f"log p(frames | {told})" if given(model) else "log p(frames)",
+        "quantity": f"log p(frames | {told})" if given(model) and model.likelihood_is_given else "log p(frames)",
         "sequences": kind,
         "trained_with": trained_likelihood(objective).name,
         "likelihoods": {score.name: entry(score) for score in scores},
