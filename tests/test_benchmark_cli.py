@@ -90,6 +90,7 @@ def test_a_failed_cell_is_exit_code_1_with_tables_of_the_rest(capsys, quick, mon
     assert "Failed: vae-mnist-seed0 (train: exit code 2: stf: error: on purpose)" in " ".join(output.out.split())
 
 
+@pytest.mark.usefixtures("interruptible")
 def test_a_signal_ends_with_how_to_go_on(capsys, quick, monkeypatch):
     monkeypatch.setenv("STANDIN_HANG", "weak-mnist-seed0")
     monkeypatch.setenv("STANDIN_INTERRUPT", f"weak-mnist-seed0={int(signal.SIGINT)}")

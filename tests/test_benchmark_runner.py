@@ -111,6 +111,7 @@ def test_finished_cells_are_skipped_and_the_others_go_on_from_where_they_are(out
     assert counts == [2, 1, 2]
 
 
+@pytest.mark.usefixtures("interruptible")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_stops_all_processes_and_a_rerun_gives_the_same_lines(out, tmp_path, monkeypatch, number):
     guarded = signal.signal(signal.SIGTERM, lambda *_: None)

@@ -316,14 +316,6 @@ def test_a_terminal_gets_a_progress_bar(tmp_path):
     assert "training" in text.getvalue() and "30/30" in text.getvalue() and "frames/s" in text.getvalue()
 
 
-@pytest.fixture
-def interruptible():
-    """SIGINT raises KeyboardInterrupt, also where the tests run as a background job."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
 def test_interruption_saves_the_step_and_restores_the_handlers(tmp_path, interruptible):
     before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
 

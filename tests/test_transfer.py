@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -261,6 +262,7 @@ def test_the_truth_is_edited_like_the_activity(monkeypatch: pytest.MonkeyPatch) 
         """Latents are states of one image; field k does transformation 2 - k."""
 
         image_shape, num_fields, num_controls = (3, 28, 28), 3, 3
+        activity_model = SimpleNamespace(needs_all_frames=True)
 
         def __init__(self) -> None:
             self.data, self.index = load(DataConfig()), torch.tensor([11])
