@@ -102,7 +102,7 @@ class SparsityConfig:
     def __post_init__(self) -> None:
         spikes = self.prior == "spike-slab"
         require(spikes or self.slab == "positive", "sparsity.slab", self.slab, "positive unless the prior has spikes")
-        require(spikes or not self.learn_rates, "sparsity.learn-rates", True, "no rates unless the prior has spikes")
+        require(spikes or not self.learn_rates, "sparsity.learn-rates", True, "false unless the prior has spikes")
         _probability("sparsity.on-rate", self.on_rate)
         _probability("sparsity.off-rate", self.off_rate)
         _positive("sparsity.slab-scale", self.slab_scale)

@@ -35,8 +35,8 @@ def changed(hint, value):
 def test_every_flag_reaches_its_field(mode):
     default = CONFIGS[mode]()
     default = replace(default, model=replace(default.model, time_dependent=False))  # other values need it switched on
-    if mode == "unsupervised":  # other priors have no signed slabs
-        default = replace(default, sparsity=replace(default.sparsity, slab="signed"))
+    if mode == "unsupervised":  # other priors have no signed slabs and no rates
+        default = replace(default, sparsity=replace(default.sparsity, slab="signed", learn_rates=True))
     values = flat(config_to_dict(default))
     flags, expected = {}, {}
     for name, flag in flags_of(CONFIGS[mode]).items():
