@@ -271,7 +271,7 @@ class Painted(StateSequences):
         return ((visited >= 0) & (visited <= self.most)).all(-1)
 
     def placed(self, split, indices, activity, generator):
-        raise NotImplementedError
+        raise AssertionError("states are drawn, not placed")
 
     def in_states(self, split, indices, visited):
         number = (indices / 4000)[:, None, None] * torch.tensor([1.0, -1.0, 0.5])

@@ -38,7 +38,7 @@ def shuffled(codes: Tensor, uniform: Tensor) -> Tensor:
 
 
 class FactorVAE(FrameVAE):
-    r"""A VAE with the penalty gamma KL[q(z) || prod_d q(z_d)] (Kim and Mnih 2018, Eq. 2, Algorithm 2).
+    r"""A VAE with the penalty gamma KL[q(z) || prod_d q(z_d)] (Kim and Mnih 2018).
 
     A discriminator tells codes from shuffled codes; its logit estimates the density ratio of the two. Both learn in one
     backward pass: the encoder sees the discriminator's logit with the discriminator held fixed, the discriminator sees

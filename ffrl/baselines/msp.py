@@ -21,7 +21,7 @@ def transition_matrix(latents: Tensor, ridge: float) -> Tensor:
     .. math:: \arg\min_M \sum_t \|M H_{t-1} - H_t\|^2 + \lambda \|M - I\|^2
 
     M = (sum H_t H_{t-1}' + lambda I) (sum H_{t-1} H_{t-1}' + lambda I)^{-1}, differentiable (Miyato, Koyama and
-    Fukumizu 2022, the internal optimisation of their Sec. 3; the ridge, which pulls M towards standing still, is ours).
+    Fukumizu 2022, their internal optimisation; the ridge, which pulls M towards standing still, is ours).
 
     Args:
         latents: H_0 .. H_n, ``(..., n+1, a, m)``.

@@ -18,8 +18,8 @@ def wave_terms(potentials: Potentials, speed: Tensor, z: Tensor, t: Tensor) -> d
     .. math::
         \sum_{k,t} (\partial_t^2 u^k - c_k^2 \Delta u^k)^2 (z_{t-1}, t), \qquad \sum_k (\partial_t u^k)^2 (z_0, 0)
 
-    (Song et al. 2023, "Latent Traversals in Generative Models as Potential Flows", the wave equation and its initial
-    condition as penalties), both in closed form.
+    The first is the wave equation of "Latent Traversals in Generative Models as Potential Flows" (Song et al. 2023);
+    that potentials start at rest is this project's form of an initial condition. Both are in closed form.
 
     Args:
         potentials: K time-dependent potentials.

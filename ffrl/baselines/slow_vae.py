@@ -21,8 +21,8 @@ def slow_kl(mean: Tensor, log_variance: Tensor, rate: float) -> Tensor:
         \sum_{t=1}^T E_{q(z_{t-1})} KL[q(z_t) \| p(\cdot|z_{t-1})], \quad
         p(z_t|z_{t-1}) = \tfrac{\lambda}{2} e^{-\lambda |z_t - z_{t-1}|}
 
-    per dimension (Klindt et al. 2021, Eq. 5). z_t - z_{t-1} is Gaussian, so that its mean absolute value is that of a
-    folded normal, :math:`s \sqrt{2/\pi}\, e^{-m^2 / 2 s^2} + m\, \mathrm{erf}(m / \sqrt{2} s)`.
+    per dimension (Klindt et al. 2021, transition prior). z_t - z_{t-1} is Gaussian, so that its mean absolute value is
+    that of a folded normal, :math:`s \sqrt{2/\pi}\, e^{-m^2 / 2 s^2} + m\, \mathrm{erf}(m / \sqrt{2} s)`.
 
     Args:
         mean, log_variance: of q, ``(..., T+1, D)``.
@@ -45,7 +45,7 @@ def slow_kl(mean: Tensor, log_variance: Tensor, rate: float) -> Tensor:
 
 
 class SlowVAE(FrameVAE):
-    """A VAE of sequences whose latents make sparse steps (Klindt et al. 2021, Eqs. 4 and 5).
+    """A VAE of sequences whose latents make sparse steps (Klindt et al. 2021).
 
     Frames are encoded one by one; q(z_0) is held to N(0, I) and every later latent to the one before, the latter with
     the weight ``config.transition_weight`` in training.

@@ -40,7 +40,7 @@ def roll(capsules: Tensor, shift: Tensor) -> Tensor:
 
 
 class TVAE(FrameVAE):
-    r"""A topographic VAE with shifting capsules (Keller and Welling 2021, Sec. 4), one group per transformation.
+    r"""A topographic VAE with shifting capsules (Keller and Welling 2021), one group per transformation.
 
     Every frame has two Gaussian latents, z_t and u_t, and is decoded from
 

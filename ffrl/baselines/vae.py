@@ -104,7 +104,7 @@ class FrameVAE(FlowFactorizedVAE):
 
 
 class BetaVAE(FrameVAE):
-    """A VAE whose KL is weighted by beta (Higgins et al. 2017, Eq. 4).
+    """A VAE whose KL is weighted by beta (Higgins et al. 2017).
 
     Example:
         >>> BetaVAE(BetaVAEConfig(beta=2.0), (3, 28, 28)).phase(0.9).latent_weight

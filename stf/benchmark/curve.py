@@ -77,7 +77,7 @@ def error_curve(run: Path, sequences: int = SEQUENCES, device: str = "auto") -> 
     found = checkpoints(run)
     for step in sorted(found):
         model = load(run, step, device)
-        if step < max(found) and getattr(model, "calibrated_at_end", False):
+        if step < max(found) and model.calibrated_at_end:
             continue
         if data is None:
             config = dataclasses.replace(model.config.data, download=False)

@@ -14,6 +14,9 @@ from stf.benchmark.reference import about, beside, elsewhere
 from stf.benchmark.suites import Model, Suite
 
 Line = Mapping[str, Any]
+DIMENSIONS = (
+    "DCI compares codes with as many dimensions: of more, one follows a factor more easily, even in a random mixture."
+)
 SPREAD = (
     "Numbers: mean over seeds ± sample standard deviation (one seed: the number alone); bold: the best of a column."
 )
@@ -193,13 +196,13 @@ def _further(groups: Groups, title: str) -> Grid | None:
 
 def _codes(groups: Groups, title: str) -> Grid | None:
     columns = [
-        _metric("DCI disentanglement", "high", "codes/dci/disentanglement", 3),
-        _metric("DCI completeness", "high", "codes/dci/completeness", 3),
+        _metric("DCI disentanglement", "", "codes/dci/disentanglement", 3),
+        _metric("DCI completeness", "", "codes/dci/completeness", 3),
         _metric("MIG", "high", "codes/mig/score", 3),
         _metric("linear probe R²", "high", "codes/linear_probe/mean", 3),
     ]
     grid = without_empty(_grid(f"What codes tell of factors, {title}", groups, columns))
-    notes = (SPREAD, "Held-out frames in random states; the factors are the states of the transformations.")
+    notes = (SPREAD, "Held-out frames in random states; the factors are the states of the transformations.", DIMENSIONS)
     return replace(grid, notes=notes) if grid.columns else None
 
 
