@@ -89,6 +89,10 @@ class FlowFactorizedVAE(nn.Module):
     """Whether given activity, where there is any, is a condition of the likelihood; not where frames are alone."""
     has_fields = True
     """Whether its activity drives vector fields, :meth:`fields`, that can be drawn."""
+    latents_per_code = 1
+    """Gaussian latents of a frame for every dimension of the code that it is decoded from."""
+    has_variance = True
+    """Whether the encoder gives a log-variance beside every mean."""
     latent_per_frame = False
     """Whether every frame has latents of its own, with a ``log_latent_prior`` and ``codes`` to decode from."""
     calibrated_at_end = False
@@ -106,10 +110,12 @@ class FlowFactorizedVAE(nn.Module):
         self.num_steps = config.data.num_steps
         self.integrator = INTEGRATORS[size.integrator]
         self.substeps = size.substeps
-        self.encoder = build_encoder(size.architecture, image_shape, 2 * size.latent_dim, size.width, size.depth)
+        self.posterior_dim = self.latents_per_code * size.latent_dim
+        outputs = self.posterior_dim * (2 if self.has_variance else 1)
+        self.encoder = build_encoder(size.architecture, image_shape, outputs, size.width, size.depth)
         self.decoder = build_decoder(size.architecture, image_shape, size.latent_dim, size.width, size.depth)
         with torch.no_grad():
-            self.encoder[-1].bias[size.latent_dim :] = INITIAL_LOG_VARIANCE
+            self.encoder[-1].bias[self.posterior_dim :] = INITIAL_LOG_VARIANCE
         self.field_model = self.build_fields(config)
         self.activity_model = self.build_activity(config)
         objective = config.objective
@@ -176,8 +182,8 @@ class FlowFactorizedVAE(nn.Module):
         self, batch_size: int, num_steps: int, generator: torch.Generator | None, device: torch.device | str = "cpu"
     ) -> SequenceNoise:
         """All noise that one forward pass over ``batch_size`` sequences of ``num_steps`` transitions consumes."""
-        latent = torch.randn(batch_size, self.latent_dim, generator=generator, device=device)
-        others = torch.randn(batch_size, num_steps, self.latent_dim, generator=generator, device=device)
+        latent = torch.randn(batch_size, self.posterior_dim, generator=generator, device=device)
+        others = torch.randn(batch_size, num_steps, self.posterior_dim, generator=generator, device=device)
         shape = (batch_size, num_steps, self.num_controls, self.activity_model.noise_channels)
         uniform = torch.rand(shape, generator=generator, device=device)
         tiny = torch.finfo(uniform.dtype).eps
@@ -186,7 +192,7 @@ class FlowFactorizedVAE(nn.Module):
     def posterior(self, frames: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log-variance of q(z | x), ``(..., C, H, W)`` -> two of ``(..., D)``."""
         parameters = at_least_float32(self.encoder(frames.reshape(-1, *frames.shape[-3:])))
-        mean, log_variance = parameters.reshape(*frames.shape[:-3], 2 * self.latent_dim).chunk(2, dim=-1)
+        mean, log_variance = parameters.reshape(*frames.shape[:-3], 2 * self.posterior_dim).chunk(2, dim=-1)
         return mean, log_variance
 
     def encode(self, frames: Tensor) -> Tensor:

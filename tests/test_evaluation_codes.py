@@ -22,9 +22,10 @@ from ffrl.data.on_device import MovedSequences
 from ffrl.data.shapes3d import RenderedShapes3D
 from ffrl.data.shapes3d_render import render
 from ffrl.data.states import StateSequences
+from ffrl.data.variation import Factor
 from ffrl.errors import UserError, require
 from ffrl.evaluation import codes as codes_module
-from ffrl.evaluation.code_factors import Factor, draw_factors, made_from_states, moved_factors
+from ffrl.evaluation.code_factors import draw_factors
 from ffrl.evaluation.codes import measure_codes
 from ffrl.evaluation.dci import completeness, dci, disentanglement
 from ffrl.evaluation.mig import binned, mutual_information, mutual_information_gaps
@@ -186,7 +187,7 @@ def test_targets_of_factors() -> None:
 
 
 def test_factors_of_digits_come_round_once_at_most() -> None:
-    short = moved_factors(MnistSequences(DataConfig()))
+    short = MnistSequences(DataConfig()).moved_factors()
     assert [(one.name, one.low, one.count, one.circle) for one in short] == [
         ("scaling", 0, 9, False),
         ("rotation", 0, 9, False),
@@ -194,7 +195,7 @@ def test_factors_of_digits_come_round_once_at_most() -> None:
     ]
     for protocol, rotation in (("ffrl", (25, False)), ("sta", (18, True))):
         data = MnistSequences(DataConfig(num_steps=24, protocol=protocol))
-        long = moved_factors(data)
+        long = data.moved_factors()
         assert [(one.count, one.circle) for one in long] == [(25, False), rotation, (18, True)]
         whole_turns = torch.tensor([[0.0, one.period or 0.0, 0.0] for one in long[1:2]])
         hue = torch.tensor([[0.0, 0.0, long[2].period]])
@@ -246,7 +247,7 @@ def test_factors_of_moving_digits_are_their_offsets() -> None:
 
     assert torch.allclose(centroid(frames) - centroid(still)[:, None], 3.0 * values, atol=1e-3)
     with pytest.raises(UserError, match="data.digits: found 2, expected 1"):
-        made_from_states(MovingMnistSequences(DataConfig(name="moving-mnist", digits=2)))
+        MovingMnistSequences(DataConfig(name="moving-mnist", digits=2)).moved_factors()
 
 
 # Codes of models

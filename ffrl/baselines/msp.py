@@ -6,10 +6,9 @@ import torch
 from torch import Tensor, nn
 
 from ffrl.activity import Activity, ActivityDraws, ActivitySample, Phase
-from ffrl.baselines.config import MSPConfig
 from ffrl.config import RunConfig
 from ffrl.model import FlowFactorizedVAE, SequenceNoise, SequenceOutputs
-from ffrl.nn import at_least_float32, build_encoder
+from ffrl.nn import at_least_float32
 
 NEGLIGIBLE = 1e-30
 """Added to the ridge, so that latents that are all zero have a matrix: that of standing still."""
@@ -92,6 +91,7 @@ class MSP(FlowFactorizedVAE):
         image_shape: (C, H, W).
 
     Example:
+        >>> from ffrl.baselines.config import MSPConfig
         >>> model = MSP(MSPConfig(), (3, 28, 28))
         >>> frames = torch.rand(2, 9, 3, 28, 28)
         >>> model.flow(model.encode(frames[:, 0]), model.infer(frames)).shape
@@ -99,13 +99,9 @@ class MSP(FlowFactorizedVAE):
     """
 
     has_likelihood = False
+    has_variance = False
     has_fields = False
     prediction = "powers of the least-squares matrix of the first frames, which it sees"
-
-    def __init__(self, config: MSPConfig, image_shape: tuple[int, int, int]) -> None:
-        super().__init__(config, image_shape)
-        size = config.model
-        self.encoder = build_encoder(size.architecture, image_shape, self.latent_dim, size.width, size.depth)
 
     def build_fields(self, config: RunConfig) -> nn.Module:
         """There are none."""

@@ -9,8 +9,7 @@ from ffrl.activity import GivenActivity, Phase
 from ffrl.baselines.config import TVAEConfig
 from ffrl.baselines.vae import FrameVAE
 from ffrl.config import RunConfig
-from ffrl.model import INITIAL_LOG_VARIANCE, SequenceNoise, SequenceOutputs
-from ffrl.nn import at_least_float32, build_encoder
+from ffrl.model import SequenceNoise, SequenceOutputs
 
 FLOOR = 0.1
 """Added to mean squares below a root: without it a single frame, whose window is short, has codes of any size."""
@@ -42,7 +41,7 @@ def roll(capsules: Tensor, shift: Tensor) -> Tensor:
 class TVAE(FrameVAE):
     r"""A topographic VAE with shifting capsules (Keller and Welling 2021), one group per transformation.
 
-    Every frame has two Gaussian latents, z_t and u_t, and is decoded from
+    Every frame has two Gaussian latents, z_t and u_t, side by side in the posterior, and is decoded from
 
     .. math::
         t_l = (z_l - \mu) \Big/ \sqrt{\epsilon + \tfrac{1}{l+1} \sum_{l'=0}^{l} Roll_{s_l - s_{l'}}(W u_{l'}^2)},
@@ -68,6 +67,7 @@ class TVAE(FrameVAE):
 
     owner: Tensor
     likelihood_is_given = True
+    latents_per_code = 2
     calibrated_at_end = False
     prediction = "the first frame's capsules, rolled; activity given"
 
@@ -77,10 +77,8 @@ class TVAE(FrameVAE):
         self.capsule_size = size.capsule_size
         owner = torch.arange(self.latent_dim // size.capsule_size) % size.num_fields
         self.register_buffer("owner", owner, persistent=False)
-        self.encoder = build_encoder(size.architecture, image_shape, 4 * self.latent_dim, size.width, size.depth)
         with torch.no_grad():
-            self.encoder[-1].bias[2 * self.latent_dim :] = INITIAL_LOG_VARIANCE
-            self.encoder[-1].bias[self.latent_dim : 2 * self.latent_dim] = 1.0
+            self.encoder[-1].bias[self.latent_dim : self.posterior_dim] = 1.0
         self.location = nn.Parameter(torch.tensor(float(config.location)))
 
     def build_fields(self, config: RunConfig) -> nn.Module:
@@ -93,21 +91,6 @@ class TVAE(FrameVAE):
 
     def calibrate(self, data: object, images: int) -> None:
         """Nothing is left to estimate."""
-
-    def draw_noise(
-        self, batch_size: int, num_steps: int, generator: torch.Generator | None, device: torch.device | str = "cpu"
-    ) -> SequenceNoise:
-        """All noise of one pass: normal noise of z and u side by side, twice the latent dimension."""
-        count = 2 * self.latent_dim
-        latent = torch.randn(batch_size, count, generator=generator, device=device)
-        others = torch.randn(batch_size, num_steps, count, generator=generator, device=device)
-        return SequenceNoise(latent, others, torch.zeros(batch_size, num_steps, self.num_fields, 0, device=device))
-
-    def posterior(self, frames: Tensor) -> tuple[Tensor, Tensor]:
-        """Means and log-variances of z and u side by side, ``(..., C, H, W)`` -> two of ``(..., 2 D)``."""
-        parameters = at_least_float32(self.encoder(frames.reshape(-1, *frames.shape[-3:])))
-        mean, log_variance = parameters.reshape(*frames.shape[:-3], 4 * self.latent_dim).chunk(2, dim=-1)
-        return mean, log_variance
 
     def codes(self, latents: Tensor, activity: Tensor) -> Tensor:
         """t_0 .. t_T from z and u of all frames, ``(..., T+1, 2 D)``, ``(..., T, K)`` -> ``(..., T+1, D)``.

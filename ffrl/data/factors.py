@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import LongTensor, Tensor
 
+from ffrl.data.variation import Factor
 from ffrl.engine.seed import generator
 from ffrl.errors import UserError
 
@@ -26,6 +27,12 @@ class Factors:
 
     index = sum_f digit_f base_f with base_f = size_{f+1} ... size_F.
 
+    Attributes:
+        names: of the factors.
+        sizes: how many values each has.
+        circles: names of those whose last value is followed by the first one.
+        categories: names of those whose values have no order.
+
     Example:
         >>> factors = Factors(("hue", "scale", "shape"), (10, 8, 4))
         >>> factors.count, factors.bases
@@ -34,6 +41,8 @@ class Factors:
 
     names: tuple[str, ...]
     sizes: tuple[int, ...]
+    circles: tuple[str, ...] = ()
+    categories: tuple[str, ...] = ()
 
     @property
     def count(self) -> int:
@@ -44,6 +53,17 @@ class Factors:
     def bases(self) -> tuple[int, ...]:
         """How far apart in the file two images are that differ by one digit of a factor."""
         return tuple(math.prod(self.sizes[column + 1 :]) for column in range(len(self.sizes)))
+
+    def factor(self, column: int, name: str | None = None) -> Factor:
+        """Return the factor of a column, called ``name``, or by its own name with hyphens.
+
+        Example:
+            >>> Factors(("floor_hue", "shape"), (10, 4), circles=("floor_hue",)).factor(0)
+            Factor(name='floor-hue', low=0, count=10, period=10, category=False)
+        """
+        own, size = self.names[column], self.sizes[column]
+        period = size if own in self.circles else None
+        return Factor(name or own.replace("_", "-"), 0, size, period, own in self.categories)
 
     def digits(self, index: LongTensor) -> LongTensor:
         """Return the digits ``(..., F)`` of the images ``index (...)``.

@@ -15,6 +15,7 @@ from ffrl.data.catalogue import describe
 from ffrl.data.factors import Factors, split_images
 from ffrl.data.sequence import states
 from ffrl.data.states import StateSequences
+from ffrl.data.variation import Factor
 from ffrl.errors import UserError, require
 
 
@@ -99,6 +100,20 @@ class GridSequences(StateSequences):
         digits = self._digits(split, indices)[:, None].expand(-1, visited.shape[1], -1).to(visited.dtype)
         digits = digits.index_copy(-1, self._columns, visited)
         return self.frames(digits.flatten(0, 1)).unflatten(0, visited.shape[:2])
+
+    def moved_factors(self) -> tuple[Factor, ...]:
+        """Return the factors that the transformations move, with all their values."""
+        columns = zip(self.moved, self.transformations, strict=True)
+        return tuple(self.factors.factor(column, name) for column, name in columns)
+
+    def states_of(self, split: Split, indices: LongTensor, values: LongTensor) -> Tensor:
+        """Return digits as states, ``(B, N, J)``."""
+        return values.float()
+
+    def kept_factors(self, split: Split, indices: LongTensor) -> tuple[tuple[Factor, LongTensor], ...]:
+        """Return the other factors of the grid, with the digits of the images."""
+        digits, kept = self._digits(split, indices), set(range(len(self.factors.names))) - set(self.moved)
+        return tuple((self.factors.factor(column), digits[:, column]) for column in sorted(kept))
 
     def single(
         self, split: Split, indices: LongTensor, which: LongTensor, generator: torch.Generator | None = None

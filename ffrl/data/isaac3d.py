@@ -12,6 +12,7 @@ FACTORS = Factors(
     ("object_shape", "robot_x-move", "robot_y-move", "camera_height", "object_scale")
     + ("lighting_intensity", "lighting_y-dir", "object_color", "wall_color"),
     (3, 8, 5, 4, 4, 4, 6, 4, 4),
+    categories=("object_shape", "object_color", "wall_color"),
 )
 """The grid of 737,280 images, in the order of the files; the data set's own description lists the factors in another
 order beside the bases of this one."""

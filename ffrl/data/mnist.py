@@ -60,6 +60,8 @@ class MnistSequences(StateSequences):
         self.config = config
         self.num_steps, self.protocol = config.num_steps, config.protocol
         self.unit_steps = UNIT_STEPS[config.protocol]
+        unit = parameters(torch.ones(3), config.protocol)
+        self.periods = {"rotation": 360 / unit.angle.item(), "hue": 360 / unit.hue.item()}
         self.device = torch.device(device)
         if config.root is not None and config.download:
             download(config.root)

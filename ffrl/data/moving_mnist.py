@@ -13,6 +13,7 @@ from ffrl.data.idx import IMAGE_SIZE
 from ffrl.data.mnist import MnistSequences
 from ffrl.data.sequence import mixed_activity, states
 from ffrl.data.states import StateSequences
+from ffrl.data.variation import Factor
 from ffrl.errors import require
 
 SIZE = 64
@@ -89,6 +90,20 @@ class MovingMnistSequences(StateSequences):
         else:
             start = torch.lerp(least, largest, torch.rand(least.shape, generator=generator, device=self.device))
         return activity, _counted(start)
+
+    def moved_factors(self) -> tuple[Factor, ...]:
+        """Return the offsets from the centre to the right and down.
+
+        Raises:
+            UserError: several digits.
+        """
+        expected = "1: a frame does not tell which of several digits is which"
+        require(self.config.digits == 1, "data.digits", self.config.digits, expected)
+        return tuple(Factor(name, -int(ROOM), 2 * int(ROOM) + 1) for name in ("horizontal", "vertical"))
+
+    def states_of(self, split: Split, indices: LongTensor, values: LongTensor) -> Tensor:
+        """Return offsets as counts of right, left, down and up, ``(B, N, 2)`` -> ``(B, N, 4)``."""
+        return _counted(values.float().unflatten(-1, (-1, 2)))
 
     def showable(self, visited: Tensor) -> Tensor:
         return (_offsets(visited).abs() <= ROOM + 1e-4).flatten(-2).all(-1)

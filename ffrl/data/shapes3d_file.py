@@ -26,6 +26,8 @@ IMAGE = (64, 64, 3)
 FACTORS = Factors(
     ("floor_hue", "wall_hue", "object_hue", "scale", "shape", "orientation"),
     (10, 10, 10, 8, 4, 15),
+    circles=("floor_hue", "wall_hue", "object_hue"),
+    categories=("shape",),
 )
 """The grid of 480,000 images, in the order of the file."""
 CACHE_BYTES = 512 * 2**20

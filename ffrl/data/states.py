@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Mapping
+from types import MappingProxyType
 
 import torch
 from torch import LongTensor, Tensor
@@ -11,6 +13,7 @@ from ffrl.config import DataConfig
 from ffrl.data.base import SequenceBatch, SequenceData, Split, evenly_spaced
 from ffrl.data.on_device import where_made
 from ffrl.data.sequence import mixed_activity, single_activity, states
+from ffrl.data.variation import Factor
 from ffrl.errors import UserError
 
 
@@ -23,10 +26,12 @@ class StateSequences(SequenceData):
     Attributes:
         config: sequence length and activity process.
         limits: what :meth:`showable` asks for, in words.
+        periods: after how many unit steps a transformation comes round, for those that do.
     """
 
     config: DataConfig
     limits: str
+    periods: Mapping[str, float] = MappingProxyType({})
 
     @abstractmethod
     def origin(self, split: Split, indices: LongTensor) -> Tensor:
@@ -53,6 +58,36 @@ class StateSequences(SequenceData):
         ``generator`` is None for the sequences of the published protocols, in which one transformation acts.
         """
 
+    def moved_factors(self) -> tuple[Factor, ...]:
+        """Return the factors that states determine, with the values that single-transformation sequences go through.
+
+        One for each transformation: whole unit steps from 0 to T, at most once round.
+
+        Raises:
+            UserError: a frame does not tell its factors.
+        """
+        count = self.num_steps + 1
+        periods = {name: self.periods.get(name) for name in self.transformations}
+        return tuple(Factor(name, 0, int(min(count, round or count)), round) for name, round in periods.items())
+
+    def states_of(self, split: Split, indices: LongTensor, values: LongTensor) -> Tensor:
+        """Return the states ``(B, N, J)`` in which the images ``(B,)`` have values ``(B, N, F)`` of the moved factors.
+
+        Example:
+            >>> from ffrl.data.mnist import MnistSequences
+            >>> MnistSequences(DataConfig()).states_of("train", torch.tensor([7]), torch.tensor([[[1, 0, 8]]]))
+            tensor([[[1., 0., 8.]]])
+        """
+        return values.float() + self.origin(split, indices)[:, None]
+
+    def kept_factors(self, split: Split, indices: LongTensor) -> tuple[tuple[Factor, LongTensor], ...]:
+        """Return the factors that no transformation moves, as far as they are known, with the values of the images.
+
+        Returns:
+            Of every such factor itself and its values, ``(B,)``.
+        """
+        return ()
+
     def images(self, split: Split, indices: LongTensor) -> Tensor:
         return self.in_states(split, indices, self.origin(split, indices)[:, None])[:, 0]
 
@@ -77,6 +112,28 @@ class StateSequences(SequenceData):
         activity = mixed_activity(self.config, shape, self.graded, generator)
         activity, start = self.placed(split, indices, activity, generator)
         return activity, states(activity, start)
+
+
+def made_from_states(data: SequenceData, why: str) -> StateSequences:
+    """Return the sequences that make the frames of ``data`` from states.
+
+    Args:
+        data: the sequences, wherever their batches are.
+        why: what needs states, for the message.
+
+    Raises:
+        UserError: the frames are not made from states.
+
+    Example:
+        >>> from ffrl.data import load
+        >>> made_from_states(load(DataConfig()), "frames are rendered").name
+        'mnist'
+    """
+    source = where_made(data)
+    if not isinstance(source, StateSequences):
+        expected = "data whose frames are made from states, such as 'mnist'"
+        raise UserError(f"data.name: found {data.name!r}, expected {expected}: {why}")
+    return source
 
 
 def visited_states(
@@ -126,12 +183,7 @@ def moved(
         >>> moved(load(DataConfig()), "validation", torch.arange(2), torch.ones(5, 3)).frames.shape
         torch.Size([2, 6, 3, 28, 28])
     """
-    source = where_made(data)
-    if not isinstance(source, StateSequences):
-        expected = "data whose frames are made from states, such as 'mnist'"
-        raise UserError(
-            f"data.name: found {data.name!r}, expected {expected}: its sequences cannot be moved on request"
-        )
+    source = made_from_states(data, "other sequences cannot be moved on request")
     if not renderable(data, split, indices, activity, start):
         raise UserError(f"moves: found states that {data.title} does not show, expected {data.limits}")
     device, indices = indices.device, indices.to(source.device)

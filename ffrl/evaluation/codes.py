@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from torch import LongTensor, Tensor
 
 from ffrl.data.base import SequenceData, Split
-from ffrl.data.states import StateSequences
+from ffrl.data.states import StateSequences, made_from_states
 from ffrl.engine.seed import generator, hashed_seed
 from ffrl.errors import UserError, require
-from ffrl.evaluation.code_factors import draw_factors, made_from_states
+from ffrl.evaluation.code_factors import draw_factors
 from ffrl.evaluation.dci import LEAF, TREES, dci, import_forests
 from ffrl.evaluation.mig import BINS, mutual_information_gaps
 from ffrl.evaluation.mode import evaluation_mode
@@ -71,7 +71,7 @@ def measure_codes(model: Any, data: SequenceData, split: Split, indices: LongTen
         (['scaling', 'rotation', 'hue'], 2000, ['scaling', 'rotation', 'hue', 'mean'])
     """
     import_forests()
-    source = made_from_states(data)
+    source = made_from_states(data, "the factors of a frame must be known")
     least = round(1 / HELD_OUT)
     require(len(indices) >= least, "sequences", len(indices), f"at least {least} for the disentanglement of codes")
     here = indices.to(source.device)
