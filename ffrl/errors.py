@@ -20,3 +20,13 @@ def require(condition: bool, key: str, found: object, expected: str) -> None:
     """Raise :class:`UserError` naming ``key``, ``found`` and ``expected`` unless ``condition`` holds."""
     if not condition:
         raise UserError(f"{key}: found {found!r}, expected {expected}")
+
+
+def reason_of(error: BaseException) -> str:
+    """Return what an error says, on one line; its type if it says nothing.
+
+    Example:
+        >>> reason_of(OSError("no\\n  space")), reason_of(KeyError())
+        ('no space', 'KeyError')
+    """
+    return " ".join(str(error).split()) or type(error).__name__

@@ -14,7 +14,7 @@ from urllib.request import Request, urlopen
 
 from ffrl.data.progress import progress, say
 from ffrl.engine.files import fsync_folder, reporting
-from ffrl.errors import UserError
+from ffrl.errors import UserError, reason_of
 
 PART = ".part"
 TIMEOUT = 30.0
@@ -70,7 +70,7 @@ def download(url: str, path: Path, sha256: str) -> None:
             with error:
                 raise UserError(f"{url}: found HTTP {error.code} {error.reason}, expected the file") from None
         except (URLError, HTTPException, TimeoutError, ConnectionError) as error:
-            reason = " ".join(str(getattr(error, "reason", error)).split()) or type(error).__name__
+            reason = reason_of(getattr(error, "reason", error))
         have = _size(part)
         failures = 0 if have > before else failures + 1
         if failures >= ATTEMPTS or have == 0:

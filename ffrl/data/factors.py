@@ -15,7 +15,7 @@ from torch import LongTensor, Tensor
 
 from ffrl.data.variation import Factor
 from ffrl.engine.seed import generator
-from ffrl.errors import UserError
+from ffrl.errors import UserError, reason_of
 
 TOLERANCE = 1e-4
 """Largest difference between a stored label and its value; neighbouring values differ by 0.07 or more."""
@@ -134,7 +134,7 @@ def map_array(path: Path) -> NDArray:
     except FileNotFoundError:
         raise UserError(f"{path}: found no such file, expected an array in .npy format") from None
     except (ValueError, EOFError, OSError) as error:
-        reason = " ".join(str(error).split())
+        reason = reason_of(error)
         raise UserError(f"{path}: found a file that cannot be read ({reason}), expected .npy format") from None
 
 

@@ -17,7 +17,7 @@ from ffrl.data.sequence import starts
 from ffrl.data.states import StateSequences
 from ffrl.data.torchvision_repair import import_torchvision
 from ffrl.data.transform import TRANSFORMATIONS, pad, parameters, render
-from ffrl.errors import UserError, require
+from ffrl.errors import UserError, reason_of, require
 
 IMAGES = "{part}-images-idx3-ubyte"
 LABELS = "{part}-labels-idx1-ubyte"
@@ -162,7 +162,7 @@ def download(root: Path) -> None:
     try:
         dataset(str(root), train=True, download=True)
     except (URLError, TimeoutError, ConnectionError, HTTPException, RuntimeError) as error:
-        reason = " ".join(str(error).split())
+        reason = reason_of(error)
         raise UserError(
             f"data.download: found no way to fetch MNIST ({reason}), expected a network, "
             f"or the files in {root} and no --data.download"

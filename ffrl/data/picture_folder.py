@@ -18,7 +18,7 @@ from ffrl.data.catalogue import describe
 from ffrl.data.factors import Factors, check_labels, map_array
 from ffrl.data.grid import ImageSource, MemoryImages
 from ffrl.engine.files import reporting
-from ffrl.errors import UserError, require
+from ffrl.errors import UserError, reason_of, require
 
 IMAGES = "images"
 BLOCK = 512
@@ -96,7 +96,7 @@ def read_picture(path: Path, size: tuple[int, int]) -> NDArray[np.uint8]:
     except UnidentifiedImageError:
         raise UserError(f"{path}: found a file of another kind, expected a PNG picture") from None
     except Exception as error:  # pillow raises many kinds on damaged files
-        reason = " ".join(str(error).split()) or type(error).__name__
+        reason = reason_of(error)
         raise UserError(f"{path}: found a damaged file ({reason}), expected a PNG picture") from None
 
 

@@ -19,7 +19,7 @@ from torch import LongTensor, Tensor
 from ffrl.data.factors import Factors, check_labels, map_array
 from ffrl.data.grid import ImageSource
 from ffrl.engine.files import replacing, reporting
-from ffrl.errors import UserError
+from ffrl.errors import UserError, reason_of
 
 NAME, UNPACKED = "3dshapes.h5", "3dshapes-images.npy"
 IMAGE = (64, 64, 3)
@@ -190,7 +190,7 @@ def _reading(path: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, RuntimeError, KeyError, ValueError) as error:
-        reason = " ".join(str(error).split())
+        reason = reason_of(error)
         raise UserError(f"{path}: found a damaged file ({reason}), expected an HDF5 file") from None
 
 

@@ -17,7 +17,7 @@ import torch
 from PIL import Image
 from torch import LongTensor, Tensor
 
-from ffrl.errors import UserError, require
+from ffrl.errors import UserError, reason_of, require
 
 CELL = 64
 COLUMNS, ROWS = 13, 21
@@ -119,7 +119,7 @@ def read_sheet(file: Path) -> np.ndarray:
     except Image.UnidentifiedImageError as error:
         raise UserError(f"{file}: found no PNG image, expected {expected}") from error
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        reason = " ".join(str(error).split())
+        reason = reason_of(error)
         raise UserError(f"{file}: found a file that cannot be read ({reason}), expected {expected}") from error
     cells = pixels.reshape(ROWS, CELL, COLUMNS, CELL, 4).swapaxes(1, 2)
     rows = [action.row + below for action in ACTIONS.values() for below in FACINGS.values()]

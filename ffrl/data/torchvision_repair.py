@@ -8,7 +8,7 @@ from types import ModuleType
 
 import torch
 
-from ffrl.errors import UserError
+from ffrl.errors import UserError, reason_of
 
 SCHEMAS = (
     "nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
@@ -44,18 +44,14 @@ def import_torchvision() -> ModuleType:
         raise UserError(f"torchvision: found no such package ({error}), expected it to be installed") from error
     except RuntimeError as error:
         if "torchvision::" not in str(error):
-            raise UserError(f"torchvision: found {_line(error)}, expected a version that fits torch") from error
+            raise UserError(f"torchvision: found {reason_of(error)}, expected a version that fits torch") from error
     try:
         _operator_library()
         return _import()
     except (ImportError, RuntimeError) as error:
-        raise UserError(f"torchvision: found {_line(error)}, expected a version that fits torch") from error
+        raise UserError(f"torchvision: found {reason_of(error)}, expected a version that fits torch") from error
 
 
 def _import() -> ModuleType:
     importlib.import_module("torchvision.datasets")
     return importlib.import_module("torchvision")
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())
