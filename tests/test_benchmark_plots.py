@@ -9,7 +9,7 @@ import pytest
 from benchmark_tools import line_of, table1
 
 from stf.benchmark.plots import draw_panels, spread_out, write_plots
-from stf.benchmark.series import error_against_length, error_against_time
+from stf.benchmark.series import error_against_images, error_against_length, error_against_time
 from stf.benchmark.suites import SUITES
 
 
@@ -53,6 +53,28 @@ def test_variants_share_panels_with_what_they_vary():
     assert [one.label for one in panels[1].series] == ["STF (K = 6, 1 active)", "K = 1", "K = 2"]
     assert len(panels[1].series[1].x) == 9, "as far as all transformations go"
     assert [panel.title for panel in error_against_time(suite, lines)] == [panel.title for panel in panels]
+
+
+def test_sizes_of_the_training_set_share_a_line(tmp_path):
+    suite = SUITES["sample-efficiency"]
+    sizes = (8000, 1000, 48000)
+    lines = [
+        line_of(suite, label, seed, (n / 100 + 10 * seed,) * 3, data=f"mnist-{n}")
+        for label, some in (("vae", sizes), ("msp", sizes[:2]))
+        for n in some
+        for seed in (0, 1)
+    ]
+    (panel,) = error_against_images(suite, lines)
+    vae, msp = panel.series
+    assert (vae.x, msp.x) == ([1000, 8000, 48000], [1000, 8000])
+    assert (vae.mean, vae.low, vae.high) == ([15, 85, 485], [10, 80, 480], [20, 90, 490])
+    assert [one.title for one in error_against_length(suite, lines)] == [
+        "1,000 images",
+        "8,000 images",
+        "48,000 images",
+    ]
+    assert [path.name for path in write_plots(suite, lines, tmp_path)][-1] == "error-images.png"
+    assert error_against_images(table1(), [line_of(table1(), "vae")]) == []
 
 
 def test_labels_name_every_line_without_covering_each_other(lines):

@@ -183,8 +183,8 @@ def test_sample_efficiency_has_a_column_per_size():
     suite = SUITES["sample-efficiency"]
     lines = [line_of(suite, "vae", 0, (3 * n,) * 3, data=f"mnist-{n}") for n in (1000, 8000)]
     (grid,) = tables(suite, lines)
-    assert [column.title for column in grid.columns] == ["mnist-1000", "mnist-8000"]
-    assert cell(grid, "VAE", "mnist-8000") == "24,000.0"
+    assert [column.title for column in grid.columns] == ["1,000 images", "8,000 images"]
+    assert cell(grid, "VAE", "8,000 images") == "24,000.0"
 
 
 def test_one_number_is_not_the_best_and_missing_ones_do_not_count():

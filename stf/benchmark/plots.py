@@ -1,4 +1,4 @@
-"""The plots of a benchmark: error against training time, and against the length of the prediction."""
+"""The plots of a benchmark: error against training time, length of the prediction and number of training images."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
-from stf.benchmark.series import Panel, Series, error_against_length, error_against_time
+from stf.benchmark.series import Panel, Series, error_against_images, error_against_length, error_against_time
 from stf.benchmark.suites import Suite
 from stf.visualize.style import FAINT, HEADING, NEUTRAL, SMALL, TEXT, Page, field_style, save
 
@@ -22,7 +22,7 @@ LETTER = 0.066
 """Inches that a letter of a label takes."""
 LINE = 0.155
 """Inches between two labels."""
-TIME, LENGTH = "error-time.png", "extrapolation.png"
+TIME, LENGTH, IMAGES = "error-time.png", "extrapolation.png", "error-images.png"
 
 
 def write_plots(suite: Suite, lines: Sequence[Mapping[str, Any]], out: Path) -> list[Path]:
@@ -51,6 +51,7 @@ def write_plots(suite: Suite, lines: Sequence[Mapping[str, Any]], out: Path) -> 
     panels = error_against_length(suite, done)
     if panels:
         about = "L1 error of the frame predicted t steps after the first, summed over its pixels"
+        about += "" if suite.kind == "models" else ", mean over transformations"
         texts = (
             "Error against length of the prediction",
             f"{about};\n{band.partition(';')[0]}.",
@@ -58,7 +59,25 @@ def write_plots(suite: Suite, lines: Sequence[Mapping[str, Any]], out: Path) -> 
             "error of frame t (L1)",
         )
         written.append(save(draw_panels(panels, *texts, log_x=False), out / LENGTH))
+    panels = error_against_images(suite, done)
+    if panels:
+        steps = done[0]["metrics"].get("error_steps")
+        about = (
+            f"Mean {steps}-step error over transformations, on held-out images, after {_steps(done)} steps of training"
+        )
+        texts = (
+            "Error against number of training images",
+            f"{about};\n{band.partition(';')[0]}.",
+            "training images",
+            "equivariance error (L1)",
+        )
+        written.append(save(draw_panels(panels, *texts, log_x=True), out / IMAGES))
     return written
+
+
+def _steps(done: Sequence[Mapping[str, Any]]) -> str:
+    steps = sorted({line["steps"] for line in done})
+    return f"{steps[0]:,}" if len(steps) == 1 else f"{steps[0]:,} to {steps[-1]:,}"
 
 
 def draw_panels(panels: Sequence[Panel], title: str, subtitle: str, x_label: str, y_label: str, log_x: bool) -> Figure:

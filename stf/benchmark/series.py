@@ -56,19 +56,34 @@ def error_against_time(suite: Suite, lines: Sequence[Line]) -> list[Panel]:
 def error_against_length(suite: Suite, lines: Sequence[Line]) -> list[Panel]:
     """The error of frame t against t, with the trained length marked.
 
-    One panel per data set and transformation, or, where models come in groups, per group, averaged over the
-    transformations as far as all of them go.
+    One panel per data set and transformation; of variants one per group, and of sizes of the training set one per size,
+    averaged over the transformations as far as all of them go.
     """
     panels = []
     for title, members in _panels(suite, lines):
         found = [line for _, _, group in members for line in group]
         mark = float(found[0]["trained_steps"])
         names = list(found[0]["frames"])
-        if any(model.group for _, model, _ in members):
+        if suite.kind != "models":
             panels.append(Panel(title, _over_frames(members, names), mark))
         else:
             panels += [Panel(f"{title}: {name}", _over_frames(members, [name]), mark) for name in names]
     return [panel for panel in panels if panel.series]
+
+
+def error_against_images(suite: Suite, lines: Sequence[Line]) -> list[Panel]:
+    """One panel: mean error over transformations against the number of training images, if data sets differ in it."""
+    sizes = {data.label: data.images for data in suite.data if data.images is not None}
+    series = []
+    for place, model in enumerate(suite.models):
+        errors: dict[int, list[float]] = defaultdict(list)
+        for line in lines:
+            error = line["metrics"].get("error/mean")
+            if line["model"] == model.label and line["data"] in sizes and error is not None:
+                errors[sizes[line["data"]]].append(error)
+        images = sorted(errors)
+        series += _series(place, model, [float(count) for count in images], [errors[count] for count in images])
+    return [Panel(str(lines[0]["data_title"]), series)] if series else []
 
 
 def _over_frames(members: Sequence[tuple[int, Model, list[Line]]], names: Sequence[str]) -> list[Series]:
@@ -111,7 +126,7 @@ def _panels(suite: Suite, lines: Sequence[Line]) -> list[tuple[str, list[tuple[i
 def _title(data: Data, line: Line, group: str, several: bool) -> str:
     if group:
         return group
-    return data.label if several else str(line["data_title"])
+    return data.title if several else str(line["data_title"])
 
 
 def _series(place: int, model: Model, x: list[float], values: Sequence[Sequence[float]]) -> list[Series]:

@@ -38,11 +38,29 @@ class Model:
 
 @dataclass(frozen=True)
 class Data:
-    """A data set: its label, the flags of ``stf train`` for it, and whether it needs ``--data.root``."""
+    """A data set.
+
+    Attributes:
+        label: of letters, digits and hyphens; a part of the names of its cells.
+        flags: of ``stf train`` for it.
+        needs_root: whether it needs ``--data.root``.
+        images: how many training images are used, if that is what data sets of a suite differ in.
+    """
 
     label: str
     flags: tuple[str, ...]
     needs_root: bool = False
+    images: int | None = None
+
+    @property
+    def title(self) -> str:
+        """What tables and plots call it.
+
+        Example:
+            >>> Data("mnist-1000", (), images=1000).title
+            '1,000 images'
+        """
+        return self.label if self.images is None else f"{self.images:,} images"
 
 
 @dataclass(frozen=True)
@@ -181,7 +199,7 @@ TINY = (
 
 
 def _digits(count: int, needs_root: bool = False) -> Data:
-    return Data(f"mnist-{count}", (*MNIST.flags, "--data.train-images", f"{count}"), needs_root)
+    return Data(f"mnist-{count}", (*MNIST.flags, "--data.train-images", f"{count}"), needs_root, count)
 
 
 SUITES = {

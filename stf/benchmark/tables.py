@@ -11,7 +11,7 @@ from stf.benchmark.footer import footer
 from stf.benchmark.grid import MISSING, Column, Grid, Number, Row, spread, with_best, without_empty
 from stf.benchmark.metrics import GAUSSIAN, mean_of
 from stf.benchmark.reference import about, beside, elsewhere
-from stf.benchmark.suites import Model, Suite
+from stf.benchmark.suites import Data, Model, Suite
 
 Line = Mapping[str, Any]
 DIMENSIONS = (
@@ -263,7 +263,7 @@ def _efficiency(suite: Suite, lines: Sequence[Line]) -> list[Grid]:
     )
     grids = []
     for title, better, key, digits in wanted:
-        columns = [_of_data(data.label, better, key, digits) for data in suite.data]
+        columns = [_of_data(data, better, key, digits) for data in suite.data]
         grid = without_empty(_grid(f"{title} by number of training images", groups, columns))
         steps = lines[0]["metrics"].get("error_steps") if lines else None
         notes = (SPREAD, f"Every cell has as many steps, whatever the number of images. Errors: {steps}-step sums.")
@@ -272,5 +272,8 @@ def _efficiency(suite: Suite, lines: Sequence[Line]) -> list[Grid]:
     return grids
 
 
-def _of_data(label: str, better: Any, key: str, digits: int) -> tuple[Column, Callable[[list[Line]], Number]]:
-    return Column(label, better), lambda group: measured([one for one in group if one["data"] == label], key, digits)
+def _of_data(data: Data, better: Any, key: str, digits: int) -> tuple[Column, Callable[[list[Line]], Number]]:
+    def number(group: list[Line]) -> Number:
+        return measured([line for line in group if line["data"] == data.label], key, digits)
+
+    return Column(data.title, better), number
