@@ -72,6 +72,22 @@ def test_the_best_of_each_column_is_marked_and_published_figures_never(lines):
         assert not any(one.best for one in published_cells)
 
 
+def test_the_time_to_the_published_error_is_that_of_models_all_of_whose_seeds_reach_it(lines):
+    def costs():
+        return next(grid for grid in tables(table1(), lines) if grid.title == "Cost of training, MNIST")
+
+    assert "s to published" not in [column.title for column in costs().columns]
+    for line in lines[2:6]:
+        line["curve"] = [
+            {"step": n, "seconds": 10.0 * n + line["seed"], "error": {"mean": error}}
+            for n, error in ((1, None), (2, 170.0), (3, 165.8), (4, 165.9))
+        ]
+    lines[5]["curve"][2]["error"]["mean"] = 165.9
+    assert cell(costs(), "STF", "s to published") == "31 ± 1"
+    assert cell(costs(), "FFRL supervised", "s to published") == cell(costs(), "VAE", "s to published") == "–"
+    assert any("165.84" in note for note in costs().notes)
+
+
 def test_bounds_of_different_things_are_not_compared(lines):
     lines[-2]["metrics"]["likelihood_of"] = "log p(frames | transformation), single sequences"
     grid = tables(table1(), lines)[0]

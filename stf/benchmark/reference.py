@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from ffrl.evaluation.published import TABLES, Published, published
+from ffrl.evaluation.published import SUPERVISED, TABLES, Published, published
 from stf.benchmark.grid import Column, Grid, Number, Row
 
 BLOCK = "published"
@@ -29,6 +29,21 @@ def beside(grid: Grid, methods: Sequence[str], reference: Published, names: Sequ
     ]
     columns = [Column(title, block=BLOCK) for title in (*names, "log p")]
     return replace(grid, columns=(*grid.columns, *columns), rows=tuple(rows))
+
+
+def published_error(data: Mapping[str, Any]) -> float | None:
+    """Return the published error of FFRL supervised, the mean over transformations; None where nothing compares.
+
+    Args:
+        data: name, title, protocol and number of steps, as an evaluation has them.
+
+    Example:
+        >>> round(published_error({"name": "mnist", "title": "MNIST", "protocol": "ffrl", "num_steps": 8}), 2)
+        165.84
+    """
+    reference = published(dict(data))
+    row = None if reference is None else reference.row(SUPERVISED)
+    return None if row is None else sum(figure.mean for figure in row.errors.values()) / len(row.errors)
 
 
 def about(reference: Published, bound: float | None) -> list[str]:

@@ -10,7 +10,7 @@ from ffrl.evaluation.published import published
 from stf.benchmark.footer import footer
 from stf.benchmark.grid import MISSING, Column, Grid, Number, Row, spread, with_best, without_empty
 from stf.benchmark.metrics import GAUSSIAN, mean_of
-from stf.benchmark.reference import about, beside, elsewhere
+from stf.benchmark.reference import about, beside, elsewhere, published_error
 from stf.benchmark.suites import Data, Model, Suite
 
 Line = Mapping[str, Any]
@@ -214,10 +214,36 @@ def _cost(groups: Groups, title: str) -> Grid:
         (Column("frames/s"), lambda group: spread((line["frames_per_second"] for line in group), 0)),
         (Column("data, %"), lambda group: spread((_percent(line["data_share"]) for line in group), 1)),
     ]
-    grid = _grid(f"Cost of training, {title}", groups, columns)
-    return replace(
-        grid, notes=(f"{SPREAD.partition(';')[0]}. Data: share of the time spent on it.", *_predictions(groups))
+    notes = [f"{SPREAD.partition(';')[0]}. Data: share of the time spent on it.", *_predictions(groups)]
+    goal = published_error(groups[0][1][0]["data_of"])
+    if any(seconds_until(line, goal) is not None for _, group in groups for line in group):
+        columns.append((Column("s to published"), lambda group: _seconds_until(group, goal)))
+        notes.append(
+            "S to published: seconds of training until the mean error, on the held-out images of the plots, is at most "
+            f"{goal:,.2f}, the published one of FFRL supervised; – unless all seeds reach it."
+        )
+    return replace(_grid(f"Cost of training, {title}", groups, columns), notes=tuple(notes))
+
+
+def _seconds_until(lines: Sequence[Line], goal: float | None) -> Number:
+    found = [seconds_until(line, goal) for line in lines]
+    return Number(None) if None in found else spread(found, 0)
+
+
+def seconds_until(line: Line, goal: float | None) -> float | None:
+    """Seconds of training after which the mean error was at most ``goal`` at a checkpoint, None if it never was.
+
+    Example:
+        >>> points = [{"seconds": 9.0 * n, "error": {"mean": 100.0 / n}} for n in (1, 2, 3)]
+        >>> seconds_until({"curve": points}, 50.0), seconds_until({"curve": points}, 5.0)
+        (18.0, None)
+    """
+    if goal is None:
+        return None
+    reached = (
+        one["seconds"] for one in line["curve"] if (error := one["error"].get("mean")) is not None and error <= goal
     )
+    return min(reached, default=None)
 
 
 def _predictions(groups: Groups) -> list[str]:
