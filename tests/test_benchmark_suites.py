@@ -85,6 +85,14 @@ def test_the_suites_of_the_published_tables_have_their_methods_and_more():
         assert {model.label for model in SUITES[name].models if not model.published} == {"msp", "sta", "unsupervised"}
 
 
+def test_the_published_size_is_that_of_every_model():
+    suite, small = SUITES["mnist-published-size"], SUITES["mnist-table1"]
+    assert [model.title for model in suite.models] == [model.title for model in small.models]
+    for cell in whole(suite):
+        line = " ".join(cell.train())
+        assert line.count("--model.latent-dim 324") == line.count("--batch-size 128") == 1
+
+
 def test_ablations_cover_what_was_asked_for():
     flags = [" ".join(model.flags) for model in SUITES["ablations"].models]
     for wanted in (

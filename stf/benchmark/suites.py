@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from ffrl.errors import UserError, require
@@ -192,6 +192,8 @@ VARIANTS = (
 """STF with one thing changed at a time."""
 
 MNIST = Data("mnist", ("--data.name", "mnist"))
+PUBLISHED_SIZE = {"msp": ("--model.rows", "12")}
+"""Further flags of models at the published size: matrices of 12 x 27 for MSP."""
 TINY = (
     "--model.width 32 --model.depth 1 --model.latent-dim 8 --model.potential-width 8 --batch-size 16 "
     "--validate-every 1000"
@@ -213,6 +215,16 @@ SUITES = {
             (MNIST,),
             (0, 1, 2),
             3600,
+            codes=True,
+        ),
+        Suite(
+            "mnist-published-size",
+            "the same with D = 324 and batches of 128, as published: for a GPU",
+            "models",
+            tuple(replace(model, flags=(*model.flags, *PUBLISHED_SIZE.get(model.label, ()))) for model in MODELS),
+            (Data("mnist", (*MNIST.flags, "--model.latent-dim", "324", "--batch-size", "128")),),
+            (0, 1),
+            10000,
             codes=True,
         ),
         Suite(
