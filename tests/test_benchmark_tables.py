@@ -142,7 +142,7 @@ def test_every_table_ends_with_budget_seeds_machine_date_command_and_failures(li
         assert machine.startswith("Machine: CPU, 2 cores, 1 thread(s) per cell") and "torch 2" in machine
         assert date == (
             "Date: 2030-01-02 to 2030-03-04. Version: 0.1.0. "
-            "Command: stf benchmark mnist-table1, stf benchmark mnist-table1 --seeds 1."
+            "Command: stf benchmark mnist-table1 --seeds 1; stf benchmark mnist-table1."
         )
         assert failed == "Failed: weak-mnist-seed0 (train: exit code 2: 50 % of a_b)."
         assert failed in to_markdown(grid)
@@ -193,6 +193,18 @@ def test_variants_on_other_data_are_not_compared():
     assert cell(grid, "3 active", "mean error") == "200.0" and not is_best(grid, "3 active", "mean error")
     assert is_best(grid, "STF (K = 6, 1 active)", "mean error") and is_best(grid, "STF (K = 6, 1 active)", "worst F1")
     assert any(note.endswith("not compared: 3 active.") for note in grid.notes)
+
+
+def test_variants_are_compared_in_other_predictions_too():
+    suite = SUITES["ablations"]
+    lines = [
+        line_of(suite, label, metrics={"composition": error, "switching": 50.0})
+        for label, error in (("stf", 70.0), ("no-rotational", 90.0), ("active3", 60.0))
+    ]
+    _, grid = tables(suite, lines)
+    assert grid.first == "variant" and cell(grid, "without the rotational part", "at once") == "90.0"
+    assert is_best(grid, "STF (K = 6, 1 active)", "at once") and not is_best(grid, "3 active", "at once")
+    assert grid.notes[-1].endswith("not compared: 3 active.")
 
 
 def test_sample_efficiency_has_a_column_per_size():

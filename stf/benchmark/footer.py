@@ -21,7 +21,7 @@ def footer(lines: Sequence[Mapping[str, Any]]) -> list[str]:
     failures = [f"Failed: {'; '.join(failed)}."] if failed else []
     if not done:
         return ["No cell is finished.", *failures]
-    commands = _list(line["benchmark"] for line in done)
+    commands = "; ".join(dict.fromkeys(str(line["benchmark"]) for line in sorted(done, key=lambda line: line["date"])))
     machines = [line["machine"] for line in done]
     sequences = _range(line["sequences"] for line in done)
     dates, versions = _range(line["date"][:10] for line in done), _list(line["version"] for line in done)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -37,8 +38,7 @@ def write_plots(suite: Suite, lines: Sequence[Mapping[str, Any]], out: Path) -> 
         UserError: they cannot be written.
     """
     done = [line for line in lines if line.get("status") == "done" and line.get("suite") == suite.name]
-    seeds = len({line["seed"] for line in done})
-    band = f"mean of {seeds} seeds, band: lowest to highest" if seeds > 1 else "one seed"
+    band = _about_seeds(done)
     written = []
     panels = error_against_time(suite, done)
     if panels:
@@ -73,6 +73,14 @@ def write_plots(suite: Suite, lines: Sequence[Mapping[str, Any]], out: Path) -> 
         )
         written.append(save(draw_panels(panels, *texts, log_x=True), out / IMAGES))
     return written
+
+
+def _about_seeds(done: Sequence[Mapping[str, Any]]) -> str:
+    counts = Counter((line["model"], line["data"]) for line in done).values()
+    least, most = min(counts, default=0), max(counts, default=0)
+    if most < 2:
+        return "one seed"
+    return f"mean of {most if least == most else f'{least} to {most}'} seeds, band: lowest to highest"
 
 
 def _steps(done: Sequence[Mapping[str, Any]]) -> str:

@@ -273,10 +273,11 @@ def _variants(suite: Suite, lines: Sequence[Line]) -> list[Grid]:
         f"Error: mean over transformations of the {steps}-step sum of L1 errors. Share, F1 and r: the worst "
         "transformation; undefined (–) where one has no field.",
     ]
+    further = _further(groups, lines[0]["data_title"])
+    found = [replace(grid, notes=tuple(notes)), *([] if further is None else [further])]
     own = [model.title for model, _ in groups if model.own_data]
-    if own:
-        notes.append(f"Trained and measured on other mixed sequences, and so not compared: {', '.join(own)}.")
-    return [replace(grid, first="variant", notes=tuple(notes))]
+    other = [f"Trained and measured on other mixed sequences, and so not compared: {', '.join(own)}."] if own else []
+    return [replace(grid, first="variant", notes=(*grid.notes, *other)) for grid in found]
 
 
 def _efficiency(suite: Suite, lines: Sequence[Line]) -> list[Grid]:
