@@ -150,6 +150,10 @@ def _run(command: Benchmark, suite: Suite, grid: Sequence[Cell], left_out: Seque
     from stf.benchmark.writing import print_tables, write_plots, write_tables
 
     out, settings = grid[0].out, grid[0].settings
+    if settings.device == "cuda":
+        from ffrl.engine.device import resolve_device
+
+        resolve_device(settings.device)  # raises here, and not in every cell
     make_folder(out)
     with locked(out):
         prepare(out, suite, settings)

@@ -59,6 +59,13 @@ def test_wrong_arguments_are_one_line(capsys, quick, arguments, parts):
     assert not Path("runs").exists()
 
 
+def test_a_device_that_is_not_there_is_one_line_and_leaves_nothing(capsys, quick, monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    assert complaint(capsys, "benchmark", "smoke", "--device", "cuda").startswith("device: found 'cuda'")
+    assert not list(Path().iterdir())
+    assert main(["benchmark", "smoke", "--device", "cuda", "--list"]) == 0, "for another machine"
+
+
 def test_the_list_has_every_cell_with_its_commands_and_runs_nothing(capsys, quick):
     assert main(["benchmark", "smoke", "--list", "--seeds", "3,4,3", "--only", "weak,vae", "--out", "o"]) == 0
     lines = capsys.readouterr().out.splitlines()

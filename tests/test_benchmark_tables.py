@@ -146,6 +146,9 @@ def test_every_table_ends_with_budget_seeds_machine_date_command_and_failures(li
         )
         assert failed == "Failed: weak-mnist-seed0 (train: exit code 2: 50 % of a_b)."
         assert failed in to_markdown(grid)
+    alike = lines + [lines[-1] | {"cell": "weak-mnist-seed1"}, lines[-1] | {"cell": "x", "reason": "signal 9"}]
+    both = "Failed: weak-mnist-seed0, weak-mnist-seed1 (train: exit code 2: 50 % of a_b); x (train: signal 9)."
+    assert footer(alike)[-1] == both
     budgeted = [line | {"budget": 60.0, "steps": steps} for line, steps in zip(lines[:2], (900, 1000), strict=True)]
     assert "60 s of training per cell, 900 to 1,000 steps" in footer(budgeted)[0]
 

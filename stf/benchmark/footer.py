@@ -17,8 +17,7 @@ def footer(lines: Sequence[Mapping[str, Any]]) -> list[str]:
         ['No cell is finished.']
     """
     done = [line for line in lines if line.get("status") == "done"]
-    failed = [f"{line['cell']} ({line['stage']}: {line['reason']})" for line in lines if line.get("status") == "failed"]
-    failures = [f"Failed: {'; '.join(failed)}."] if failed else []
+    failures = _failures(line for line in lines if line.get("status") == "failed")
     if not done:
         return ["No cell is finished.", *failures]
     commands = "; ".join(dict.fromkeys(str(line["benchmark"]) for line in sorted(done, key=lambda line: line["date"])))
@@ -32,6 +31,15 @@ def footer(lines: Sequence[Mapping[str, Any]]) -> list[str]:
         f"Date: {dates}. Version: {versions}. Command: {commands}.",
     ]
     return [*notes, *failures]
+
+
+def _failures(failed: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Which cells failed and why, those that failed alike together."""
+    reasons: dict[str, list[str]] = {}
+    for line in failed:
+        reasons.setdefault(f"{line['stage']}: {line['reason']}", []).append(line["cell"])
+    listed = "; ".join(f"{', '.join(cells)} ({reason})" for reason, cells in reasons.items())
+    return [f"Failed: {listed}."] if listed else []
 
 
 def _budget(done: Sequence[Mapping[str, Any]]) -> str:
