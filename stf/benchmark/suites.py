@@ -219,7 +219,7 @@ SUITES = {
         ),
         Suite(
             "mnist-published-size",
-            "the same with D = 324 and batches of 128, as published: for a GPU",
+            "every model on MNIST at the published size, D = 324 and batches of 128: for a GPU",
             "models",
             tuple(replace(model, flags=(*model.flags, *PUBLISHED_SIZE.get(model.label, ()))) for model in MODELS),
             (Data("mnist", (*MNIST.flags, "--model.latent-dim", "324", "--batch-size", "128")),),
