@@ -169,7 +169,7 @@ def _alignment_columns() -> list[Any]:
         _metric("worst F1", "high", "f1/worst", 3),
         _metric("spikes right", "high", "spikes_right", 4),
         _metric("worst speed r", "high", "speed_r/worst", 3),
-        _metric("further field", "low", "further_field", 4),
+        _metric("further field", "", "further_field", 4),
     ]
 
 
