@@ -216,6 +216,10 @@ def test_sample_efficiency_has_a_column_per_size():
     (grid,) = tables(suite, lines)
     assert [column.title for column in grid.columns] == ["1,000 images", "8,000 images"]
     assert cell(grid, "VAE", "8,000 images") == "24,000.0"
+    lines.append(line_of(suite, "unsupervised", data="mnist-1000", metrics={"f1/worst": 0.97}))
+    errors, spikes = tables(suite, lines)
+    assert [row.title for row in errors.rows] == ["VAE", "STF"]
+    assert [row.title for row in spikes.rows] == ["STF"], "the only model with spikes"
 
 
 def test_one_number_is_not_the_best_and_missing_ones_do_not_count():

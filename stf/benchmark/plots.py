@@ -157,7 +157,7 @@ def _plain_ticks(axis: Any, values: Sequence[float]) -> None:
     """Write out the numbers on a logarithmic axis, also between powers of ten where there are few of these."""
     positive = [value for value in values if value > 0]
     decades = math.log10(max(positive) / min(positive)) if positive else 1.0
-    pitch = 1.0 if decades > 0.35 else 0.5
+    pitch = 1.0 if decades > 0.35 else 0.5 if decades > 0.15 else 0.1
     subs = (1.0,) if decades > 3 else (1.0, 2.0, 5.0) if decades > 0.7 else tuple(np.arange(1.0, 10.0, pitch))
     axis.set_major_locator(LogLocator(subs=subs, numticks=12))
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.6g}"))

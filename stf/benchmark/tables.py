@@ -282,7 +282,7 @@ def _variants(suite: Suite, lines: Sequence[Line]) -> list[Grid]:
 
 def _efficiency(suite: Suite, lines: Sequence[Line]) -> list[Grid]:
     """Rows are models, columns are sizes of the training set."""
-    groups = by_model(suite, lines)
+    everyone = by_model(suite, lines)
     wanted = (
         ("Mean error", "low", "error/mean", 1),
         ("Worst spike F1", "high", "f1/worst", 3),
@@ -291,6 +291,7 @@ def _efficiency(suite: Suite, lines: Sequence[Line]) -> list[Grid]:
     grids = []
     for title, better, key, digits in wanted:
         columns = [_of_data(data, better, key, digits) for data in suite.data]
+        groups = [(model, group) for model, group in everyone if measured(group, key).mean is not None]
         grid = without_empty(_grid(f"{title} by number of training images", groups, columns))
         steps = lines[0]["metrics"].get("error_steps") if lines else None
         notes = (SPREAD, f"Every cell has as many steps, whatever the number of images. Errors: {steps}-step sums.")
