@@ -22,8 +22,8 @@ def footer(lines: Sequence[Mapping[str, Any]]) -> list[str]:
         return ["No cell is finished.", *failures]
     commands = "; ".join(dict.fromkeys(str(line["benchmark"]) for line in sorted(done, key=lambda line: line["date"])))
     machines = [line["machine"] for line in done]
-    sequences = _range(line["sequences"] for line in done)
-    dates, versions = _range(line["date"][:10] for line in done), _list(line["version"] for line in done)
+    sequences = span(line["sequences"] for line in done)
+    dates, versions = span(line["date"][:10] for line in done), _list(line["version"] for line in done)
     notes = [
         f"Budget: {_budget(done)}. Seeds: {_list(line['seed'] for line in done)}. Measured on {sequences} held-out "
         "images or clips.",
@@ -43,7 +43,7 @@ def _failures(failed: Iterable[Mapping[str, Any]]) -> list[str]:
 
 
 def _budget(done: Sequence[Mapping[str, Any]]) -> str:
-    steps = _range(line["steps"] for line in done)
+    steps = span(line["steps"] for line in done)
     seconds = {line["budget"] for line in done} - {None}
     if seconds:
         return f"{_list(f'{one:g}' for one in seconds)} s of training per cell, {steps} steps as a timed trial allowed"
@@ -62,7 +62,13 @@ def _list(values: Iterable[Any]) -> str:
     return ", ".join(dict.fromkeys(str(value) for value in sorted(values)))
 
 
-def _range(values: Iterable[Any]) -> str:
+def span(values: Iterable[Any]) -> str:
+    """Return the least and the largest of some values, in words.
+
+    Example:
+        >>> span([1500, 900]), span(["2026-11-22"])
+        ('900 to 1,500', '2026-11-22')
+    """
     values = sorted(values)
     low, high = (f"{one:,}" if isinstance(one, int) else str(one) for one in (values[0], values[-1]))
     return low if low == high else f"{low} to {high}"

@@ -13,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
+from stf.benchmark.footer import span
 from stf.benchmark.series import Panel, Series, error_against_images, error_against_length, error_against_time
 from stf.benchmark.suites import Suite
 from stf.visualize.style import FAINT, HEADING, NEUTRAL, SMALL, TEXT, Page, field_style, save
@@ -38,40 +39,33 @@ def write_plots(suite: Suite, lines: Sequence[Mapping[str, Any]], out: Path) -> 
         UserError: they cannot be written.
     """
     done = [line for line in lines if line.get("status") == "done" and line.get("suite") == suite.name]
-    band = _about_seeds(done)
-    written = []
+    if not done:
+        return []
+    seeds, trained = _about_seeds(done), span(line["steps"] for line in done)
+    mean = f"Mean {done[0]['metrics'].get('error_steps')}-step error over transformations"
+    error = "equivariance error (L1)"
+    written: list[Path] = []
+
+    def draw(name: str, panels: Sequence[Panel], title: str, about: str, x: str, y: str, log_x: bool) -> None:
+        if panels:
+            figure = draw_panels(panels, title, f"{about}.", x, y, log_x)
+            written.append(save(figure, out / name))
+
     panels = error_against_time(suite, done)
-    if panels:
-        steps = done[0]["metrics"].get("error_steps")
-        about = f"Mean {steps}-step error over transformations, on 64 held-out images, at the checkpoints of training"
-        if any(len(series.x) == 1 for panel in panels for series in panel.series):
-            band += "; one point: calibrated after the last step"
-        texts = ("Error against training time", f"{about};\n{band}.", "training time [s]", "equivariance error (L1)")
-        written.append(save(draw_panels(panels, *texts, log_x=True), out / TIME))
+    about = f"{mean}, on 64 held-out images, at the checkpoints of training;\n{seeds}"
+    if any(len(series.x) == 1 for panel in panels for series in panel.series):
+        about += "; one point: calibrated after the last step"
+    draw(TIME, panels, "Error against training time", about, "training time [s]", error, log_x=True)
+
     panels = error_against_length(suite, done)
-    if panels:
-        about = "L1 error of the frame predicted t steps after the first, summed over its pixels"
-        about += "" if suite.kind == "models" else ", mean over transformations"
-        texts = (
-            "Error against length of the prediction",
-            f"{about};\n{band.partition(';')[0]}.",
-            "steps t",
-            "error of frame t (L1)",
-        )
-        written.append(save(draw_panels(panels, *texts, log_x=False), out / LENGTH))
+    averaged = "" if suite.kind == "models" else ", mean over transformations"
+    about = f"L1 error of the frame predicted t steps after the first, summed over its pixels{averaged};\n{seeds}"
+    title = "Error against length of the prediction"
+    draw(LENGTH, panels, title, about, "steps t", "error of frame t (L1)", log_x=False)
+
     panels = error_against_images(suite, done)
-    if panels:
-        steps = done[0]["metrics"].get("error_steps")
-        about = (
-            f"Mean {steps}-step error over transformations, on held-out images, after {_steps(done)} steps of training"
-        )
-        texts = (
-            "Error against number of training images",
-            f"{about};\n{band.partition(';')[0]}.",
-            "training images",
-            "equivariance error (L1)",
-        )
-        written.append(save(draw_panels(panels, *texts, log_x=True), out / IMAGES))
+    about = f"{mean}, on held-out images, after {trained} steps of training;\n{seeds}"
+    draw(IMAGES, panels, "Error against number of training images", about, "training images", error, log_x=True)
     return written
 
 
@@ -81,11 +75,6 @@ def _about_seeds(done: Sequence[Mapping[str, Any]]) -> str:
     if most < 2:
         return "one seed"
     return f"mean of {most if least == most else f'{least} to {most}'} seeds, band: lowest to highest"
-
-
-def _steps(done: Sequence[Mapping[str, Any]]) -> str:
-    steps = sorted({line["steps"] for line in done})
-    return f"{steps[0]:,}" if len(steps) == 1 else f"{steps[0]:,} to {steps[-1]:,}"
 
 
 def draw_panels(panels: Sequence[Panel], title: str, subtitle: str, x_label: str, y_label: str, log_x: bool) -> Figure:
