@@ -182,8 +182,9 @@ class FlowFactorizedVAE(nn.Module):
         self, batch_size: int, num_steps: int, generator: torch.Generator | None, device: torch.device | str = "cpu"
     ) -> SequenceNoise:
         """All noise that one forward pass over ``batch_size`` sequences of ``num_steps`` transitions consumes."""
-        latent = torch.randn(batch_size, self.posterior_dim, generator=generator, device=device)
-        others = torch.randn(batch_size, num_steps, self.posterior_dim, generator=generator, device=device)
+        size = self.posterior_dim if self.has_variance else 0
+        latent = torch.randn(batch_size, size, generator=generator, device=device)
+        others = torch.randn(batch_size, num_steps, size, generator=generator, device=device)
         shape = (batch_size, num_steps, self.num_controls, self.activity_model.noise_channels)
         uniform = torch.rand(shape, generator=generator, device=device)
         tiny = torch.finfo(uniform.dtype).eps

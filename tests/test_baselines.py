@@ -262,6 +262,11 @@ def test_msp_predicts_from_its_first_frames_alone_in_training() -> None:
     assert not torch.allclose(model(batch.frames, batch.noise, phase).logits, model(other, batch.noise, phase).logits)
 
 
+def test_msp_draws_nothing_as_it_has_no_variance() -> None:
+    noise = build("msp").draw_noise(2, STEPS, None)
+    assert noise.latent.numel() == noise.others.numel() == noise.activity.numel() == 0
+
+
 def test_rolling_by_whole_shifts_and_between() -> None:
     capsules = torch.randn(2, 3, 5)
     for shift in (-6, -1, 0, 1, 5, 7):

@@ -9,7 +9,7 @@ from ffrl.config import DataConfig
 from ffrl.data import load
 from ffrl.data.moves import parse_moves
 from ffrl.data.sequence import states
-from ffrl.data.states import moved, renderable
+from ffrl.data.states import moved, prescribable, renderable
 from ffrl.errors import UserError
 
 NAMES = ("scaling", "rotation", "hue")
@@ -86,6 +86,6 @@ def test_other_data_are_not_moved() -> None:
     class Other:
         name = "other"
 
-    assert not renderable(Other(), "validation", INDICES, torch.ones(1, 3))
+    assert not prescribable(Other()) and not renderable(Other(), "validation", INDICES, torch.ones(1, 3))
     with pytest.raises(UserError, match="^data.name: found 'other', expected data whose frames"):
         moved(Other(), "validation", INDICES, torch.ones(1, 3))

@@ -114,6 +114,17 @@ class StateSequences(SequenceData):
         return activity, states(activity, start)
 
 
+def prescribable(data: SequenceData) -> bool:
+    """Tell whether sequences of ``data`` can be prescribed: whether its frames are made from states.
+
+    Example:
+        >>> from ffrl.data import load
+        >>> prescribable(load(DataConfig()))
+        True
+    """
+    return isinstance(where_made(data), StateSequences)
+
+
 def made_from_states(data: SequenceData, why: str) -> StateSequences:
     """Return the sequences that make the frames of ``data`` from states.
 
@@ -129,11 +140,10 @@ def made_from_states(data: SequenceData, why: str) -> StateSequences:
         >>> made_from_states(load(DataConfig()), "frames are rendered").name
         'mnist'
     """
-    source = where_made(data)
-    if not isinstance(source, StateSequences):
+    if not prescribable(data):
         expected = "data whose frames are made from states, such as 'mnist'"
         raise UserError(f"data.name: found {data.name!r}, expected {expected}: {why}")
-    return source
+    return where_made(data)
 
 
 def visited_states(
@@ -156,9 +166,9 @@ def renderable(
         >>> renderable(load(DataConfig()), "validation", torch.arange(2), torch.tensor([[-12.0, 0.0, 0.0]]))
         False
     """
-    source = where_made(data)
-    if not isinstance(source, StateSequences):
+    if not prescribable(data):
         return False
+    source = where_made(data)
     indices = indices.to(source.device)
     return bool(source.showable(visited_states(source, split, indices, activity, start)).all())
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ffrl.data.base import SequenceBatch, SequenceData, Split
+from ffrl.data.states import prescribable
 from ffrl.engine.seed import generator
 from ffrl.errors import require
 from ffrl.evaluation.alignment import align, strongest_part
@@ -23,7 +24,6 @@ from ffrl.evaluation.kind import activity_of, aligned, categorical, given, of_fi
 from ffrl.evaluation.likelihood import bounds, draw, legacy_score, log_weights
 from ffrl.evaluation.mode import evaluation_mode
 from ffrl.evaluation.paper_bound import NOTES as PAPER_NOTES
-from ffrl.evaluation.paths import prescribable
 from ffrl.evaluation.pixels import likelihoods, trained_likelihood
 from ffrl.evaluation.prediction import Prediction
 from ffrl.evaluation.sequences import batch_size, choose, mixed_batches, single_batches

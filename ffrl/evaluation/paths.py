@@ -11,18 +11,6 @@ from ffrl.data.sequence import states
 from ffrl.data.states import StateSequences
 
 
-def prescribable(data: SequenceData) -> bool:
-    """Tell whether the sequences of ``data`` can be prescribed: whether its frames are made from states.
-
-    Example:
-        >>> from ffrl.config import DataConfig
-        >>> from ffrl.data import load
-        >>> prescribable(load(DataConfig()))
-        True
-    """
-    return isinstance(where_made(data), StateSequences)
-
-
 def moving(data: SequenceData, *acting: int, steps: int | None = None) -> Tensor:
     """Activity in which the transformations ``acting`` run at unit speed for ``steps`` (by default T): ``(N, J)``.
 
