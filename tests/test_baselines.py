@@ -31,6 +31,7 @@ from ffrl.engine.step import Forward
 from ffrl.evaluation.likelihood import bounds, draw, log_weights
 from ffrl.model import FlowFactorizedVAE
 from ffrl.objective import elbo_terms
+from ffrl.priors import gaussian_kl
 from ffrl.potential import Potentials
 
 IMAGE, STEPS, BATCH, KINDS = (3, 28, 28), 4, 5, 3
@@ -307,6 +308,18 @@ def test_capsules_that_roll_are_predicted_exactly(float64: None) -> None:
     latents = roll(parts.expand(1, STEPS + 1, 6, 4), shift).flatten(2)
     codes = model.codes(latents, activity)
     torch.testing.assert_close(model.flow(codes[:, 0], activity), codes)
+
+
+def test_capsules_pay_for_the_latents_that_their_decoder_sees_and_no_others() -> None:
+    model = build("tvae", predicted=0.5)
+    batch, half = batch_of(model, 0.9), BATCH // 2
+    batch.frames.requires_grad_()
+    outputs = model(batch.frames, batch.noise, model.phase(0.9), batch.activity)
+    kl = gaussian_kl(outputs.mean, outputs.log_variance)
+    (reached,) = torch.autograd.grad(outputs.logits.sum(), batch.frames)
+    seen = reached.flatten(2).abs().sum(-1) > 0
+    assert seen[:half, 0].all() and not seen[:half, 1:].any() and seen[half:].all()
+    assert torch.equal(kl > 0, seen)
 
 
 @pytest.mark.parametrize("mode", ["vae", "beta-vae", "factor-vae", "slow-vae", "tvae"])

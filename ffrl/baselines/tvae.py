@@ -126,7 +126,11 @@ class TVAE(FrameVAE):
     def forward(
         self, frames: Tensor, noise: SequenceNoise, phase: Phase, activity: Tensor | None = None
     ) -> SequenceOutputs:
-        """One pass over sequences ``(B, T+1, C, H, W)`` with their activity ``(B, T, K)``; none: nothing rolls."""
+        """One pass over sequences ``(B, T+1, C, H, W)`` with their activity ``(B, T, K)``; none: nothing rolls.
+
+        A sequence that is decoded from its first frame has the latents of that frame alone: mean and log-variance of
+        the others are zero, those of the prior.
+        """
         means, log_variances = self.posterior(frames)
         latents = means + torch.exp(0.5 * log_variances) * torch.cat([noise.latent.unsqueeze(1), noise.others], dim=1)
         if phase.still:
@@ -135,6 +139,9 @@ class TVAE(FrameVAE):
             predicted = round(self.config.predicted * len(frames))
             rolled = self.flow(self._alone(latents[:predicted, 0]), activity[:predicted])
             codes = torch.cat([rolled, self.codes(latents[predicted:], activity[predicted:])])
+            used = torch.ones_like(means[..., :1])
+            used[:predicted, 1:] = 0.0
+            means, log_variances = used * means, used * log_variances
         return SequenceOutputs(
             logits=self.decode_logits(codes),
             latents=codes,
