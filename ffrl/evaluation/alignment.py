@@ -156,7 +156,8 @@ def align(speeds: ArrayLike, truth: ArrayLike, transformations: Sequence[str]) -
     Returns:
         ``matrix`` (J rows of K, None for a transformation never alone), ``transformations`` (per name: ``field``,
         ``share`` = matched entry / row sum, spike scores, speed agreement), ``unmatched`` fields, ``spikes_right`` (the
-        share of all (frame, matched field) pairs whose spike is right), ``active_fields`` per frame, inferred and
+        share of all (frame, transformation) pairs whose spike is right, one without a field being taken as never on;
+        transformations that are never alone do not count), ``active_fields`` per frame, inferred and
         true, and ``graded``, whether true speeds vary, so that inferred ones can correlate with them.
 
     Example:
@@ -172,7 +173,7 @@ def align(speeds: ArrayLike, truth: ArrayLike, transformations: Sequence[str]) -
         there = truth[:, j] != 0
         matched = np.zeros_like(truth[:, j]) if field is None else speeds[:, field]
         known = not np.isnan(matrix[j]).any()
-        if field is not None:
+        if known:
             right.append(((matched != 0) == there).mean())
         described[name] = {
             "field": field,

@@ -129,7 +129,8 @@ def of_raster(alignment: Mapping[str, Any], sequences: int) -> str:
         if entry["speed_correlation"] is not None
     ]
     active, right = alignment["active_fields"], alignment["spikes_right"]
-    text = "no field matches a transformation yet" if right is None else f"{percent(right)} of the spikes are right"
+    matched = any(entry["field"] is not None for entry in found.values())
+    text = f"{percent(right)} of the spikes are right" if matched else "no field matches a transformation yet"
     text += f"; inferred and true speeds correlate with r = {join(speeds)}" if speeds else ""
     text += f"; {active['inferred']:.2f} fields act per step where {active['true']:.2f} transformations do"
     return f"On {sequences} held-out sequences {text}."
