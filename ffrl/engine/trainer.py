@@ -195,8 +195,6 @@ class _Run:
             self.step += 1
             log.advance(self.step)
             last = self.step == config.steps
-            if last:
-                self.model.calibrate(self.feed.data, training_size(config, self.data))
             logs = last or self.step % config.log_every == 0
             validates = self.validate.size > 0 and (last or self.step % config.validate_every == 0)
             saves = last or self.step % config.checkpoint_every == 0
@@ -209,6 +207,8 @@ class _Run:
                 log.record(self.step, entry)
                 done = self.frames(self.step)
                 log.show(self.step, entry, entry["seconds"] / done * (total - done))
+            if last:  # after the entry, whose seconds are those of steps alone
+                self.model.calibrate(self.feed.data, training_size(config, self.data))
             if validates:
                 terms = self.validate(self.step)
                 log.record(self.step, {f"validation/{name}": value for name, value in terms.items()})

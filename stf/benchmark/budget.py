@@ -20,8 +20,8 @@ def steps_within(budget: float, trial: Path) -> dict[str, Any]:
 
     with the share f of still steps and the mean seconds of a step in each phase. The phases are shares of the steps,
     so that the trial, however short, has them in the proportions of the whole. The first entry of each phase, in which
-    memory is allocated and kernels are chosen, does not count, nor do validation, checkpoints and the start of the
-    process.
+    memory is allocated and kernels are chosen, does not count, nor do validation, checkpoints, what is estimated
+    after the last step, and the start of the process.
 
     Args:
         budget: seconds of training.
