@@ -79,10 +79,12 @@ def test_the_time_to_the_published_error_is_that_of_models_all_of_whose_seeds_re
     assert "s to published" not in [column.title for column in costs().columns]
     for line in lines[2:6]:
         line["curve"] = [
-            {"step": n, "seconds": 10.0 * n + line["seed"], "error": {"mean": error}}
+            {"step": n, "seconds": 10.0 * n + line["seed"], "error": dict.fromkeys((*NAMES, "further"), error)}
             for n, error in ((1, None), (2, 170.0), (3, 165.8), (4, 165.9))
         ]
-    lines[5]["curve"][2]["error"]["mean"] = 165.9
+        for point in line["curve"]:
+            point["error"]["further"] = 9000.0
+    lines[5]["curve"][2]["error"]["hue"] = 166.2
     assert cell(costs(), "STF", "s to published") == "31 ± 1"
     assert cell(costs(), "FFRL supervised", "s to published") == cell(costs(), "VAE", "s to published") == "–"
     assert any("165.84" in note for note in costs().notes)
@@ -161,6 +163,8 @@ def test_fields_and_codes_are_shown_where_they_were_measured(lines):
         "speed_r/worst": None,
         "further_field": 0.001,
     }
+    lines[3]["metrics"] |= found
+    lines[4]["metrics"] |= found
     lines[2]["metrics"] |= found | {"codes/mig/score": 0.5, "codes/dci/disentanglement": 0.25, "composition": 30.0}
     lines[5]["metrics"] |= {"extrapolation/mean": 40.0}
     titles = [grid.title for grid in tables(table1(), lines)]
@@ -172,10 +176,10 @@ def test_fields_and_codes_are_shown_where_they_were_measured(lines):
         "Cost of training",
     ]
     _, fields, further, codes, cost = tables(table1(), lines)
-    assert [row.title for row in fields.rows] == ["STF"] and cell(fields, "STF", "worst share") == "0.990"
+    assert [row.title for row in fields.rows] == ["STF"] and cell(fields, "STF", "worst share") == "0.990 ± 0.000"
     assert "worst speed r" not in [column.title for column in fields.columns]
-    assert cell(further, "STF", "at once") == "30.0" and cell(further, "FFRL supervised", "beyond T") == "40.0"
-    assert cell(codes, "STF", "MIG") == "0.500" and cell(codes, "VAE", "MIG") == "–"
+    assert cell(further, "STF", "at once") == "30.0†" and cell(further, "FFRL supervised", "beyond T") == "40.0"
+    assert cell(codes, "STF", "MIG") == "0.500†" and cell(codes, "VAE", "MIG") == "–"
     assert cell(cost, "VAE", "seconds") == "100 ± 1" and cell(cost, "VAE", "parameters") == "1,234,567"
     assert cell(cost, "VAE", "data, %") == "10.0 ± 0.0"
 
@@ -222,6 +226,20 @@ def test_sample_efficiency_has_a_column_per_size():
     assert [row.title for row in spikes.rows] == ["STF"], "the only model with spikes"
 
 
+def test_a_mean_over_some_of_the_seeds_is_marked_said_and_not_compared():
+    suite = SUITES["ablations"]
+    both = [line_of(suite, "stf", seed, metrics={"speed_r/worst": 0.85 + seed / 100}) for seed in (0, 1)]
+    once = [line_of(suite, "no-warmup", seed, metrics={"speed_r/worst": (0.95, None)[seed]}) for seed in (0, 1)]
+    other = [line_of(suite, "rk4", seed, metrics={"speed_r/worst": 0.5}) for seed in (0, 1)]
+    (grid,) = tables(suite, [*both, *once, *other])
+    assert cell(grid, "without the warm-up", "worst speed r") == "0.950†"
+    assert not is_best(grid, "without the warm-up", "worst speed r")
+    assert is_best(grid, "STF (K = 6, 1 active)", "worst speed r")
+    assert grid.notes[-1].startswith("†: over the seeds that have a value")
+    assert r"$0.950^\dagger$" in to_latex(grid) and r"$^\dagger$: over" in to_latex(grid)
+    assert "†" not in "".join(tables(suite, both)[0].notes)
+
+
 def test_one_number_is_not_the_best_and_missing_ones_do_not_count():
     columns = (Column("a", "low"), Column("b", "high"), Column("c"))
     rows = (
@@ -253,7 +271,7 @@ NASTY = Grid(
         Row("a|b \\ {c}", (Number(None), "$~^")),
     ),
     ("100 % of a_b",),
-    ("stf benchmark x --out 'a&b'",),
+    ("stf benchmark x --out 'a&b' ---",),
 )
 
 
@@ -263,21 +281,22 @@ def test_markdown_keeps_its_columns():
     assert lines[2] == "| model | x_1 ↓ | published log p |"
     assert lines[4] == "| β-VAE #1 | **1,234.5** ± 0.2 | -2,112.45! ± 1.57 |"
     assert lines[5] == "| a\\|b \\ {c} | – | $~^ |"
-    assert lines[-2:] == ["- 100 % of a_b", "- stf benchmark x --out 'a&b'"]
+    assert lines[-2:] == ["- 100 % of a_b", "- stf benchmark x --out 'a&b' ---"]
 
 
 def test_latex_escapes_what_it_would_take_for_commands():
     text = to_latex(NASTY)
     assert r"\caption{Errors\_of 50 \% \& more}" in text
     assert r"$\beta$-VAE \#1 & $\mathbf{1{,}234.5} \pm 0.2$ & $-2{,}112.45! \pm 1.57$ \\" in text
-    assert r"a\textbar{}b \textbackslash{} \{c\} & -- & \$\textasciitilde{}\textasciicircum{} \\" in text
+    assert r"a\textbar{}b \textbackslash{} \{c\} & \textendash{} & \$\textasciitilde{}\textasciicircum{} \\" in text
     assert r"\multicolumn{1}{c}{published}" in text and r"\cmidrule(lr){3-3}" in text
-    assert r"\textquotesingle{}a\&b\textquotesingle{}" in text
+    assert r"x -{}-out \textquotesingle{}a\&b\textquotesingle{} -{}-{}-\par" in text
     check_latex(text)
 
 
 def check_latex(text: str) -> None:
     """Check that braces, environments and columns balance, and that only ASCII is left."""
+    assert "--" not in text, "two hyphens are printed as one dash"
     assert text.isascii(), [sign for sign in text if not sign.isascii()]
     bare = re.sub(r"\\[\\{}]", "", text)
     assert bare.count("{") == bare.count("}")
@@ -294,10 +313,13 @@ def check_latex(text: str) -> None:
 def test_all_suites_give_latex_that_balances(lines, tmp_path):
     write_tables(table1(), lines, tmp_path)
     check_latex((tmp_path / "table.tex").read_text())
-    suite = SUITES["ablations"]
-    write_tables(suite, [line_of(suite, model.label) for model in suite.models], tmp_path)
-    check_latex((tmp_path / "table.tex").read_text())
-    assert (tmp_path / "table.md").read_text().count("\n| ") == 2 + len(suite.models)
+    for suite in SUITES.values():
+        label, title = suite.data[0].label, "rendered Shapes3D" if "shapes3d" in suite.name else "MNIST"
+        of = {"name": title.split()[-1].lower(), "title": title, "protocol": "ffrl", "num_steps": 7}
+        made = [line_of(suite, model.label, data=label, data_of=of, data_title=title) for model in suite.models]
+        write_tables(suite, made, tmp_path)
+        check_latex((tmp_path / "table.tex").read_text())
+        assert (tmp_path / "table.md").read_text().count("\n| ") >= 2 + len(suite.models)
 
 
 def test_a_terminal_shows_all_columns_in_parts_as_wide_as_it_is(lines):

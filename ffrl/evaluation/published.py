@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from ffrl.data.catalogue import FALCOR3D, ISAAC3D
+from ffrl.evaluation.equivariance import PUBLISHED_STEPS
 
 SUPERVISED, WEAK = "ours, supervised", "ours, weak"
 """What the rows of Flow Factorized Representation Learning itself are called."""
@@ -196,11 +197,13 @@ def published(data: dict[str, Any]) -> Published | None:
         data: the ``data`` entry of :func:`ffrl.evaluation.evaluate.evaluate`.
 
     Example:
-        >>> published({"name": "mnist", "protocol": "ffrl"}).sums["supervised"]["rotation"]
+        >>> published({"name": "mnist", "protocol": "ffrl", "num_steps": 8}).sums["supervised"]["rotation"]
         153.54
+        >>> published({"name": "mnist", "protocol": "ffrl", "num_steps": 4}) is None
+        True
         >>> published({"name": "shapes3d", "title": "rendered Shapes3D", "protocol": "ffrl", "num_steps": 7}) is None
         True
     """
     if (data["name"], data["protocol"]) == ("mnist", "ffrl"):
-        return MNIST
+        return MNIST if data["num_steps"] >= PUBLISHED_STEPS else None
     return SHAPES3D if data.get("title") == "Shapes3D" and data["num_steps"] == 7 else None

@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 MISSING = "–"
+PARTIAL = "†"
+"""Marks the mean over some of the seeds, the others having no value."""
 
 
 @dataclass(frozen=True)
@@ -82,26 +84,31 @@ class Grid:
 
 
 def spread(values: Iterable[float | None], digits: int = 1) -> Number:
-    r"""Mean of what is there and its sample standard deviation, :math:`\sqrt{\sum_i (x_i - \bar x)^2 / (n - 1)}`.
+    r"""Mean and sample standard deviation, :math:`\sqrt{\sum_i (x_i - \bar x)^2 / (n - 1)}`, of what is there.
+
+    If a value is missing, the number is marked :data:`PARTIAL`.
 
     Example:
-        >>> spread([1.0, 3.0, None])
-        Number(mean=2.0, spread=1.4142135623730951, digits=1, best=False, mark='')
+        >>> str(spread([1.0, 3.0])), str(spread([1.0, 3.0, None])), str(spread([None]))
+        ('2.0 ± 1.4', '2.0† ± 1.4', '–')
     """
+    values = list(values)
     found = [value for value in values if value is not None]
     if not found:
         return Number(None, digits=digits)
+    mark = PARTIAL if len(found) < len(values) else ""
     mean = sum(found) / len(found)
     if len(found) == 1:
-        return Number(mean, digits=digits)
+        return Number(mean, digits=digits, mark=mark)
     deviation = math.sqrt(sum((value - mean) ** 2 for value in found) / (len(found) - 1))
-    return Number(mean, deviation, digits)
+    return Number(mean, deviation, digits, mark=mark)
 
 
 def with_best(grid: Grid) -> Grid:
     """Mark the best numbers of every column in which better is defined, as printed: those that look equal are equal.
 
-    Rows that do not compare are neither marked nor compared with, and one number alone is not the best of anything.
+    Rows that do not compare and means over some of the seeds are neither marked nor compared with, and one number alone
+    is not the best of anything.
 
     Example:
         >>> rows = [Row(name, (Number(value),)) for name, value in (("a", 2.0), ("b", 1.04), ("c", 0.96))]
@@ -115,7 +122,7 @@ def with_best(grid: Grid) -> Grid:
     rows = []
     for row in grid.rows:
         cells = [
-            replace(cell, best=True) if row.compares and winner is not None and _printed(cell) == winner else cell
+            replace(cell, best=True) if row.compares and winner is not None and _compared(cell) == winner else cell
             for cell, winner in zip(row.cells, winners, strict=True)
         ]
         rows.append(replace(row, cells=tuple(cells)))
@@ -184,14 +191,15 @@ def _places(grid: Grid) -> list[tuple[int, Column]]:
     return list(enumerate(grid.columns))
 
 
-def _printed(cell: Number | str) -> float | None:
-    if isinstance(cell, str) or cell.mean is None:
+def _compared(cell: Number | str) -> float | None:
+    """The number as printed, None if it is not compared."""
+    if isinstance(cell, str) or cell.mean is None or cell.mark == PARTIAL:
         return None
     return round(cell.mean, cell.digits)
 
 
 def _best(column: Column, cells: Sequence[Number | str]) -> float | None:
-    values = [value for cell in cells if (value := _printed(cell)) is not None]
+    values = [value for cell in cells if (value := _compared(cell)) is not None]
     if not column.better or len(values) < 2:
         return None
     return min(values) if column.better == "low" else max(values)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from itertools import groupby
 
@@ -9,7 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from stf.benchmark.grid import Column, Grid, Number, in_width
+from stf.benchmark.grid import PARTIAL, Column, Grid, Number, in_width
 
 LATEX = {
     "\\": r"\textbackslash{}",
@@ -20,7 +21,9 @@ LATEX = {
     "↓": r"$\downarrow$",
     "↑": r"$\uparrow$",
     "²": r"\textsuperscript{2}",
-    "–": "--",
+    "–": r"\textendash{}",
+    "†": r"$^\dagger$",
+    "`": r"\textasciigrave{}",
     "−": "$-$",
     "×": r"$\times$",
     "<": r"\textless{}",
@@ -98,8 +101,10 @@ def escape_latex(text: str) -> str:
     Example:
         >>> escape_latex("50 % of a_b, β-VAE")
         '50 \\% of a\\_b, $\\beta$-VAE'
+        >>> escape_latex("stf train --steps 9")
+        'stf train -{}-steps 9'
     """
-    return "".join(LATEX.get(sign, sign) for sign in text)
+    return re.sub("-(?=-)", "-{}", "".join(LATEX.get(sign, sign) for sign in text))
 
 
 def _title(column: Column) -> str:
@@ -133,7 +138,7 @@ def _latex_cell(cell: Number | str) -> str:
     if isinstance(cell, str) or cell.mean is None:
         return escape_latex(str(cell))
     mean, _, spread = str(cell).replace(",", "{,}").partition(" ± ")
-    mean = rf"\mathbf{{{mean}}}" if cell.best else mean
+    mean = rf"\mathbf{{{mean}}}" if cell.best else mean.replace(PARTIAL, r"^\dagger")
     return f"${mean}" + (rf" \pm {spread}$" if spread else "$")
 
 

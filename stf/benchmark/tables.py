@@ -8,9 +8,9 @@ from typing import Any
 
 from ffrl.evaluation.published import published
 from stf.benchmark.footer import footer
-from stf.benchmark.grid import MISSING, Column, Grid, Number, Row, spread, with_best, without_empty
+from stf.benchmark.grid import MISSING, PARTIAL, Column, Grid, Number, Row, spread, with_best, without_empty
 from stf.benchmark.metrics import GAUSSIAN, mean_of
-from stf.benchmark.reference import about, beside, elsewhere, published_error
+from stf.benchmark.reference import about, beside, elsewhere, published_errors
 from stf.benchmark.suites import Data, Model, Suite
 
 Line = Mapping[str, Any]
@@ -46,7 +46,9 @@ def tables(suite: Suite, lines: Iterable[Line]) -> list[Grid]:
 
 def _finished(grid: Grid, end: Sequence[str]) -> Grid:
     grid = with_best(without_empty(grid))
-    return replace(grid, footer=tuple(end))
+    marks = {cell.mark for row in grid.rows for cell in row.cells if isinstance(cell, Number)}
+    some = (f"{PARTIAL}: over the seeds that have a value, as not all of them do; not compared.",)
+    return replace(grid, notes=(*grid.notes, *(some if PARTIAL in marks else ())), footer=tuple(end))
 
 
 def by_model(suite: Suite, lines: Sequence[Line]) -> list[tuple[Model, list[Line]]]:
@@ -156,9 +158,10 @@ def _fields(groups: Groups, title: str) -> Grid | None:
     notes = (
         SPREAD,
         "Share: of the matched field in all activity while only its transformation acts; F1: of its spikes, r: "
-        "correlation of its speed with the true one, both on mixed sequences; the worst transformation of each. "
-        "Further field: largest mean activity of those that no transformation is matched to. Accuracy: sequences of "
-        "one transformation whose field was inferred.",
+        "correlation of its speed with the true one, both on mixed sequences; the worst transformation of each, 0 or "
+        "without r where it has no field. Spikes right: pairs of step and transformation whose spike is right; without "
+        "a field it is never on. Further field: largest mean activity of those that no transformation is matched to. "
+        "Accuracy: sequences of one transformation whose field was inferred.",
     )
     return replace(grid, notes=notes)
 
@@ -215,35 +218,44 @@ def _cost(groups: Groups, title: str) -> Grid:
         (Column("data, %"), lambda group: spread((_percent(line["data_share"]) for line in group), 1)),
     ]
     notes = [f"{SPREAD.partition(';')[0]}. Data: share of the time spent on it.", *_predictions(groups)]
-    goal = published_error(groups[0][1][0]["data_of"])
+    goal = published_errors(groups[0][1][0]["data_of"])
     if any(seconds_until(line, goal) is not None for _, group in groups for line in group):
         columns.append((Column("s to published"), lambda group: _seconds_until(group, goal)))
         notes.append(
-            "S to published: seconds of training until the mean error, on the held-out images of the plots, is at most "
-            f"{goal:,.2f}, the published one of FFRL supervised; – unless all seeds reach it."
+            f"S to published: seconds of training until the mean error of {', '.join(goal)}, on the held-out images of "
+            f"the plots, is at most {_average(goal.values()):,.2f}, the published one of FFRL supervised; – unless all "
+            "seeds reach it."
         )
     return replace(_grid(f"Cost of training, {title}", groups, columns), notes=tuple(notes))
 
 
-def _seconds_until(lines: Sequence[Line], goal: float | None) -> Number:
+def _average(values: Iterable[float]) -> float:
+    values = list(values)
+    return sum(values) / len(values)
+
+
+def _seconds_until(lines: Sequence[Line], goal: Mapping[str, float]) -> Number:
     found = [seconds_until(line, goal) for line in lines]
     return Number(None) if None in found else spread(found, 0)
 
 
-def seconds_until(line: Line, goal: float | None) -> float | None:
-    """Seconds of training after which the mean error was at most ``goal`` at a checkpoint, None if it never was.
+def seconds_until(line: Line, goal: Mapping[str, float]) -> float | None:
+    """Seconds of training until the mean error was at most that of ``goal`` at a checkpoint, None if it never was.
+
+    Means are over the transformations of ``goal``; without any there is nothing to reach.
 
     Example:
-        >>> points = [{"seconds": 9.0 * n, "error": {"mean": 100.0 / n}} for n in (1, 2, 3)]
-        >>> seconds_until({"curve": points}, 50.0), seconds_until({"curve": points}, 5.0)
+        >>> points = [{"seconds": 9.0 * n, "error": {"hue": 100.0 / n, "scale": 200.0}} for n in (1, 2, 3)]
+        >>> seconds_until({"curve": points}, {"hue": 50.0}), seconds_until({"curve": points}, {"hue": 5.0})
         (18.0, None)
     """
-    if goal is None:
+    if not goal:
         return None
-    reached = (
-        one["seconds"] for one in line["curve"] if (error := one["error"].get("mean")) is not None and error <= goal
-    )
-    return min(reached, default=None)
+    for point in line["curve"]:
+        found = [point["error"].get(name) for name in goal]
+        if None not in found and _average(found) <= _average(goal.values()):
+            return point["seconds"]
+    return None
 
 
 def _predictions(groups: Groups) -> list[str]:
@@ -271,7 +283,7 @@ def _variants(suite: Suite, lines: Sequence[Line]) -> list[Grid]:
     notes = [
         SPREAD,
         f"Error: mean over transformations of the {steps}-step sum of L1 errors. Share, F1 and r: the worst "
-        "transformation; undefined (–) where one has no field.",
+        "transformation; 0, and r undefined, where one has no field.",
     ]
     further = _further(groups, lines[0]["data_title"])
     found = [replace(grid, notes=tuple(notes)), *([] if further is None else [further])]
