@@ -36,6 +36,16 @@ def test_lines_are_means_over_seeds_at_the_mean_time_and_bands_their_range(lines
     assert len(panel.series[0].x) == 1, "calibrated after the last step"
 
 
+def test_a_checkpoint_that_not_all_seeds_have_is_not_drawn(lines):
+    weak = [line for line in lines if line["model"] == "weak"]
+    weak[0]["curve"].insert(4, {"step": 4.5, "seconds": 230.0, "error": {"mean": 1.0}})
+    del weak[1]["curve"][0]
+    weak[1]["curve"][-1]["error"]["mean"] = None
+    (panel,) = error_against_time(table1(), lines)
+    drawn = next(one for one in panel.series if one.label == "FFRL weak")
+    assert drawn.x == pytest.approx([50 * step * 1.05 for step in range(2, 8)])
+
+
 def test_extrapolation_has_a_panel_per_transformation_with_the_trained_length(lines):
     panels = error_against_length(table1(), lines)
     assert [panel.title for panel in panels] == ["MNIST: scaling", "MNIST: rotation", "MNIST: hue"]

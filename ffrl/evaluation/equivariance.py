@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+from ffrl.data.base import SequenceData, Split
+from ffrl.evaluation.kind import activity_of
+from ffrl.evaluation.sequences import single_batches
 from ffrl.evaluation.statistics import estimate
 
 PUBLISHED_STEPS = 7
@@ -87,6 +91,46 @@ def frame_errors(model: Any, frames: Tensor, g: Tensor) -> FrameErrors:
         torch.Size([2, 9])
     """
     return FrameErrors(*(l1_error(images, frames) for images in predicted_frames(model, frames, g)))
+
+
+def equivariance_errors(
+    model: Any,
+    data: SequenceData,
+    split: Split,
+    indices: Tensor,
+    seen: Callable[[int, Tensor], None] = lambda which, activity: None,
+) -> dict[str, dict[str, Any]]:
+    """Errors on single-transformation sequences, every image under each of the transformations.
+
+    Args:
+        model: on the device of ``data``.
+        data: sequences with known transformations.
+        split: which of its splits.
+        indices: ``(N,)``, the images.
+        seen: told of every batch which transformation acts, and the activity that moved the latents, ``(B, T, C)``.
+
+    Returns:
+        By transformation :func:`summarise` of each of :class:`FrameErrors`, by name.
+
+    Example:
+        >>> from ffrl.config import DataConfig, SupervisedConfig
+        >>> from ffrl.data import load
+        >>> from ffrl.model import FlowFactorizedVAE
+        >>> model = FlowFactorizedVAE(SupervisedConfig(), (3, 28, 28)).requires_grad_(False)
+        >>> found = equivariance_errors(model, load(DataConfig()), "validation", torch.arange(2))
+        >>> list(found), list(found["hue"])
+        (['scaling', 'rotation', 'hue'], ['flow', 'reconstruction', 'copy'])
+    """
+    described = {}
+    for which, name in enumerate(data.transformations):
+        errors: list[FrameErrors] = []
+        for batch in single_batches(data, split, indices, torch.full_like(indices, which)):
+            g = activity_of(model, batch)
+            errors.append(frame_errors(model, batch.frames, g))
+            seen(which, g)
+        pooled = (torch.cat(parts) for parts in zip(*errors, strict=True))
+        described[name] = dict(zip(FrameErrors._fields, map(summarise, pooled), strict=True))
+    return described
 
 
 def summarise(errors: Tensor) -> dict[str, Any]:

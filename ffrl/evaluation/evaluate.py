@@ -18,7 +18,7 @@ from ffrl.evaluation.alignment import align, strongest_part
 from ffrl.evaluation.composition import affordable, composition
 from ffrl.evaluation.confusion import confusion
 from ffrl.evaluation.criteria import criteria
-from ffrl.evaluation.equivariance import FrameErrors, frame_errors, summarise
+from ffrl.evaluation.equivariance import equivariance_errors
 from ffrl.evaluation.extrapolation import extrapolation
 from ffrl.evaluation.kind import activity_of, aligned, categorical, given, of_fields
 from ffrl.evaluation.likelihood import bounds, draw, legacy_score, log_weights
@@ -206,19 +206,16 @@ def _describe_model(model: Any) -> dict[str, Any]:
 
 def _single(model: Any, data: SequenceData, split: Split, indices: Tensor, tick: Callable[[], None]) -> dict[str, Any]:
     """Equivariance errors per transformation, and the confusion of a weak model, on single-transformation sequences."""
-    described, inferred, true = {}, [], []
-    for j, name in enumerate(data.transformations):
-        errors: list[FrameErrors] = []
-        for batch in single_batches(data, split, indices, torch.full_like(indices, j)):
-            g = activity_of(model, batch)
-            errors.append(frame_errors(model, batch.frames, g))
-            if categorical(model):
-                inferred += g[:, 0].argmax(-1).tolist()
-                true += [j] * len(g)
-            tick()
-        pooled = (torch.cat(parts) for parts in zip(*errors, strict=True))
-        described[name] = dict(zip(FrameErrors._fields, map(summarise, pooled), strict=True))
-    result = {"equivariance": described}
+    inferred: list[int] = []
+    true: list[int] = []
+
+    def seen(which: int, activity: Tensor) -> None:
+        if categorical(model):
+            inferred.extend(activity[:, 0].argmax(-1).tolist())
+            true.extend([which] * len(activity))
+        tick()
+
+    result: dict[str, Any] = {"equivariance": equivariance_errors(model, data, split, indices, seen)}
     if categorical(model):
         result["confusion"] = confusion(inferred, true, model.num_fields, data.transformations)
     return result

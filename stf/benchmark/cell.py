@@ -107,13 +107,13 @@ class Cell:
         """Return this cell with its steps known."""
         return replace(self, settings=replace(self.settings, steps=steps))
 
-    def train(self, run: Path | None = None) -> list[str]:
-        """Arguments of ``stf`` that train this cell into ``run`` (its own folder for None)."""
+    def train(self) -> list[str]:
+        """Arguments of ``stf`` that train this cell; twice the checkpoints planned are kept, for interruptions' own."""
         steps = self.settings.steps
         every = "EVERY" if steps is None else -(-steps // self.suite.points)
         counts = ("--steps", "STEPS" if steps is None else steps, "--seed", self.seed)
-        saves = ("--checkpoint-every", every, "--keep-checkpoints", self.suite.points)
-        return self._train(run or self.run, *counts, *saves)
+        saves = ("--checkpoint-every", every, "--keep-checkpoints", 2 * self.suite.points)
+        return self._train(self.run, *counts, *saves)
 
     def resume(self) -> list[str]:
         """Arguments of ``stf`` that go on with the training of this cell."""

@@ -8,8 +8,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from ffrl.data import load as load_data
 from ffrl.data.base import SequenceData
 from ffrl.engine.checkpoint import STATE, checkpoints
@@ -19,10 +17,10 @@ from ffrl.engine.log import METRICS, read_metrics
 from ffrl.engine.run_folder import ENVIRONMENT
 from ffrl.engine.step import frames_until
 from ffrl.errors import UserError
-from ffrl.evaluation.equivariance import frame_errors, summarise
-from ffrl.evaluation.kind import activity_of
+from ffrl.evaluation.equivariance import equivariance_errors
 from ffrl.evaluation.mode import evaluation_mode
-from ffrl.evaluation.sequences import choose, single_batches
+from ffrl.evaluation.sequences import choose
+from ffrl.evaluation.statistics import plain
 from stf.benchmark import metrics
 from stf.benchmark.metrics import mean_of
 from stf.run import load
@@ -61,8 +59,9 @@ def training_summary(run: Path, config: Any) -> dict[str, Any]:
 
 
 def error_curve(run: Path, sequences: int = SEQUENCES, device: str = "auto") -> list[dict[str, Any]]:
-    """The errors at every checkpoint of a run: ``step``, ``seconds`` of training, ``error`` by transformation.
+    """The errors at the checkpoints of a run: ``step``, ``seconds`` of training, ``error`` by transformation.
 
+    Checkpoints that an interruption left, at any other step than the planned ones, are passed over.
     A model whose way of predicting is settled after the last step (``calibrated_at_end``) has its last point alone.
 
     Args:
@@ -77,7 +76,8 @@ def error_curve(run: Path, sequences: int = SEQUENCES, device: str = "auto") -> 
     found = checkpoints(run)
     for step in sorted(found):
         model = load(run, step, device)
-        if step < max(found) and model.calibrated_at_end:
+        planned = step % model.config.checkpoint_every == 0 and not model.calibrated_at_end
+        if step < max(found) and not planned:
             continue
         if data is None:
             config = dataclasses.replace(model.config.data, download=False)
@@ -89,13 +89,10 @@ def error_curve(run: Path, sequences: int = SEQUENCES, device: str = "auto") -> 
 
 
 def errors(model: Any, data: SequenceData, sequences: int) -> dict[str, float | None]:
-    """Equivariance errors on the first held-out sequences, by transformation, and their ``mean``."""
-    indices, described = choose(data, "validation", sequences, seed=0), {}
+    """Equivariance errors on some held-out sequences, by transformation, and their ``mean``; None if not finite."""
+    indices = choose(data, "validation", sequences, seed=0)
     with evaluation_mode(model):
-        for j, name in enumerate(data.transformations):
-            batches = single_batches(data, "validation", indices, torch.full_like(indices, j))
-            parts = [frame_errors(model, batch.frames, activity_of(model, batch)).flow for batch in batches]
-            described[name] = {"flow": summarise(torch.cat(parts))}
+        described = plain(equivariance_errors(model, data, "validation", indices))
     found = metrics.summarise({"equivariance": described})
     return {key.removeprefix("error/"): mean_of(value) for key, value in found.items() if key.startswith("error/")}
 

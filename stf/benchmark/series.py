@@ -35,7 +35,10 @@ Line = Mapping[str, Any]
 
 
 def error_against_time(suite: Suite, lines: Sequence[Line]) -> list[Panel]:
-    """One panel per data set and group of models: mean error over transformations against seconds of training."""
+    """One panel per data set and group of models: mean error over transformations against seconds of training.
+
+    Of every model the checkpoints at which all of its seeds have an error.
+    """
     panels = []
     for title, members in _panels(suite, lines):
         series = []
@@ -46,7 +49,7 @@ def error_against_time(suite: Suite, lines: Sequence[Line]) -> list[Panel]:
                     error = point["error"].get("mean")
                     if error is not None:
                         points[point["step"]].append((point["seconds"], error))
-            steps = sorted(points)
+            steps = [step for step in sorted(points) if len(points[step]) == len(found)]
             x = [_mean(seconds for seconds, _ in points[step]) for step in steps]
             series += _series(place, model, x, [[error for _, error in points[step]] for step in steps])
         panels.append(Panel(title, series))
