@@ -73,7 +73,7 @@ def test_every_cell_gets_a_line_with_what_reproduces_it(out):
     line = found["weak-mnist-seed1"]
     assert line["status"] == "done" and (line["model"], line["data"], line["seed"]) == ("weak", "mnist", 1)
     assert line["commands"]["train"].startswith("stf train --mode weak --data.name mnist")
-    assert line["commands"]["train"].endswith(f"--seed 1 --checkpoint-every 4 --keep-checkpoints 2 --out {grid[3].run}")
+    assert line["commands"]["train"].endswith(f"--seed 1 --checkpoint-every 4 --keep-checkpoints 4 --out {grid[3].run}")
     assert line["commands"]["evaluate"] == (
         f"stf evaluate {grid[3].run} --sequences 16 --json {grid[3].run}/evaluation.json"
     )
@@ -172,6 +172,25 @@ def test_a_cell_that_the_system_kills_goes_on_where_it_was(out):
     assert run(grid)[0].failed == [] and starts(grid[0]) == ["--resume"]
 
 
+def test_a_training_that_failed_goes_on_once_from_its_checkpoint_and_then_begins_anew(out, monkeypatch):
+    (cell,) = grid_of(out, labels=("vae",), seeds=(0,))
+    monkeypatch.setenv("STANDIN_FAIL", cell.name)
+    run([cell])
+    (cell.run / "checkpoints/step-00000004").mkdir(parents=True)
+    assert run([cell])[1][cell.name]["stage"] == "resume" and starts(cell) == ["--mode", "--resume"]
+    monkeypatch.delenv("STANDIN_FAIL")
+    assert run([cell])[0].failed == [] and starts(cell) == ["--mode"]
+
+
+def test_a_run_of_other_steps_is_not_taken_for_the_cell(out):
+    (cell,) = grid_of(out, labels=("vae",), seeds=(0,))
+    cell.run.mkdir(parents=True)
+    (cell.run / "config.json").write_text('{"steps": 5, "seed": 0}')
+    outcome, found, _ = run([cell])
+    assert outcome.failed == [cell.name]
+    assert str(cell.run) in found[cell.name]["reason"] and "expected step-00000008" in found[cell.name]["reason"]
+
+
 def test_a_damaged_evaluation_fails_its_cell_alone_and_is_measured_again(out):
     grid = grid_of(out, seeds=(0,))
     run(grid)
@@ -217,6 +236,10 @@ def test_a_trial_that_fails_fails_all_its_cells(out, monkeypatch):
     assert sorted(outcome.failed) == ["vae-mnist-seed0", "vae-mnist-seed1"]
     assert found["vae-mnist-seed1"]["reason"] == found["vae-mnist-seed0"]["reason"]
     assert found["weak-mnist-seed0"]["status"] == "done"
+    records = Records(out / RESULTS)
+    records.put(found["vae-mnist-seed1"] | {"reason": "of long ago"})
+    found = run(grid)[1]
+    assert found["vae-mnist-seed1"]["reason"] == found["vae-mnist-seed0"]["reason"] != "of long ago"
     monkeypatch.delenv("STANDIN_FAIL")
     assert run(grid)[0].failed == []
 

@@ -21,6 +21,9 @@ from stf.benchmark.process import POLL, Child, Launcher, describe_exit, stop
 from stf.benchmark.progress import Progress
 from stf.benchmark.records import Records, read_steps, write_steps
 
+TRAIN, RESUME = "train", "resume"
+"""Stages of a cell."""
+
 
 class Stage(NamedTuple):
     """A process of a cell: what it does, its command, and what stands for that in the log."""
@@ -137,10 +140,10 @@ class Runner:
 
     def _fail_alike(self, cells: Sequence[Cell]) -> list[str]:
         """Record cells without steps as failed like the one of them that was timed; return all their names."""
-        lines = {cell.pair: line for cell in cells if (line := self.records.by_cell.get(cell.name)) is not None}
+        timed = {cell.pair: self.records.by_cell.get(cell.name, {}) for cell in reversed(cells)}
         for cell in cells:
-            if cell.pair in lines and cell.name not in self.records.by_cell:
-                why = {key: lines[cell.pair][key] for key in ("status", "stage", "code", "reason")}
+            if timed[cell.pair].get("status") == "failed" and not self.records.done(cell.name):
+                why = {key: timed[cell.pair][key] for key in ("status", "stage", "code", "reason")}
                 self.records.put(self._head(cell) | why)
         return [cell.name for cell in cells]
 
@@ -163,7 +166,10 @@ class Runner:
         start = time.monotonic()
         if not cell.last_checkpoint.is_dir():
             resumes = (cell.run / "config.json").exists()
-            yield self._stf("train", cell.resume() if resumes else cell.train())
+            yield self._stf(RESUME, cell.resume()) if resumes else self._stf(TRAIN, cell.train())
+            if not cell.last_checkpoint.is_dir():
+                found = "a training that ended elsewhere"
+                raise UserError(f"{cell.run}: found {found}, expected {cell.last_checkpoint.name} of this benchmark")
         if not cell.evaluation.exists():
             yield self._stf("evaluate", cell.evaluate())
         if not cell.curve.exists():
@@ -175,7 +181,9 @@ class Runner:
         self.progress.done(cell, mean_of(entry["metrics"].get("error/mean")), time.monotonic() - start)
 
     def _clean(self, cell: Cell) -> None:
-        """Remove what a cell that failed by itself has left, since it would fail again on that.
+        """Remove what a cell that failed by itself has left, if it would fail again on that.
+
+        A training that can go on from a checkpoint is tried once more from there.
 
         Raises:
             UserError: another process is at work on the cell, left over from a benchmark that was killed.
@@ -184,7 +192,9 @@ class Runner:
             with locked(cell.run):
                 pass
         before = self.records.by_cell.get(cell.name, {})
-        if before.get("stage") == "train" and 0 < before.get("code", 0) < 128:
+        by_itself = 0 < before.get("code", 0) < 128
+        can_go_on = before.get("stage") == TRAIN and any((cell.run / "checkpoints").glob("step-*"))
+        if before.get("stage") in (TRAIN, RESUME) and by_itself and not can_go_on:
             _remove(cell.run)
         if before.get("stage") == "record":
             for path in (cell.evaluation, cell.curve):
