@@ -17,7 +17,7 @@ from ffrl.engine.config_io import read_config
 from ffrl.engine.device import flush_denormals, resolve_device
 from ffrl.engine.trainer import TrainingResult
 from ffrl.engine.trainer import train as train_model
-from ffrl.errors import require
+from ffrl.errors import UserError, require
 from ffrl.model import FlowFactorizedVAE
 from stf.config import CONFIGS
 from stf.model import SparseTransformationFlow
@@ -76,6 +76,16 @@ def load(run: str | Path, step: int | None = None, device: str = "cpu") -> FlowF
     return model.eval().to(resolve_device(device))
 
 
+def require_calibrated(model: FlowFactorizedVAE, run: str | Path, step: int) -> None:
+    """Raise a UserError if what the model predicts with is estimated after a last step that its run has not reached."""
+    config = model.config
+    if model.calibrated_at_end and step < config.steps:
+        raise UserError(
+            f"{run}: found a run stopped at step {step} of {config.steps}, expected a finished one: what {config.mode} "
+            "predicts with is estimated after the last step"
+        )
+
+
 def load_with_fields(run: str | Path, step: int | None = None, device: str = "cpu") -> FlowFactorizedVAE:
     """The model of a run folder as :func:`load` gives it, if its activity drives vector fields, which can be drawn.
 
@@ -115,6 +125,7 @@ def evaluate(
 
     step = checkpoint_step(find_checkpoint(Path(run)))
     model = load(run, step, device)
+    require_calibrated(model, run, step)
     root = data_root if data_root is not None else model.config.data.root
     config = dataclasses.replace(model.config.data, root=root, download=False)
     data = ffrl.data.load(config, resolve_device(device))

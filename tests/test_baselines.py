@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import shutil
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -27,12 +29,16 @@ from ffrl.baselines.tvae import FLOOR, roll
 from ffrl.config import DataConfig, RunConfig, StillConfig
 from ffrl.data import load
 from ffrl.engine.batch import draw_batch
+from ffrl.engine.checkpoint import STATE
+from ffrl.engine.files import to_json
+from ffrl.engine.log import METRICS, read_metrics
 from ffrl.engine.step import Forward
 from ffrl.evaluation.likelihood import bounds, draw, log_weights
 from ffrl.model import FlowFactorizedVAE
 from ffrl.objective import elbo_terms
-from ffrl.priors import gaussian_kl
 from ffrl.potential import Potentials
+from ffrl.priors import gaussian_kl
+from stf.benchmark.curve import error_curve, errors
 
 IMAGE, STEPS, BATCH, KINDS = (3, 28, 28), 4, 5, 3
 LATENT = {"tvae": 12, "msp": 12}
@@ -405,6 +411,46 @@ def test_displacements_are_in_the_last_checkpoint_alone(tmp_path: Path) -> None:
     assert main(["train", "--mode", "vae", "--out", str(run), *flags]) == 0
     assert not stf.load(run, step=2).field_model.offset.any()
     assert stf.load(run, step=4).field_model.offset.any()
+
+
+def test_the_log_has_the_seconds_of_steps_and_the_run_those_of_estimating_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, steps = tmp_path / "run", 4
+    monkeypatch.setattr(MODELS["vae"], "calibrate", lambda model, data, images: time.sleep(1.5))
+    flags = [*TINY, f"--steps={steps}", "--log-every=1", "--checkpoint-every=2"]
+    assert main(["train", "--mode", "vae", "--out", str(run), *flags]) == 0
+    logged = [entry["seconds"] for entry in read_metrics(run / METRICS) if "seconds" in entry]
+    state = json.loads((run / "checkpoints" / "step-00000004" / STATE).read_text())
+    assert len(logged) == steps and state["seconds"] - logged[-1] >= 1.5 > logged[-1] - logged[-2]
+
+
+def test_checkpoints_of_an_interruption_are_no_points_of_the_curve(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    flags = [*TINY, "--steps=6", "--checkpoint-every=2", "--keep-checkpoints=9"]
+    assert main(["train", "--mode", "poflow", "--out", str(run), *flags]) == 0
+    shutil.copytree(run / "checkpoints" / "step-00000004", run / "checkpoints" / "step-00000005")
+    assert [point["step"] for point in error_curve(run, 2)] == [2, 4, 6]
+
+
+def test_errors_that_are_not_finite_are_none_in_a_curve() -> None:
+    model = build("poflow")
+    for parameter in model.decoder.parameters():
+        torch.nn.init.constant_(parameter, float("nan"))
+    found = errors(model, load(model.config.data), 2)
+    assert found == dict.fromkeys(("scaling", "rotation", "hue", "mean"))
+    assert b"NaN" not in to_json(found)
+
+
+def test_what_is_estimated_after_the_last_step_is_needed_to_predict(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    assert main(["train", "--mode", "vae", "--out", str(run), *TINY, "--steps=4", "--checkpoint-every=2"]) == 0
+    capsys.readouterr()
+    shutil.rmtree(run / "checkpoints" / "step-00000004")
+    line = complaint(capsys, "evaluate", str(run), "--sequences", "8")
+    assert "found a run stopped at step 2 of 4, expected a finished one: what vae predicts with" in line
 
 
 def test_the_number_of_training_images_is_limited(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
