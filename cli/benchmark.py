@@ -19,6 +19,7 @@ from stf.benchmark.suites import SUITES, Suite, find_suite
 
 from . import runs
 from .flags import build, flags_of, show_help, split, wants_help
+from .train import configure
 
 CODES_NEED = "sklearn"
 
@@ -129,6 +130,20 @@ def _say_left_out(left_out: Sequence[str]) -> None:
         print(f"left out, as they need --data.root: {', '.join(left_out)}", file=sys.stderr)
 
 
+def _require_sequences(grid: Sequence[Cell]) -> None:
+    """Raise a UserError here, and not after every training, if a data set has fewer sequences than are measured."""
+    from ffrl.data import load
+    from ffrl.evaluation.codes import LEAST_IMAGES
+
+    for cell in {cell.data.label: cell for cell in grid}.values():
+        settings = cell.settings
+        data = load(configure(cell.with_steps(settings.steps or 1).train()[1:]).data)
+        least = LEAST_IMAGES if cell.suite.codes and settings.codes else 1
+        size = data.size("validation")
+        expected = f"{least} to {size}, the size of the validation split of {data.title}"
+        require(least <= settings.sequences <= size, "--sequences", settings.sequences, expected)
+
+
 def _threads(command: Benchmark) -> int | None:
     """Threads per cell, None to leave them as they are."""
     from stf.benchmark.machine import cores
@@ -154,6 +169,7 @@ def _run(command: Benchmark, suite: Suite, grid: Sequence[Cell], left_out: Seque
         from ffrl.engine.device import resolve_device
 
         resolve_device(settings.device)  # raises here, and not in every cell
+    _require_sequences(grid)
     make_folder(out)
     with locked(out):
         prepare(out, suite, settings)

@@ -15,7 +15,7 @@ import tyro
 
 from ffrl.config import DataConfig
 from ffrl.data.catalogue import DATA_SETS
-from ffrl.errors import UserError
+from ffrl.errors import UserError, require
 from stf.config import CONFIGS, default_config
 
 from . import presets, runs
@@ -51,15 +51,35 @@ def main(arguments: Sequence[str]) -> int:
     """
     if wants_help(arguments):
         _help(arguments)
-    modes = {mode: flags_of(config) for mode, config in CONFIGS.items()}
-    known = {name: flag for flags in modes.values() for name, flag in flags.items()} | flags_of(Launch)
-    given = split(arguments, known, optional=["--resume"]).flags
+    given = _given(arguments)
     if "--resume" in given:
         return _resume(given)
-    config = _configure(given, {mode: flags.keys() for mode, flags in modes.items()})
+    config = _configure(given)
     with ExitStack() as stack:
         run = config.out or stack.enter_context(runs.reserved(config.mode, config.data.name))
         return _train(dataclasses.replace(config, out=run), run, resume=False)
+
+
+def configure(arguments: Sequence[str]) -> Any:
+    """Return the configuration that ``stf train`` has with these arguments.
+
+    Raises:
+        UserError: arguments that cannot be used, ``--resume`` among them.
+    """
+    given = _given(arguments)
+    require("--resume" not in given, "--resume", given.get("--resume"), "the flags of a new run")
+    return _configure(given)
+
+
+def _flags() -> dict[str, Mapping[str, Any]]:
+    """The flags of every mode."""
+    return {mode: flags_of(config) for mode, config in CONFIGS.items()}
+
+
+def _given(arguments: Sequence[str]) -> dict[str, str | None]:
+    """The flags that are given, of any mode."""
+    known = {name: flag for flags in _flags().values() for name, flag in flags.items()} | flags_of(Launch)
+    return split(arguments, known, optional=["--resume"]).flags
 
 
 def _help(arguments: Sequence[str]) -> None:
@@ -80,8 +100,9 @@ def _help(arguments: Sequence[str]) -> None:
     show_help(Train, shown, "stf train", f"{config.__doc__} {note} Presets: {', '.join(presets.presets())}.")
 
 
-def _configure(given: dict[str, str | None], modes: Mapping[str, Any]) -> Any:
+def _configure(given: dict[str, str | None]) -> Any:
     """Return the configuration: mode defaults, then ``--config``, then flags."""
+    modes = _flags()
     mode, name = given.pop("--mode", None), given.pop("--config", None)
     path = None if name is None else presets.find(name)
     data = {} if path is None else presets.read(path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import get_args
@@ -11,6 +12,7 @@ import pytest
 
 from cli import presets
 from cli.flags import flags_of, split
+from cli.train import configure
 from ffrl.config import DataConfig
 from ffrl.engine.config_io import config_from_dict
 from ffrl.errors import UserError
@@ -66,7 +68,7 @@ def test_every_cell_is_a_training_that_stf_takes(suite):
         base = default_config(mode, DataConfig(name=given["--data.name"]))
         config = config_from_dict(CONFIGS[mode], values, "flags", base)
         assert (config.seed, config.steps, config.out) == (cell.seed, suite.steps, cell.run)
-        assert config.data.root == Path("root") and config.keep_checkpoints == suite.points
+        assert config.data.root == Path("root") and config.keep_checkpoints == 2 * suite.points
         assert -(-config.steps // config.checkpoint_every) <= suite.points
 
 
@@ -127,7 +129,7 @@ def test_the_commands_of_a_cell():
     cell = cell_of(Settings(100, None, 7, Path("da ta"), "cuda"), "mnist-table1")
     assert cell.commands() == {
         "train": "stf train --mode vae --data.name mnist --data.root 'da ta' --device cuda --steps 100 --seed 5 "
-        "--checkpoint-every 13 --keep-checkpoints 8 --out out/runs/vae-mnist-seed5",
+        "--checkpoint-every 13 --keep-checkpoints 16 --out out/runs/vae-mnist-seed5",
         "evaluate": "stf evaluate out/runs/vae-mnist-seed5 --sequences 7 "
         "--json out/runs/vae-mnist-seed5/evaluation.json --codes --device cuda",
     }
@@ -137,9 +139,11 @@ def test_the_commands_of_a_cell():
 
 
 def test_flags_of_a_variant_win_over_those_of_the_suite():
-    cell = cell_of(Settings(8, None, 7))
-    words = cell.train()
-    assert words.index("--mode") == 1 and words.index("--model.width") < words.index("--steps")
+    suite = replace(SUITES["smoke"], train=("--model.num-fields", "5"))
+    model = replace(suite.models[0], flags=("--mode", "unsupervised", "--model.num-fields", "2"))
+    words = Cell(suite, model, suite.data[0], 5, Settings(8, None, 7), Path("out")).train()
+    assert words.index("--mode") == 1 and words.index("--model.num-fields") < words.index("--steps")
+    assert configure(words[1:]).model.num_fields == 2
 
 
 def test_steps_that_follow_from_a_budget_are_not_known_yet():

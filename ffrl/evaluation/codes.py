@@ -26,6 +26,8 @@ FRAMES = 2000
 """Frames that are encoded at least: of fewer images, each in several states."""
 HELD_OUT = 0.2
 """Share of the images on which probes and forests are scored, not fitted."""
+LEAST_IMAGES = round(1 / HELD_OUT)
+"""Images that are needed, so that one of them is held out."""
 METHOD = {
     "factors": "whole states, independent and uniform over what single-transformation sequences go through; a circle "
     "that is gone all round is predicted as cosine and sine, a category as its indicators; what else an image shows "
@@ -49,7 +51,8 @@ def measure_codes(model: Any, data: SequenceData, split: Split, indices: LongTen
         model: with ``encode``, on the device of ``data``.
         data: data whose frames are made from states.
         split: "train", "validation" or "test".
-        indices: the images, ``(B,)``, at least 5; each is shown in as many states as make :data:`FRAMES` frames.
+        indices: the images, ``(B,)``, at least :data:`LEAST_IMAGES`; each is shown in as many states as make
+            :data:`FRAMES` frames.
         seed: of the states and the forests.
 
     Returns:
@@ -72,14 +75,18 @@ def measure_codes(model: Any, data: SequenceData, split: Split, indices: LongTen
     """
     import_forests()
     source = made_from_states(data, "the factors of a frame must be known")
-    least = round(1 / HELD_OUT)
-    require(len(indices) >= least, "sequences", len(indices), f"at least {least} for the disentanglement of codes")
+    require(
+        len(indices) >= LEAST_IMAGES,
+        "sequences",
+        len(indices),
+        f"at least {LEAST_IMAGES} for the disentanglement of codes",
+    )
     here = indices.to(source.device)
     count = math.ceil(FRAMES / len(here))
     factors, visited, values = draw_factors(source, split, here, count, generator("cpu", seed, "evaluation-codes"))
     codes = _encode(model, source, split, here, visited, data.device)
     values = values.flatten(0, 1).cpu().numpy()
-    held_out = (np.arange(len(here)) % least == least - 1).repeat(count)
+    held_out = (np.arange(len(here)) % LEAST_IMAGES == LEAST_IMAGES - 1).repeat(count)
     targets = [factor.target(column) for factor, column in zip(factors, values.T, strict=True)]
     names = [factor.name for factor in factors]
     scores = dci(codes, targets, held_out, hashed_seed(seed, "evaluation-codes-forests") % 2**32)
