@@ -192,7 +192,8 @@ def _further(groups: Groups, title: str) -> Grid | None:
         SPREAD,
         "Encoded, decoded: each true frame by itself, as a sum like the errors above; it says what the encoder and the "
         "decoder leave. The rest are L1 errors per frame. Beyond T: the frames T + 1 to 2T, or as far as the "
-        "data go (MSE per pixel). At once, in turn: pairs of transformations. Mixed: transformations take turns.",
+        "data go (MSE per pixel). At once, in turn: pairs of transformations. These three are measured on up to 250 "
+        "of the images, fewer of more than three transformations. Mixed: transformations take turns.",
     )
     return replace(grid, notes=notes)
 
