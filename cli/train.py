@@ -8,6 +8,7 @@ import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -71,6 +72,7 @@ def configure(arguments: Sequence[str]) -> Any:
     return _configure(given)
 
 
+@cache
 def _flags() -> dict[str, Mapping[str, Any]]:
     """The flags of every mode."""
     return {mode: flags_of(config) for mode, config in CONFIGS.items()}

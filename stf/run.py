@@ -76,7 +76,7 @@ def load(run: str | Path, step: int | None = None, device: str = "cpu") -> FlowF
     return model.eval().to(resolve_device(device))
 
 
-def require_calibrated(model: FlowFactorizedVAE, run: str | Path, step: int) -> None:
+def _require_calibrated(model: FlowFactorizedVAE, run: str | Path, step: int) -> None:
     """Raise a UserError if what the model predicts with is estimated after a last step that its run has not reached."""
     config = model.config
     if model.calibrated_at_end and step < config.steps:
@@ -125,7 +125,7 @@ def evaluate(
 
     step = checkpoint_step(find_checkpoint(Path(run)))
     model = load(run, step, device)
-    require_calibrated(model, run, step)
+    _require_calibrated(model, run, step)
     root = data_root if data_root is not None else model.config.data.root
     config = dataclasses.replace(model.config.data, root=root, download=False)
     data = ffrl.data.load(config, resolve_device(device))

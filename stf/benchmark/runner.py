@@ -168,8 +168,8 @@ class Runner:
             resumes = (cell.run / "config.json").exists()
             yield self._stf(RESUME, cell.resume()) if resumes else self._stf(TRAIN, cell.train())
             if not cell.last_checkpoint.is_dir():
-                found = "a training that ended elsewhere"
-                raise UserError(f"{cell.run}: found {found}, expected {cell.last_checkpoint.name} of this benchmark")
+                wanted = cell.last_checkpoint.name
+                raise UserError(f"{cell.run}: found a training of other steps, expected {wanted} of this benchmark")
         if not cell.evaluation.exists():
             yield self._stf("evaluate", cell.evaluate())
         if not cell.curve.exists():

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from statistics import fmean
 from typing import Any, NamedTuple
 
 from stf.benchmark.suites import Data, Model, Suite
@@ -50,7 +51,7 @@ def error_against_time(suite: Suite, lines: Sequence[Line]) -> list[Panel]:
                     if error is not None:
                         points[point["step"]].append((point["seconds"], error))
             steps = [step for step in sorted(points) if len(points[step]) == len(found)]
-            x = [_mean(seconds for seconds, _ in points[step]) for step in steps]
+            x = [fmean(seconds for seconds, _ in points[step]) for step in steps]
             series += _series(place, model, x, [[error for _, error in points[step]] for step in steps])
         panels.append(Panel(title, series))
     return [panel for panel in panels if panel.series]
@@ -105,7 +106,7 @@ def _averaged(curves: Sequence[Sequence[float | None]]) -> list[float]:
     for values in zip(*curves, strict=False):
         if None in values:
             break
-        result.append(_mean(values))
+        result.append(fmean(values))
     return result
 
 
@@ -137,10 +138,5 @@ def _series(place: int, model: Model, x: list[float], values: Sequence[Sequence[
     if not x:
         return []
     return [
-        Series(place, model.title, x, [_mean(v) for v in values], [min(v) for v in values], [max(v) for v in values])
+        Series(place, model.title, x, [fmean(v) for v in values], [min(v) for v in values], [max(v) for v in values])
     ]
-
-
-def _mean(values: Iterable[float]) -> float:
-    values = list(values)
-    return sum(values) / len(values)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from statistics import fmean
 from typing import Any
 
 from ffrl.evaluation.published import published
@@ -46,9 +47,10 @@ def tables(suite: Suite, lines: Iterable[Line]) -> list[Grid]:
 
 def _finished(grid: Grid, end: Sequence[str]) -> Grid:
     grid = with_best(without_empty(grid))
-    marks = {cell.mark for row in grid.rows for cell in row.cells if isinstance(cell, Number)}
-    some = (f"{PARTIAL}: over the seeds that have a value, as not all of them do; not compared.",)
-    return replace(grid, notes=(*grid.notes, *(some if PARTIAL in marks else ())), footer=tuple(end))
+    notes = list(grid.notes)
+    if any(isinstance(cell, Number) and cell.mark == PARTIAL for row in grid.rows for cell in row.cells):
+        notes.append(f"{PARTIAL}: over the seeds that have a value, as not all of them do; not compared.")
+    return replace(grid, notes=tuple(notes), footer=tuple(end))
 
 
 def by_model(suite: Suite, lines: Sequence[Line]) -> list[tuple[Model, list[Line]]]:
@@ -224,15 +226,10 @@ def _cost(groups: Groups, title: str) -> Grid:
         columns.append((Column("s to published"), lambda group: _seconds_until(group, goal)))
         notes.append(
             f"S to published: seconds of training until the mean error of {', '.join(goal)}, on the held-out images of "
-            f"the plots, is at most {_average(goal.values()):,.2f}, the published one of FFRL supervised; – unless all "
+            f"the plots, is at most {fmean(goal.values()):,.2f}, the published one of FFRL supervised; – unless all "
             "seeds reach it."
         )
     return replace(_grid(f"Cost of training, {title}", groups, columns), notes=tuple(notes))
-
-
-def _average(values: Iterable[float]) -> float:
-    values = list(values)
-    return sum(values) / len(values)
 
 
 def _seconds_until(lines: Sequence[Line], goal: Mapping[str, float]) -> Number:
@@ -254,7 +251,7 @@ def seconds_until(line: Line, goal: Mapping[str, float]) -> float | None:
         return None
     for point in line["curve"]:
         found = [point["error"].get(name) for name in goal]
-        if None not in found and _average(found) <= _average(goal.values()):
+        if None not in found and fmean(found) <= fmean(goal.values()):
             return point["seconds"]
     return None
 
