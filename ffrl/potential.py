@@ -106,4 +106,5 @@ class Potentials(nn.Module):
             activation=self.phi,
             smooth=len(weight),
             time_weight=None if self.time_weight is None else self.time_weight.flatten(0, 1),
+            blocks=(self.weight.shape[1],),
         )

@@ -64,6 +64,7 @@ class RidgeUnits:
         activation: phi of the smooth units.
         smooth: how many of the units, from the first on, are nonlinear.
         time_weight: c_j, ``(N, 3)``, or None for time-free fields.
+        blocks: how many units every control has in each block, where all have equally many (see :func:`owners`).
 
     Example:
         >>> from ffrl.potential import Potentials
@@ -81,6 +82,7 @@ class RidgeUnits:
     activation: Activation
     smooth: int
     time_weight: Tensor | None = None
+    blocks: tuple[int, ...] | None = None
 
     @property
     def num_controls(self) -> int:
@@ -109,8 +111,36 @@ class RidgeUnits:
         return (self._slope(z, t) * (g @ self.owner)) @ self.output
 
     def per_control(self, z: Tensor, t: Tensor | None = None) -> Tensor:
-        """Every field on its own at unit activity, ``(..., D)`` -> ``(..., C, D)``."""
-        return (self._slope(z, t).unsqueeze(-2) * self.owner) @ self.output
+        """Every field on its own at unit activity, ``(..., D)`` -> ``(..., C, D)``.
+
+        One product per control over its own units, where all have equally many; else over all units, masked.
+        """
+        if self.blocks is None:
+            return (self._slope(z, t).unsqueeze(-2) * self.owner) @ self.output
+        controls, points = self.num_controls, z.reshape(-1, z.shape[-1])
+        batch = points.expand(controls, *points.shape)
+        moved, first = 0.0, 0
+        for size in self.blocks:
+            rows = slice(first, first + controls * size)
+            weight, output, bias = (
+                part[rows].unflatten(0, (controls, size)) for part in (self.weight, self.output, self.bias)
+            )
+            h = torch.baddbmm(bias.unsqueeze(1), batch, weight.mT)
+            if self.time_weight is not None:
+                features = time_features(self._time(t, z)).reshape(-1, TIME_FEATURES)
+                h = h + features @ self.time_weight[rows].unflatten(0, (controls, size)).mT
+            if first < self.smooth:
+                h = self.scale[rows].view(controls, 1, size) * self.activation.first(h)
+            moved = moved + torch.bmm(h, output)
+            first = rows.stop
+        return moved.transpose(0, 1).reshape(*z.shape[:-1], controls, z.shape[-1])
+
+    @staticmethod
+    def _time(t: Tensor | None, z: Tensor) -> Tensor:
+        """Times ``(...)`` for every point of ``z (..., D)``."""
+        if t is None:
+            raise ValueError("these fields depend on time: t is needed")
+        return t.expand(z.shape[:-1])
 
     def jacobian(self, z: Tensor, g: Tensor, t: Tensor | None = None) -> Tensor:
         """Jacobian of :meth:`velocity`, ``(..., D, D)``, row = component of v, column = component of z."""

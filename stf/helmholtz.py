@@ -71,7 +71,14 @@ class HelmholtzFields(nn.Module):
             owner=owner(curl_free.owner, rotational.owner),
             smooth=curl_free.smooth + rotational.smooth,
             time_weight=time_weight,
+            blocks=None if separate else (*curl_free.blocks, *rotational.blocks),
         )
+
+    def per_control(self, z: Tensor, t: Tensor | None = None) -> Tensor:
+        """What every control does at unit speed, ``(..., D)`` -> ``(..., C, D)``: a field, or one part of it."""
+        if self.num_controls > self.num_fields:
+            return torch.cat(self.parts(z, t), dim=-2)
+        return self.units().per_control(z, t)
 
     def parts(self, z: Tensor, t: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Curl-free and divergence-free part of every field at unit speed, ``(..., D)`` -> two ``(..., K, D)``."""

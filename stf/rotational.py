@@ -95,6 +95,7 @@ class RotationalFields(nn.Module):
             activation=self.phi,
             smooth=smooth,
             time_weight=time_weight,
+            blocks=tuple(blocks),
         )
 
     def _rows(self, columns: Tensor) -> Tensor:

@@ -67,6 +67,7 @@ class UnconstrainedFields(nn.Module):
             activation=self.phi,
             smooth=len(weight),
             time_weight=None if self.time_weight is None else self.time_weight.flatten(0, 1),
+            blocks=(self.weight.shape[1],),
         )
 
     def divergence(self, z: Tensor, t: Tensor | None = None) -> Tensor:

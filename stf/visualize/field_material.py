@@ -170,6 +170,7 @@ def of_field(units: RidgeUnits, field: int) -> RidgeUnits:
         owner=units.owner[field : field + 1, mine],
         smooth=int(first.sum()),
         time_weight=None if units.time_weight is None else units.time_weight[mine],
+        blocks=None,
     )
 
 

@@ -1,0 +1,240 @@
+r"""Candidate models that learn side by side: the same sequences, one stack of fields, one product for all.
+
+Every candidate is a set of fields of its own. An EM step infers the activity of a batch exactly, without gradient, and
+takes one Adam step on the expected complete-data misfit
+
+.. math:: \tfrac12 E_S[(\|\Delta\|^2 - 2 \hat s_S^T b_S + \mathrm{tr}(G_S (\hat s_S \hat s_S^T + P_S^{-1})))/\tau_S],
+
+whose gradient with respect to the fields is that of the negative log evidence (Fisher's identity), but for the
+dependence of :math:`\tau_S` on them. It is written down in closed form:
+:math:`\partial / \partial V^k = \sum_l E[g_k g_l / \tau] V^l - E[g_k / \tau] \Delta`.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from stf.discovery.encoded import Encoded
+from stf.inference.evidence import Noise, Transitions, transitions
+from stf.inference.posterior import ActivityPosterior, infer
+from stf.inference.prior import ActivityPrior
+
+FLOOR = 0.5
+r"""tau_0: the variance of an encoded displacement around its mean, in whitened units, is that of the encoder's noise."""
+LEAST_MISFIT, LARGEST_MISFIT, MOMENTUM = 0.01, 4.0, 0.03
+"""Bounds of the relative misfit, and the weight of a batch in its running mean."""
+CLIP = 5.0
+"""Largest gradient norm of a candidate."""
+CHUNK = 64
+"""Sequences times candidates that are evaluated at once."""
+
+
+def rows_of(fields: nn.Module) -> dict[str, Tensor]:
+    """The parameters of all fields by name; their first axis counts the fields."""
+    return {name: parameter.detach() for name, parameter in fields.named_parameters()}
+
+
+def with_rows(fields: nn.Module, rows: dict[str, Tensor]) -> nn.Module:
+    """A module like ``fields`` whose fields are those of ``rows``, each moved by one speed."""
+    count = len(next(iter(rows.values())))
+    made = copy.deepcopy(fields)
+    for module in made.modules():
+        for name in ("num_fields", "num_controls"):
+            if hasattr(module, name):
+                setattr(module, name, count)
+        for name, parameter in module._parameters.items():
+            if parameter is not None:
+                module._parameters[name] = nn.Parameter(torch.empty(0), requires_grad=parameter.requires_grad)
+    for name, value in rows.items():
+        made.get_parameter(name).data = value.clone()
+    return made
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What all candidates share: the prior, the rates of its chains, and T."""
+
+    prior: ActivityPrior
+    on_rate: float
+    off_rate: float
+    num_steps: int
+    timed: bool = False
+
+    def times(self, like: Tensor) -> Tensor | None:
+        """t / T of every transition ``(T,)``, None for fields without time."""
+        if not self.timed:
+            return None
+        return torch.arange(1, like.shape[-2] + 1, dtype=like.dtype, device=like.device) / self.num_steps
+
+
+class Population:
+    """C candidates of K fields each.
+
+    Args:
+        fields: a module with C K fields, candidate by candidate.
+        alive: which fields a candidate has, ``(C, K)`` of 0 and 1.
+        misfit: relative misfit of every candidate, ``(C,)``.
+        setting: what they share.
+    """
+
+    def __init__(self, fields: nn.Module, alive: Tensor, misfit: Tensor, setting: Setting) -> None:
+        self.fields, self.alive, self.misfit, self.setting = fields, alive, misfit, setting
+        self.complete = bool((alive > 0).all())
+        learned = [parameter for parameter in fields.parameters() if parameter.requires_grad]
+        self.optimizer = torch.optim.Adam(learned, fused=True)
+
+    @property
+    def count(self) -> int:
+        """C."""
+        return self.alive.shape[0]
+
+    @property
+    def size(self) -> int:
+        """K."""
+        return self.alive.shape[1]
+
+    def candidate(self, index: int) -> dict[str, Tensor]:
+        """The fields of one candidate, by name of the parameter: first axis K."""
+        return {name: value[index * self.size : (index + 1) * self.size] for name, value in rows_of(self.fields).items()}
+
+    def velocities(self, batch: Encoded) -> Tensor:
+        """Whitened fields of all candidates at the midpoints, ``(B, T, C, K, D)``."""
+        points = batch.midpoints
+        moved = self.fields.units().per_control(points, self.setting.times(points)) * batch.unit
+        return moved.unflatten(-2, (self.count, self.size))
+
+    def infer(
+        self, batch: Encoded, velocities: Tensor, alive: Tensor, misfit: Tensor, temper: float = 1.0
+    ) -> ActivityPosterior:
+        """Posterior over the activity of all candidates, with candidates times sequences as its batch.
+
+        Args:
+            batch: B sequences.
+            velocities: ``(B, T, C, K, D)``.
+            alive: ``(C, K)``.
+            misfit: ``(C,)``.
+            temper: weight of the log-likelihood.
+        """
+        sequences, candidates = len(batch), velocities.shape[2]
+        setting, mask = self.setting, None
+        if alive is not self.alive or not self.complete:
+            velocities = velocities * alive.unsqueeze(-1)
+            mask = alive.T.repeat_interleave(sequences, dim=1)
+        data = transitions(velocities, batch.displacement.unsqueeze(2).expand(-1, -1, candidates, -1))
+        data = Transitions(by_candidate(data.gram), by_candidate(data.cross), by_candidate(data.energy), data.dim)
+        noise = Noise(FLOOR, misfit.repeat_interleave(sequences).unsqueeze(-1), setting.prior.speed_spread)
+        rate = data.energy.new_ones(velocities.shape[-2])
+        return infer(data, setting.prior, noise, setting.on_rate * rate, setting.off_rate * rate, mask, temper)
+
+    def step(self, batch: Encoded, learning_rate: float, temper: float = 1.0) -> dict[str, Tensor]:
+        """One EM step on B sequences; nothing in it waits for the device.
+
+        Returns:
+            Means over the batch per candidate, ``(C,)``: ``log_evidence`` (nats per transition, tempered as the chain),
+            ``residual`` (expected squared residual per dimension in whitened units) and ``misfit``.
+        """
+        velocities = self.velocities(batch)
+        count, (steps, dim) = self.count, batch.displacement.shape[1:]
+        with torch.no_grad():
+            moved = velocities.detach()
+            found = self.infer(batch, moved, self.alive, self.misfit, temper)
+            weighted, plain = found.statistics(weighted=True), found.statistics()
+            second = by_transition(weighted.second, count).movedim((0, 1), (-2, -1)).contiguous()
+            first = by_transition(weighted.first, count).movedim(0, -1)
+            gradient = second @ moved - first.unsqueeze(-1) * batch.displacement[:, :, None, None]
+            gradient *= self.alive.unsqueeze(-1) / (len(batch) * steps)
+        self.optimizer.zero_grad(set_to_none=True)
+        velocities.backward(gradient)
+        with torch.no_grad():
+            self._clip()
+            for group in self.optimizer.param_groups:
+                group["lr"] = learning_rate
+            self.optimizer.step()
+            residual = plain.misfit(found.data).view(count, -1).mean(-1) / dim
+            on = by_transition(found.probability.movedim(-1, 0), count).movedim(0, -1)
+            power = (on * moved.square().sum(-1)).sum(-1).mean((0, 1)) / dim
+            relative = torch.maximum(residual - FLOOR, LEAST_MISFIT * residual) / power.clamp_min(1e-3)
+            self.misfit = ((1 - MOMENTUM) * self.misfit + MOMENTUM * relative).clamp(LEAST_MISFIT, LARGEST_MISFIT)
+            evidence = found.log_evidence().view(count, -1).mean(-1) / steps
+        return {"log_evidence": evidence, "residual": residual, "misfit": self.misfit}
+
+    def _clip(self) -> None:
+        """Scale the gradient of every candidate down to :data:`CLIP`."""
+        gradients = [p.grad.view(self.count, -1) for p in self.fields.parameters() if p.grad is not None]
+        norm = torch.stack([g.square().sum(-1) for g in gradients]).sum(0).sqrt()
+        factor = (CLIP / (norm + 1e-6)).clamp_max(1.0).nan_to_num(0.0)
+        for g in gradients:
+            g.mul_(factor.unsqueeze(-1))
+
+    def silent_offset(self, alive: Tensor, num_steps: int) -> Tensor:
+        """Log-probability per transition, of the chains that a candidate lacks, of being off throughout: ``(C,)``."""
+        prior, setting = self.setting.prior, self.setting
+        if prior.constant:
+            return torch.log(alive.sum(-1) / alive.shape[-1]) / num_steps
+        rate = alive.new_tensor([setting.on_rate]), alive.new_tensor([setting.off_rate])
+        return (1 - alive).sum(-1) * prior.log_silent(*rate, num_steps) / num_steps
+
+    @torch.no_grad()
+    def held_out(self, sequences: Encoded, misfit: Tensor | None = None, alive: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Log evidence of held-out sequences, nats per transition, and how often each field is on.
+
+        Args:
+            sequences: N sequences.
+            misfit: the same for all candidates, ``()``; each has its own for None.
+            alive: ``(A, K)``: variants of a single candidate that lack some of its fields; what they have for None.
+
+        Returns:
+            ``(A,)`` and ``(A, K)``, A = C unless ``alive`` is given.
+        """
+        alive = self.alive if alive is None else alive
+        variants = len(alive)
+        misfit = self.misfit if misfit is None else misfit
+        misfit = misfit.expand(variants)
+        total, on = 0.0, 0.0
+        for part in range(0, len(sequences), max(1, CHUNK // variants)):
+            batch = sequences[part : part + max(1, CHUNK // variants)]
+            velocities = self.velocities(batch).expand(-1, -1, variants, -1, -1)
+            found = self.infer(batch, velocities, alive, misfit)
+            total = total + found.log_evidence().view(variants, -1).sum(-1)
+            on = on + found.probability.unflatten(0, (variants, -1)).sum((1, 2))
+        steps = sequences.means.shape[1] - 1
+        count = len(sequences) * steps
+        return total / count - self.silent_offset(alive, steps), on / count
+
+
+def by_candidate(values: Tensor) -> Tensor:
+    """``(..., B, T, C)`` -> ``(..., C B, T)``, contiguous: candidates times sequences as one batch."""
+    return values.movedim(-1, -3).flatten(-3, -2).contiguous()
+
+
+def by_transition(values: Tensor, candidates: int) -> Tensor:
+    """``(..., C B, T)`` -> ``(..., B, T, C)``, the inverse of :func:`by_candidate`."""
+    return values.unflatten(-2, (candidates, -1)).movedim(-3, -1)
+
+
+def gather(populations: list[tuple[dict[str, Tensor], Tensor]], template: nn.Module, misfit: Tensor, setting: Setting) -> Population:
+    """A population of given candidates: the fields ``(K, ...)`` of each, and which of them it has ``(K,)``."""
+    names = populations[0][0].keys()
+    rows = {name: torch.cat([rows[name] for rows, _ in populations]) for name in names}
+    alive = torch.stack([alive for _, alive in populations])
+    return Population(with_rows(template, rows), alive, misfit.expand(len(populations)).clone(), setting)
+
+
+def annealed(step: int, steps: int, peak: float, warmup: int = 10) -> float:
+    """Learning rate of a stage: a short linear warm-up, then half a cosine down to a tenth of the peak."""
+    return peak * min(1.0, (step + 1) / warmup) * (0.45 * (1 + math.cos(math.pi * step / steps)) + 0.1)
+
+
+def tempering(step: int, steps: int, start: float, share: float = 0.6) -> float:
+    """Weight of the log-likelihood in the chain: geometrically from ``start`` to 1 over a share of the stage.
+
+    Example:
+        >>> round(tempering(30, 100, 0.04), 3), tempering(60, 100, 0.04)
+        (0.2, 1.0)
+    """
+    return min(1.0, start ** (1 - step / (share * steps)))

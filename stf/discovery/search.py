@@ -1,0 +1,402 @@
+"""The search for the fields: expectation-maximisation in rounds of merging, deleting and refilling.
+
+Some hundred EM steps from random fields make every field serve one transformation only; what remains are duplicates,
+two or three fields to one transformation, divided by region or sharing a step, and fields that serve several in
+patches. So the search goes on in rounds of trials: models with one field less (two fitted by one, or one left out) learn
+beside the unchanged model, on the same sequences, and the best of them takes its place if it recovers most of what the
+lack of its field costs at first:
+
+    ratio = (log evidence of the unchanged model - log evidence of the trial) / gone,
+
+where gone is the held-out log evidence that is lost when the field is simply left out. The ratio has no scale, so that
+it is as fair to faint transformations as to strong ones: duplicates give most of it back, fields of their own do not.
+When no trial is accepted, empty places are refilled with perturbed copies of the fields that explain their steps worst,
+which is how two faint transformations that share a field come apart.
+
+The search is a machine of stages: :meth:`Search.step` takes one optimisation step, whichever stage it is in, and its
+whole state is tensors and plain numbers, so that it can be saved after any step and goes on bit for bit.
+
+Sources: Ueda, Nakano, Ghahramani and Hinton 2000, SMEM algorithm for mixture models (split and merge moves); the
+acceptance is this project's own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ffrl.engine.seed import generator
+from stf.discovery.encoded import Encoded
+from stf.discovery.pairs import PairFit, all_pairs, promising
+from stf.discovery.population import Population, Setting, annealed, gather, rows_of, tempering, with_rows
+from stf.inference.posterior import ON
+
+FORM, PAIRS, TRIAL, LONGER, SETTLE, POLISH = "form", "pairs", "trial", "longer", "settle", "polish"
+FAINT = 0.05
+"""Gone counts as at least this share of the largest, so that a ratio of next to nothing means nothing."""
+
+
+@dataclass(frozen=True)
+class Move:
+    """A trial: two places merged into the first, or one deleted.
+
+    Args:
+        places: two for a merge, one for a deletion.
+        gone: nats per transition lost when the field is simply left out.
+    """
+
+    places: tuple[int, ...]
+    gone: float
+
+    @property
+    def kind(self) -> str:
+        """``merge`` or ``delete``."""
+        return "merge" if len(self.places) == 2 else "delete"
+
+
+@dataclass
+class Progress:
+    """Where the search stands, as plain values."""
+
+    stage: str = FORM
+    done: int = 0
+    length: int = 0
+    round: int = 0
+    places: list[int] = field(default_factory=list)
+    moves: list[Move] = field(default_factory=list)
+    pairs: list[tuple[int, int]] = field(default_factory=list)
+    gone: list[float] = field(default_factory=list)
+    finished: bool = False
+
+
+class Search:
+    """The search for the fields of a model.
+
+    Args:
+        config: a :class:`~stf.config.DiscoveryConfig`.
+        fields: a module with K freshly initialised fields; it is not changed.
+        setting: prior, rates and T.
+        sequences: encoded training sequences.
+        held_out: encoded sequences that are kept for the log evidence.
+        steps: how many steps there are.
+        seed: of everything random.
+    """
+
+    def __init__(
+        self, config: Any, fields: nn.Module, setting: Setting, sequences: Encoded, held_out: Encoded, steps: int, seed: int
+    ) -> None:
+        self.config, self.template, self.setting = config, fields, setting
+        self.sequences, self.held = sequences, held_out
+        self.steps, self.seed = steps, seed
+        self.taken = 0
+        self.places_total = len(next(iter(rows_of(fields).values())))
+        self.device = sequences.means.device
+        whole = config.form + config.settle + config.rounds * (config.pairs + config.trial + config.longer) + config.polish
+        self.scale = min(1.0, steps / whole)
+        self.events: list[dict[str, Any]] = []
+        self.progress = Progress(places=list(range(self.places_total)), length=self._length(config.form))
+        self.pair_fit: PairFit | None = None
+        self.population = self._starts()
+        self._tell("start", [])
+
+    # -- one step ----------------------------------------------------------------------------------------------------
+
+    def step(self) -> dict[str, Tensor]:
+        """Take one optimisation step and, at the end of a stage, decide what comes next.
+
+        Returns:
+            0-dim tensors: ``log_evidence``, ``residual`` and ``misfit`` of the model as it stands (the unchanged one
+            while there are trials), and ``fields_alive``.
+        """
+        progress, config = self.progress, self.config
+        batch = self._batch()
+        share = progress.done, max(progress.length, 1)
+        if progress.stage == PAIRS:
+            self.pair_fit.step(batch, annealed(*share, config.pair_learning_rate))
+            terms = {}
+        else:
+            peak = config.trial_learning_rate if progress.stage == TRIAL else config.learning_rate
+            start = {FORM: config.temper, SETTLE: config.settle_temper}.get(progress.stage)
+            temper = 1.0 if start is None else tempering(*share, start)
+            terms = {name: value[0] for name, value in self.population.step(batch, annealed(*share, peak), temper).items()}
+        progress.done += 1
+        self.taken += 1
+        terms["fields_alive"] = torch.full((), float(len(progress.places)), device=self.device)
+        if self.taken == self.steps:
+            self._finish()
+        elif progress.done >= progress.length:
+            self._next()
+        return terms
+
+    def _batch(self) -> Encoded:
+        source = generator(self.device, self.seed, "discovery-batch", self.taken)
+        forming = self.progress.stage in (FORM, SETTLE, POLISH)
+        size = self.config.batch_size if forming else self.config.trial_batch_size
+        size = min(size, len(self.sequences))
+        return self.sequences[torch.randint(len(self.sequences), (size,), generator=source, device=self.device)]
+
+    def _length(self, steps: int) -> int:
+        return max(1, round(steps * self.scale))
+
+    # -- stages ------------------------------------------------------------------------------------------------------
+
+    def _enter(self, stage: str, steps: int) -> None:
+        """Begin a stage, or the last one if this one would leave too little time for it."""
+        length, polish = self._length(steps), self._length(self.config.polish)
+        remaining = self.steps - self.taken
+        if stage != POLISH and length > remaining - polish:
+            self._tell("keep", [])
+            stage = POLISH
+        if stage == POLISH:
+            self._only(0)
+            length = remaining
+        self.progress.stage, self.progress.done, self.progress.length = stage, 0, length
+
+    def _next(self) -> None:
+        stage = self.progress.stage
+        if stage == FORM:
+            self._choose_start()
+            self._propose()
+        elif stage == SETTLE:
+            self._propose()
+        elif stage == PAIRS:
+            self._try()
+        else:
+            self._decide(stage)
+
+    def _starts(self) -> Population:
+        """As many random models as there are starts; the first one is the module that was given."""
+        config = self.config
+        rows = [rows_of(self.template)]
+        for start in range(1, config.starts):
+            source = generator("cpu", self.seed, "discovery-start", start)
+            rows.append({name: _reshuffled(value, source) for name, value in rows[0].items()})
+        alive = torch.ones(self.places_total, device=self.device)
+        misfit = torch.ones((), device=self.device)
+        return gather([(r, alive) for r in rows], self.template, misfit, self.setting)
+
+    def _choose_start(self) -> None:
+        if self.population.count == 1:
+            return
+        evidence, _ = self.population.held_out(self.held)
+        best = int(evidence.argmax())
+        self._only(best)
+        self._tell("choose", [], evidence=float(evidence[best]), start=best)
+
+    def _only(self, index: int) -> None:
+        """Go on with one candidate alone, without the fields it lacks."""
+        population = self.population
+        if population.count == 1 and population.complete:
+            return
+        alive = population.alive[index] > 0
+        rows = {name: value[alive] for name, value in population.candidate(index).items()}
+        kept = alive.tolist()
+        self.progress.places = [place for place, lives in zip(self.progress.places, kept, strict=True) if lives]
+        ones = torch.ones(len(self.progress.places), device=self.device)
+        self.population = gather([(rows, ones)], self.template, population.misfit[index], self.setting)
+
+    def _propose(self) -> None:
+        """Drop fields that hardly ever act, then fit one field to every pair."""
+        progress, config = self.progress, self.config
+        evidence, on = self.population.held_out(self.held)
+        share = on[0].tolist()
+        silent = [k for k, value in enumerate(share) if value < config.silent]
+        if silent and len(silent) < len(share):
+            self.population.alive[0, silent] = 0
+            self.population.complete = False
+            dropped = [progress.places[k] for k in silent]
+            self._only(0)
+            self._tell("silent", dropped, evidence=float(evidence[0]))
+            share = [value for value in share if value >= config.silent]
+        if len(share) < 2:
+            return self._round_ends(float(evidence[0]))
+        pairs = promising(self.population, all_pairs(share), self.held)
+        self.pair_fit = PairFit(self.population, pairs)
+        progress.pairs = pairs
+        self._enter(PAIRS, config.pairs)
+        if progress.stage == POLISH:
+            self.pair_fit = None
+
+    def _try(self) -> None:
+        """Set up trials: the unchanged model, the best merges, and the deletions that cost least at first."""
+        progress, config, base = self.progress, self.config, self.population
+        size, places = base.size, progress.places
+        without = 1 - torch.eye(size, device=self.device)
+        evidence, _ = base.held_out(self.held, base.misfit[0], torch.cat([base.alive, without]))
+        lost = (evidence[0] - evidence[1:]).tolist()
+        floor = FAINT * max(lost)
+        excess = self.pair_fit.excess(self.held)
+        fitted = rows_of(self.pair_fit.fields)
+        rows, alive = rows_of(base.fields), base.alive[0]
+        candidates, moves = [(rows, alive)], []
+        order = [index for index in excess.argsort().tolist() if excess[index] < config.screen][: config.merges]
+        for index in order:
+            a, b = progress.pairs[index]
+            merged = {name: value.clone() for name, value in rows.items()}
+            for name, value in merged.items():
+                value[a] = fitted[name][index]
+            lives = alive.clone()
+            lives[b] = 0
+            candidates.append((merged, lives))
+            moves.append(Move((places[a], places[b]), max(min(lost[a], lost[b]), floor)))
+        for c in sorted(range(size), key=lost.__getitem__)[: config.deletions]:
+            lives = alive.clone()
+            lives[c] = 0
+            candidates.append((rows, lives))
+            moves.append(Move((places[c],), max(lost[c], floor)))
+        progress.moves, progress.gone = moves, lost
+        self.population = gather(candidates, self.template, base.misfit[0], self.setting)
+        self.pair_fit, progress.pairs = None, []
+        self._enter(TRIAL, config.trial)
+
+    def _decide(self, stage: str) -> None:
+        """Accept the best trials, try the best two for longer, or keep the model as it is."""
+        progress, config = self.progress, self.config
+        evidence, _ = self.population.held_out(self.held, self.population.misfit[0])
+        costs = (evidence[0] - evidence[1:]).tolist()
+        ratios = [cost / max(move.gone, 1e-6) for cost, move in zip(costs, progress.moves, strict=True)]
+        order = sorted(range(len(ratios)), key=ratios.__getitem__)
+        best = order[0]
+        limit = config.accept if stage == TRIAL else config.accept_longer
+        if ratios[best] < limit:
+            return self._accept(order, ratios, costs, float(evidence[best + 1]))
+        if stage == TRIAL and ratios[best] < config.hopeless:
+            self._narrow(order[:2])
+            return self._enter(LONGER, config.longer)
+        move = progress.moves[best]
+        alive_evidence = float(evidence[0])
+        self._only(0)
+        self._tell(move.kind, list(move.places), costs[best], ratios[best], alive_evidence, accepted=False)
+        self._round_ends(alive_evidence)
+
+    def _narrow(self, kept: list[int]) -> None:
+        """Only the unchanged model and some of the trials go on."""
+        progress, population = self.progress, self.population
+        candidates = [(population.candidate(index), population.alive[index]) for index in (0, *(k + 1 for k in kept))]
+        misfit = torch.stack([population.misfit[index] for index in (0, *(k + 1 for k in kept))])
+        progress.moves = [progress.moves[k] for k in kept]
+        self.population = gather(candidates, self.template, population.misfit[0], self.setting)
+        self.population.misfit = misfit.clone()
+
+    def _accept(self, order: list[int], ratios: list[float], costs: list[float], evidence: float) -> None:
+        """The best trial takes the place of the model, with others that are clear and concern other fields."""
+        progress, config, population = self.progress, self.config, self.population
+        best = order[0]
+        rows, alive = population.candidate(best + 1), population.alive[best + 1].clone()
+        rows = {name: value.clone() for name, value in rows.items()}
+        taken = [best]
+        touched = set(progress.moves[best].places)
+        for index in order[1:]:
+            move = progress.moves[index]
+            if ratios[index] >= config.clear or touched & set(move.places) or alive.sum() <= 2:
+                continue
+            row = [progress.places.index(place) for place in move.places]
+            other = population.candidate(index + 1)
+            if move.kind == "merge":
+                for name, value in rows.items():
+                    value[row[0]] = other[name][row[0]]
+            alive[row[-1]] = 0
+            touched |= set(move.places)
+            taken.append(index)
+        self.population = gather([(rows, alive)], self.template, population.misfit[best + 1], self.setting)
+        moves = [progress.moves[index] for index in taken]
+        self._only(0)
+        left = [place for place in self.progress.places]
+        gone = [move.places[-1] for move in moves]
+        for number, (index, move) in enumerate(zip(taken, moves, strict=True)):
+            still = sorted(left + gone[number + 1 :])
+            last = number == len(taken) - 1
+            self._tell(
+                move.kind, list(move.places), costs[index], ratios[index], evidence if last and number == 0 else None, alive=still
+            )
+        self._propose()
+
+    def _round_ends(self, evidence: float) -> None:
+        """No trial was accepted: refill empty places and settle, or polish what there is."""
+        progress, config = self.progress, self.config
+        progress.round += 1
+        free = [place for place in range(self.places_total) if place not in progress.places]
+        room = self.steps - self.taken - self._length(config.polish) > self._length(config.settle + config.pairs + config.trial)
+        if progress.round >= config.rounds or not free or not room:
+            return self._enter(POLISH, config.polish)
+        self._refill(free[: config.extra])
+        self._enter(SETTLE, config.settle)
+
+    def _refill(self, free: list[int]) -> None:
+        """Put perturbed copies of the fields that explain their steps worst into empty places."""
+        progress, population = self.progress, self.population
+        worst = relative_residuals(population, self.held).argsort(descending=True).tolist()
+        sources = [worst[index % len(worst)] for index in range(len(free))]
+        noise = generator("cpu", self.seed, "discovery-refill", progress.round)
+        rows = {}
+        for name, value in rows_of(population.fields).items():
+            copies = value[sources]
+            shake = torch.randn(copies.shape, generator=noise, dtype=copies.dtype).to(self.device)
+            scale = copies.std() if copies.numel() > 1 else copies.new_zeros(())
+            rows[name] = torch.cat([value, copies + self.config.perturbation * scale * shake])
+        names = [progress.places[source] for source in sources]
+        progress.places = [*progress.places, *free]
+        alive = torch.ones(len(progress.places), device=self.device)
+        self.population = gather([(rows, alive)], self.template, population.misfit[0], self.setting)
+        self._tell("refill", free, sources=names)
+
+    def _finish(self) -> None:
+        """What is left when the steps are used up: the model as it stands, without fields that hardly ever act."""
+        progress, config = self.progress, self.config
+        self.pair_fit = None
+        self._only(0)
+        evidence, on = self.population.held_out(self.held)
+        silent = [k for k, value in enumerate(on[0].tolist()) if value < config.silent]
+        if silent and len(silent) < self.population.size:
+            dropped = [progress.places[k] for k in silent]
+            self.population.alive[0, silent] = 0
+            self.population.complete = False
+            self._only(0)
+            self._tell("silent", dropped, evidence=float(evidence[0]))
+        progress.finished = True
+        self._tell("end", [], evidence=float(evidence[0]))
+
+    def _tell(
+        self,
+        move: str,
+        fields: list[int],
+        cost: float | None = None,
+        ratio: float | None = None,
+        evidence: float | None = None,
+        accepted: bool = True,
+        alive: list[int] | None = None,
+        **more: Any,
+    ) -> None:
+        alive = sorted(self.progress.places) if alive is None else alive
+        entry = {"move": move, "fields": fields, "alive": alive, "cost": cost, "ratio": ratio}
+        self.events.append(entry | {"evidence": evidence, "accepted": accepted, "allocated": self.places_total} | more)
+
+    # -- results and state -------------------------------------------------------------------------------------------
+
+    def result(self) -> tuple[dict[str, Tensor], list[int], Tensor]:
+        """The fields that are alive, ``(K_alive, ...)`` by name, their places, and the relative misfit ``()``."""
+        return self.population.candidate(0), self.progress.places, self.population.misfit[0]
+
+
+def _reshuffled(value: Tensor, source: torch.Generator) -> Tensor:
+    """Another draw of initial values: the same ones in another order, each time for another field."""
+    flat = value.flatten()
+    return flat[torch.randperm(flat.numel(), generator=source).to(flat.device)].view_as(value)
+
+
+@torch.no_grad()
+def relative_residuals(population: Population, sequences: Encoded, chunk: int = 64) -> Tensor:
+    """Of every field, how much it leaves of the steps on which it acts alone, as a share of their energy: ``(K,)``."""
+    left = whole = 0.0
+    for part in range(0, len(sequences), chunk):
+        batch = sequences[part : part + chunk]
+        found = population.infer(batch, population.velocities(batch), population.alive, population.misfit)
+        residual = found.statistics().misfit(found.data)
+        on = found.probability > ON
+        alone = (on & (on.sum(-1, keepdim=True) == 1)).to(residual.dtype)
+        left = left + (alone * residual.unsqueeze(-1)).sum((0, 1))
+        whole = whole + (alone * batch.displacement.square().sum(-1, keepdim=True)).sum((0, 1))
+    return left / whole.clamp_min(1e-6)
