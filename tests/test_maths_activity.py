@@ -1,4 +1,4 @@
-"""Posteriors over activity: exact KLs against hard draws, exact zeros, the weak posterior, the warm-up."""
+"""Posteriors over activity: exact KLs against hard draws, exact zeros, the weak posterior, the warm-up, relaxation."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Laplace
 
-from ffrl.activity import CategoricalActivity, GivenActivity, Phase, warmup_phase
+from ffrl.activity import CategoricalActivity, GivenActivity, Phase, gumbel_softmax, warmup_phase
 from ffrl.config import WarmupConfig
 from ffrl.priors import categorical_chain_kl
 from stf.activity import SpikeSlabActivity
@@ -20,6 +20,7 @@ pytestmark = pytest.mark.usefixtures("float64")
 FIELDS, DIM, BATCH, STEPS = 2, 4, 3, 4
 SLABS = {"unit": 1, "positive": 3, "signed": 4}
 MEANS = torch.zeros(BATCH, STEPS + 1, DIM, dtype=torch.float64)
+DRAWS = 200_000
 
 every_slab = pytest.mark.parametrize("slab", SLABS)
 single_and_separate = pytest.mark.parametrize("controls", [FIELDS, 2 * FIELDS])
@@ -57,6 +58,11 @@ def weak(seed: int = 0) -> CategoricalActivity:
 
 def generator(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
+
+
+def uniform(*shape: int) -> Tensor:
+    tiny = torch.finfo(torch.float64).eps
+    return torch.rand(*shape, generator=generator()).clamp(tiny, 1 - tiny)
 
 
 def noise(activity, seed: int = 0) -> Tensor:
@@ -321,3 +327,18 @@ def test_the_weight_of_the_chain_falls_geometrically_while_the_warm_up_lasts() -
     activity = CategoricalActivity(3, 4, config)
     assert activity.phase(0.4, 0.2) == warmup_phase(0.4, config, 0.2) != activity.phase(0.4)
     assert warmup_phase(0.5, WarmupConfig(fraction=0.2), start=0.4).chain_weight == WarmupConfig().final_weight
+
+
+@pytest.mark.parametrize("temperature", [0.1, 1.0, 5.0])
+def test_gumbel_softmax_chooses_with_the_softmax_probabilities(temperature: float) -> None:
+    logits = torch.tensor([1.0, -0.5, 0.3, -2.0])
+    drawn = gumbel_softmax(logits.expand(DRAWS, 4), uniform(DRAWS, 4), temperature)
+    torch.testing.assert_close(drawn.sum(-1), torch.ones(DRAWS), rtol=1e-12, atol=0.0)
+    share = torch.bincount(drawn.argmax(-1), minlength=4) / DRAWS
+    q = logits.softmax(-1)
+    assert ((share - q).abs() < 4 * (q * (1 - q) / DRAWS).sqrt()).all()
+
+
+def test_cold_gumbel_softmax_is_one_hot() -> None:
+    drawn = gumbel_softmax(torch.zeros(1000, 3), uniform(1000, 3), 1e-3)
+    assert (drawn.amax(-1) > 0.999).double().mean() > 0.99

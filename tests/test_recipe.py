@@ -17,7 +17,7 @@ from ffrl.objective import elbo_terms
 from stf.activity import SpikeSlabActivity
 from stf.config import SparseModelConfig, SparseWarmupConfig, SparsityConfig, UnsupervisedConfig
 from stf.run import build_model
-from stf.sparsity import binary_concrete
+from stf.sta.sparsity import binary_concrete
 
 
 def activity(**changes: float) -> SpikeSlabActivity:
