@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.distributions import Bernoulli, Laplace, kl_divergence
 
 from stf.sta.sparsity import (
+    NEGLIGIBLE,
     SpikeChain,
     bernoulli_kl,
     binary_concrete,
@@ -242,3 +243,10 @@ def test_cold_relaxed_spikes_are_hard() -> None:
     cold = binary_concrete(logits, noise, 1e-4)
     hard = (noise > 1 - logits.sigmoid()).double()
     assert ((cold - hard).abs() > 1e-6).double().mean() < 2e-3
+
+
+def test_relaxed_spikes_are_never_denormal() -> None:
+    logits = torch.tensor([400.0, 0.0, -400.0, -1e4, 1e4])
+    sample = binary_concrete(logits, torch.full_like(logits, 0.3), 0.1)
+    assert sample.min() >= 0.99 * torch.tensor(NEGLIGIBLE).exp()
+    assert sample.max() == 1.0
