@@ -10,8 +10,16 @@ from torch.nn import functional as F
 
 from ffrl.activity import ActivityDraws, ActivitySample, Phase
 from stf.config import SparseWarmupConfig, SparsityConfig
-from stf.sparsity import SpikeChain, binary_concrete, laplace_kl, laplace_log_prob, laplace_sample, sign_kl
-from stf.warmed_activity import WarmedActivity, uniform_draws
+from stf.sta.sparsity import (
+    SpikeChain,
+    binary_concrete,
+    laplace_kl,
+    laplace_log_prob,
+    laplace_sample,
+    sign_kl,
+    uniform_draws,
+)
+from stf.warmed_activity import WarmedActivity
 
 
 class SpikeSlabActivity(WarmedActivity):

@@ -1,4 +1,4 @@
-"""Configuration of the unsupervised mode; imports nothing heavy."""
+"""Configuration of the unsupervised mode, and of every mode by name; imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -8,59 +8,18 @@ from typing import Literal
 from ffrl.baselines.config import BASELINES, CapsuleModelConfig
 from ffrl.config import (
     DataConfig,
-    ModelConfig,
     RunConfig,
     SupervisedConfig,
     WarmupConfig,
     WeakConfig,
-    _at_least,
     _non_negative,
     _positive,
     _probability,
 )
 from ffrl.data.catalogue import describe, image_shape, transformations
 from ffrl.errors import require
-
-
-@dataclass(frozen=True)
-class SparseModelConfig(ModelConfig):
-    """Encoder, decoder and Helmholtz fields."""
-
-    num_fields: int = 6
-    """K, the number of fields; those that the data does not need fall silent."""
-    potential_width: int = 64
-    """Hidden units of each field's potential; 0 leaves the curl-free part out."""
-    rotational_width: int = 64
-    """Hidden units of each field's divergence-free part; 0 leaves that part out."""
-    rotational_terms: int = 2
-    """M, the number of skew-symmetric matrices S_m of each divergence-free part."""
-    rotational_rank: int = 8
-    """Rank of P and Q in S = P Q' - Q P'."""
-    divergence: Literal["exact", "penalised"] = "exact"
-    """exact: those parts have no divergence, by construction; penalised: they are unconstrained, with as many
-    parameters, and the loss gains their squared divergence."""
-    divergence_weight: float = 1.0
-    """Weight of the squared divergence of penalised parts, summed over fields and averaged over steps."""
-    control: Literal["single", "separate"] = "single"
-    """single: one speed for both parts of a field; separate: the parts have spikes and speeds of their own."""
-    activity_from: Literal["latents", "pixels"] = "latents"
-    """What activity is inferred from: the encoder's latent means, or an encoder of its own of the same architecture."""
-    narrowest_potential = 0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        _at_least("model.rotational-width", self.rotational_width, 0)
-        _at_least("model.rotational-terms", self.rotational_terms, 1)
-        _at_least("model.rotational-rank", self.rotational_rank, 1)
-        _non_negative("model.divergence-weight", self.divergence_weight)
-        width, terms = self.rotational_width, self.rotational_terms
-        curl_free, exact = self.potential_width > 0, self.divergence == "exact"
-        require(curl_free or width > 0, "model.rotational-width", 0, "above 0 as model.potential-width is 0")
-        require(exact or width > 0, "model.divergence", self.divergence, "exact as model.rotational-width is 0")
-        fits = not exact or width % terms == 0
-        require(fits, "model.rotational-width", width, f"a multiple of model.rotational-terms, {terms}")
-        both = self.control == "single" or (curl_free and width > 0)
-        require(both, "model.control", self.control, "single unless fields have both parts")
+from stf.fields_config import SparseModelConfig, require_potentials
+from stf.sta.config import StaConfig
 
 
 @dataclass(frozen=True)
@@ -122,10 +81,7 @@ class UnsupervisedConfig(RunConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.model.potential_width == 0:
-            for key in ("hj_weight", "hj_initial_weight"):
-                value = getattr(self.objective, key)
-                require(value == 0.0, "objective." + key.replace("_", "-"), value, "0 as model.potential-width is 0")
+        require_potentials(self)
 
 
 CONFIGS: dict[str, type[RunConfig]] = {
@@ -133,6 +89,7 @@ CONFIGS: dict[str, type[RunConfig]] = {
     "supervised": SupervisedConfig,
     "weak": WeakConfig,
     **BASELINES,
+    "sta": StaConfig,
 }
 """Configuration class of every mode, the baselines among them."""
 SPARE = 3
@@ -146,9 +103,10 @@ LARGE = 48
 def default_config(mode: str, data: DataConfig | None = None) -> RunConfig:
     """Return the defaults of a mode for a data set: T as published, its likelihood, one field per transformation.
 
-    An unsupervised model gets :data:`SPARE` fields more. Images of :data:`LARGE` pixels a side or more get an encoder
-    and a decoder for them, batches of 32 and more steps, and without supervision a chain that grows heavier while the
-    warm-up lasts: first fields find faint transformations, then those that share one are drawn together.
+    An unsupervised model, STA as published among them, gets :data:`SPARE` fields more. Images of :data:`LARGE` pixels a
+    side or more get an encoder and a decoder for them, batches of 32 and more steps, and in mode unsupervised a chain
+    that grows heavier while the warm-up lasts: first fields find faint transformations, then those that share one are
+    drawn together.
 
     Args:
         mode: key of :data:`CONFIGS`.
@@ -172,8 +130,9 @@ def default_config(mode: str, data: DataConfig | None = None) -> RunConfig:
             config = replace(config, warmup=replace(config.warmup, fraction=0.6, final_weight=120.0))
     names = transformations(data)
     known = bool(names) or not config.needs_transformations
-    require(known, "data.name", data.name, "data whose transformations are known, or mode unsupervised, weak or msp")
-    fields = len(names) + SPARE if mode == "unsupervised" else len(names)
+    expected = "data whose transformations are known, or mode unsupervised, weak, sta or msp"
+    require(known, "data.name", data.name, expected)
+    fields = len(names) + SPARE if isinstance(config.model, SparseModelConfig) else len(names)
     sizes = {"num_fields": fields} if names else {}
     if names and isinstance(config.model, CapsuleModelConfig):
         sizes["latent_dim"] = CAPSULES * fields * config.model.capsule_size

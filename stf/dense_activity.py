@@ -8,8 +8,8 @@ from torch import Tensor
 from ffrl.activity import ActivityDraws, ActivitySample, Phase
 from ffrl.priors import gaussian_kl
 from stf.config import SparseWarmupConfig, SparsityConfig
-from stf.sparsity import laplace_kl, laplace_log_prob, laplace_sample
-from stf.warmed_activity import WarmedActivity, uniform_draws
+from stf.sta.sparsity import laplace_kl, laplace_log_prob, laplace_sample, uniform_draws
+from stf.warmed_activity import WarmedActivity
 
 
 class DenseActivity(WarmedActivity):

@@ -21,12 +21,14 @@ from ffrl.errors import UserError, require
 from ffrl.model import FlowFactorizedVAE
 from stf.config import CONFIGS
 from stf.model import SparseTransformationFlow
+from stf.sta.model import SparseTransformationAnalysis
 
 MODELS: dict[str, type[FlowFactorizedVAE]] = {
     "unsupervised": SparseTransformationFlow,
     "supervised": FlowFactorizedVAE,
     "weak": FlowFactorizedVAE,
     **BASELINES,
+    "sta": SparseTransformationAnalysis,
 }
 """Model class of every mode, the baselines among them."""
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import torch
 from torch import Tensor
 
 from ffrl.activity import Activity, Phase, gumbel_softmax, warmup_phase
@@ -77,15 +76,3 @@ class WarmedActivity(Activity):
         repeats = self.num_controls // self.num_fields
         relaxed, probability = choice.repeat(1, 1, repeats), log_q.exp().repeat(1, 1, repeats)
         return relaxed, probability, {"chain": phase.chain_weight * categorical_chain_kl(log_q, self.warmup.stay)}
-
-
-def uniform_draws(samples: int, like: Tensor, generator: torch.Generator | None) -> Tensor:
-    """Uniform noise strictly between 0 and 1 for S draws, ``(S, *like.shape)``.
-
-    Example:
-        >>> uniform_draws(3, torch.zeros(2, 8, 6), torch.Generator().manual_seed(0)).shape
-        torch.Size([3, 2, 8, 6])
-    """
-    tiny = torch.finfo(like.dtype).eps
-    shape = (samples, *like.shape)
-    return torch.rand(shape, generator=generator, device=like.device, dtype=like.dtype).clamp(tiny, 1 - tiny)

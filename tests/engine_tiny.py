@@ -20,7 +20,7 @@ from ffrl.data.base import SequenceBatch, SequenceData
 from ffrl.engine.log import TIMINGS
 from ffrl.engine.seed import generator
 from ffrl.engine.trainer import TrainingResult, train
-from stf.config import SparseModelConfig, UnsupervisedConfig
+from stf.config import CONFIGS, UnsupervisedConfig
 
 MODES: dict[str, type[RunConfig]] = {
     "supervised": SupervisedConfig,
@@ -34,10 +34,8 @@ def tiny_config(mode: str = "unsupervised", **changes: Any) -> Any:
     """A run of 30 steps whose log, validation and checkpoint steps do not coincide."""
     values: dict[str, Any] = dict(steps=30, batch_size=7, log_every=4, validate_every=10, checkpoint_every=6)
     values |= dict(keep_checkpoints=3, device="cpu", precision="float32", seed=5, still=StillConfig(fraction=0.0))
-    config = MODES[mode](**values)
-    if mode == "unsupervised":
-        config = replace(config, model=SparseModelConfig(num_fields=3))
-    return replace(config, **changes)
+    config = CONFIGS[mode](**values)
+    return replace(replace(config, model=replace(config.model, num_fields=3)), **changes)
 
 
 class TinyData(SequenceData):

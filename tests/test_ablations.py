@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
-import tomllib
-from pathlib import Path
 
 import pytest
 import torch
 from cli_tools import TINY, complaint
-from test_models import BATCH, DIM, FIELDS, IMAGE, SIZE, STEPS, forward, frames_and_activity, unsupervised
+from test_models import BATCH, DIM, FIELDS, STEPS, forward, frames_and_activity, sta, unsupervised
 from visualize_tools import SparseData, texts, tiny_model
 
 from cli.main import main
@@ -22,9 +19,7 @@ from ffrl.evaluation.likelihood import draw, log_weights
 from ffrl.evaluation.pixels import PixelLikelihood
 from ffrl.objective import elbo_terms
 from stf.activity import SpikeSlabActivity
-from stf.config import SparseModelConfig, SparsityConfig, UnsupervisedConfig
 from stf.dense_activity import DenseActivity
-from stf.model import SparseTransformationFlow
 from stf.run import load
 from stf.unconstrained import UnconstrainedFields
 from stf.visualize.differential import draw_differential
@@ -43,8 +38,8 @@ MODELS = {
     "penalised-alone": lambda: unsupervised(divergence="penalised", potential_width=0),
     "laplace": lambda: unsupervised(sparsity={"prior": "laplace"}),
     "dense-separate": lambda: unsupervised(sparsity={"prior": "dense"}, control="separate"),
-    "pixels": lambda: unsupervised(activity_from="pixels"),
-    "pixels-conv-dense": lambda: unsupervised(sparsity={"prior": "dense"}, activity_from="pixels", architecture="conv"),
+    "sta": sta,
+    "sta-latents": lambda: sta(activity_from="latents", control="separate"),
 }
 every_model = pytest.mark.parametrize("build", MODELS.values(), ids=MODELS.keys())
 
@@ -130,34 +125,6 @@ def test_no_penalty_while_frames_stand_alone() -> None:
     assert forward(model, frames, None, 0.1).penalties == {}
 
 
-def test_activity_from_pixels_does_not_see_the_latents() -> None:
-    frames = torch.rand(BATCH, STEPS + 1, *IMAGE)
-    for source, follows in (("latents", True), ("pixels", False)):
-        model = unsupervised(sparsity={"prior": "dense"}, activity_from=source)
-
-        def found(model=model) -> tuple[torch.Tensor, ...]:
-            drawn = draw(model, frames, 3, torch.Generator().manual_seed(0)).activity
-            return model.infer(frames), forward(model, frames, None).activity, drawn.g
-
-        before = found()
-        with torch.no_grad():
-            model.encoder[-1].weight[:DIM].mul_(-2.0)
-        for first, second in zip(before, found(), strict=True):
-            assert torch.equal(first, second) != follows
-
-
-def test_activity_from_pixels_sees_each_frame_alone() -> None:
-    model = unsupervised(activity_from="pixels")
-    frames = torch.rand(BATCH, STEPS + 1, *IMAGE)
-    found = model.activity_features(frames)
-    assert found.shape == (BATCH, STEPS + 1, DIM)
-    for step in range(STEPS + 1):
-        torch.testing.assert_close(found[:, step], model.activity_encoder(frames[:, step]))
-    sizes = [sum(p.numel() for p in net[:-1].parameters()) for net in (model.encoder, model.activity_encoder)]
-    assert sizes[0] == sizes[1]
-    assert unsupervised().activity_encoder is None
-
-
 def test_priors_choose_the_activity() -> None:
     kinds = {prior: type(unsupervised(sparsity={"prior": prior}).activity_model) for prior in ("laplace", "dense")}
     assert kinds == {"laplace": DenseActivity, "dense": DenseActivity}
@@ -239,46 +206,25 @@ SWITCHES = {
     "penalised": "--model.divergence penalised --objective.bound paper --objective.density trace",
     "laplace": "--sparsity.prior laplace --data.active 3",
     "dense": "--sparsity.prior dense --warmup.fraction 0",
-    "pixels": "--model.activity-from pixels",
-    "sta": "--config sta",
 }
 
 
 @pytest.mark.parametrize("name", SWITCHES)
 def test_forty_steps_of_every_switch_and_back_from_disk(capsys, tmp_path, name: str) -> None:
-    mode = [] if name == "sta" else ["--mode", "unsupervised"]
     flags = [*TINY, "--steps=40", "--model.rotational-width=4", "--model.rotational-rank=2", *SWITCHES[name].split()]
-    assert main(["train", *mode, *flags, "--out", str(tmp_path / "run")]) == 0, capsys.readouterr().err
+    assert main(["train", "--mode", "unsupervised", *flags, "--out", str(tmp_path / "run")]) == 0, (
+        capsys.readouterr().err
+    )
     lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     train = [line for line in lines if "train/loss" in line][-1]
     assert train["step"] == 40 and train["skipped_steps"] == 0
-    assert ("train/divergence" in train) == (name in ("penalised", "sta"))
+    assert ("train/divergence" in train) == (name == "penalised")
     assert ("train/kl_speed" in train) == (name in ("laplace", "dense"))
     model = load(tmp_path / "run")
     frames = torch.rand(2, 3, 3, 28, 28)
     speeds = model.infer(frames)
     assert speeds.shape == (2, 2, 3) and speeds.isfinite().all()
     assert model.flow(model.encode(frames[:, 0]), speeds).isfinite().all()
-
-
-def test_sta_says_what_the_publication_says() -> None:
-    data = tomllib.loads((Path(__file__).parents[1] / "configs" / "sta.toml").read_text())
-    assert data["objective"] == {"bound": "paper", "density": "trace"}
-    assert data["model"]["divergence"] == "penalised" and data["model"]["activity-from"] == "pixels"
-    sparsity = data["sparsity"]
-    assert sparsity["on-rate"] == sparsity["off-rate"]
-    assert (sparsity["slab"], sparsity["slab-scale"]) == ("positive", 0.1)
-    assert {sparsity[key] for key in ("weight", "final-weight", "slab-weight")} == {1.0}
-    config = UnsupervisedConfig(
-        model=SparseModelConfig(**SIZE, divergence="penalised", activity_from="pixels"),
-        sparsity=SparsityConfig(weight=1.0, slab_weight=1.0),
-        warmup=dataclasses.replace(UnsupervisedConfig().warmup, fraction=data["warmup"]["fraction"]),
-    )
-    model = SparseTransformationFlow(config, IMAGE)
-    phases = [model.phase(progress / 20) for progress in range(20)]
-    assert not any(phase.exclusive for phase in phases)
-    assert [phase.still for phase in phases] == [True] * 5 + [False] * 15
-    assert {phase.sparsity_weight for phase in phases} == {1.0}
 
 
 def test_figures_say_what_became_of_the_parts() -> None:

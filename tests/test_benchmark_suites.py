@@ -99,7 +99,7 @@ def test_ablations_cover_what_was_asked_for():
     flags = [" ".join(model.flags) for model in SUITES["ablations"].models]
     for wanted in (
         ["--model.rotational-width 0", "--model.potential-width 0", "--model.divergence penalised"]
-        + ["--sparsity.prior laplace", "--sparsity.prior dense", "--warmup.fraction 0", "--model.activity-from pixels"]
+        + ["--sparsity.prior laplace", "--sparsity.prior dense", "--warmup.fraction 0"]
         + ["--warmup.weight 1e-6 --warmup.final-weight 1e-6", "--model.control separate", "--model.integrator rk4"]
         + [f"--model.num-fields {k}" for k in (1, 2, 3, 4, 8, 12, 16)]
         + [f"--data.active {n}" for n in (2, 3)]

@@ -40,7 +40,7 @@ def empty_folder(tmp_path, monkeypatch):
 def runs(tmp_path_factory):
     """Return runs with untrained models of digits, by mode."""
     folder = tmp_path_factory.mktemp("runs")
-    for mode in ("unsupervised", "supervised", "weak", "poflow", "vae"):
+    for mode in ("unsupervised", "supervised", "weak", "poflow", "sta", "vae"):
         plain = CONFIGS[mode]()
         config = replace(plain, model=replace(plain.model, num_fields=3, **SIZE), data=DataConfig(num_steps=2))
         model = build_model(config, (3, 28, 28))
@@ -80,7 +80,7 @@ def moved(run, images, speeds):
         return model.decode(model.flow(model.encode(images), g)).numpy()
 
 
-@pytest.mark.parametrize("mode", ["unsupervised", "weak", "supervised", "poflow"])
+@pytest.mark.parametrize("mode", ["unsupervised", "weak", "supervised", "poflow", "sta"])
 def test_a_run_alone_gives_a_demonstration(capsys, runs, mode):
     run = Path(shutil.copytree(runs[mode], "run"))
     assert main(["transfer", str(run)]) == 0

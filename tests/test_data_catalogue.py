@@ -24,7 +24,7 @@ def test_defaults_are_published_sizes_with_fields_to_spare_where_nothing_is_know
     config = default_config(mode, DataConfig(name=name))
     fields, steps = PUBLISHED[name]
     assert config.data.name == name and config.data.num_steps == steps
-    assert config.model.num_fields == fields + (3 if mode == "unsupervised" else 0)
+    assert config.model.num_fields == fields + (3 if mode in ("unsupervised", "sta") else 0)
 
 
 def test_large_images_get_an_encoder_of_their_own():

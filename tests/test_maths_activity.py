@@ -1,4 +1,4 @@
-"""Posteriors over activity: exact KLs against hard draws, exact zeros, the weak posterior, the warm-up."""
+"""Posteriors over activity: exact KLs against hard draws, exact zeros, the weak posterior, the warm-up, relaxation."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Laplace
 
-from ffrl.activity import CategoricalActivity, GivenActivity, Phase, warmup_phase
+from ffrl.activity import CategoricalActivity, GivenActivity, Phase, gumbel_softmax, warmup_phase
 from ffrl.config import WarmupConfig
 from ffrl.priors import categorical_chain_kl
 from stf.activity import SpikeSlabActivity
@@ -20,6 +20,7 @@ pytestmark = pytest.mark.usefixtures("float64")
 FIELDS, DIM, BATCH, STEPS = 2, 4, 3, 4
 SLABS = {"unit": 1, "positive": 3, "signed": 4}
 MEANS = torch.zeros(BATCH, STEPS + 1, DIM, dtype=torch.float64)
+DRAWS = 200_000
 
 every_slab = pytest.mark.parametrize("slab", SLABS)
 single_and_separate = pytest.mark.parametrize("controls", [FIELDS, 2 * FIELDS])
@@ -59,73 +60,14 @@ def generator(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
+def uniform(*shape: int) -> Tensor:
+    tiny = torch.finfo(torch.float64).eps
+    return torch.rand(*shape, generator=generator()).clamp(tiny, 1 - tiny)
+
+
 def noise(activity, seed: int = 0) -> Tensor:
     shape = (BATCH, STEPS, activity.num_controls, activity.noise_channels)
     return torch.rand(shape, generator=generator(seed)).clamp(1e-12, 1 - 1e-12)
-
-
-@every_slab
-@single_and_separate
-def test_kl_is_minus_the_mean_log_ratio_of_hard_draws(slab: str, controls: int) -> None:
-    activity, samples = sparse(slab, controls), 40_000
-    draws = activity.draws(MEANS, samples, generator())
-    assert draws.g.shape == (1, samples, BATCH, STEPS, controls)
-    assert draws.log_ratio.shape == (1, samples, BATCH)
-    assert torch.equal(draws.log_case, torch.zeros(1, BATCH))
-    kl, error = activity.kl(MEANS), draws.log_ratio[0].std(0) / math.sqrt(samples)
-    assert (error < 0.03 * kl).all()
-    assert ((draws.log_ratio[0].mean(0) + kl).abs() < 4 * error).all()
-
-
-@every_slab
-def test_importance_weights_of_hard_draws_average_to_one(slab: str) -> None:
-    """E_q[p / q] = 1: the draws and the log-densities that come with them belong to the same q and the same p."""
-    activity = sparse(slab, on_rate=0.3, slab_scale=0.2)
-    with torch.no_grad():
-        activity.posterior.raw.mul_(0.3)
-    weights = activity.draws(MEANS, 40_000, generator()).log_ratio[0].exp()
-    error = weights.std(0) / math.sqrt(len(weights))
-    assert (error < 0.1).all()
-    assert ((weights.mean(0) - 1).abs() < 4 * error).all()
-
-
-@every_slab
-def test_hard_draws_have_the_posterior_law(slab: str) -> None:
-    activity, samples = sparse(slab), 40_000
-    g = activity.draws(MEANS, samples, generator()).g[0]
-    logits, location, scale, sign_logits = activity.posterior_parameters(MEANS)
-    q = logits.sigmoid()
-    share = (g != 0).double().mean(0)
-    assert ((share - q).abs() < 4.5 * (q * (1 - q) / samples).sqrt()).all()
-    if slab == "unit":
-        assert set(g.unique().tolist()) == {0.0, 1.0}
-        return
-    sign = 1.0 if sign_logits is None else 2 * sign_logits.sigmoid() - 1
-    spread = (2 * scale**2 + location**2).sqrt()
-    assert ((g.mean(0) - q * location * sign).abs() < 5 * spread / math.sqrt(samples)).all()
-    size = g.abs().sum(0) / (g != 0).sum(0)
-    width = 5 * 2 * scale / (q * samples).sqrt()
-    folded = Laplace(location, scale).cdf(torch.zeros(())) * 2 * scale  # E|s| - E s for s = Laplace(m > 0, b)
-    assert ((size - location - folded).abs() < width).all()
-
-
-def test_equal_generators_give_equal_draws() -> None:
-    activity = sparse("signed")
-    first, again, other = (activity.draws(MEANS, 3, generator(seed)) for seed in (1, 1, 2))
-    assert torch.equal(first.g, again.g) and torch.equal(first.log_ratio, again.log_ratio)
-    assert not torch.equal(first.g, other.g)
-
-
-@every_slab
-@single_and_separate
-def test_training_terms_are_the_exact_kl(slab: str, controls: int) -> None:
-    activity = sparse(slab, controls)
-    sample = activity(MEANS, noise(activity), Phase(temperature=0.7))
-    assert sample.g.shape == (BATCH, STEPS, controls)
-    assert set(sample.kl) == ({"spike"} if slab == "unit" else {"spike", "slab"})
-    torch.testing.assert_close(sum(sample.kl.values()), activity.kl(MEANS), rtol=1e-12, atol=0.0)
-    again = activity(MEANS, noise(activity), Phase(temperature=0.7))
-    assert torch.equal(sample.g, again.g)
 
 
 @every_slab
@@ -156,49 +98,6 @@ def test_sparsity_weight_falls_to_one_after_the_warm_up() -> None:
     assert sparse("positive", weight=1.0).phase(0.9).sparsity_weight == 1.0
 
 
-@every_slab
-def test_every_posterior_parameter_gets_a_gradient_from_its_kl(slab: str) -> None:
-    activity = sparse(slab)
-    terms = activity(MEANS, noise(activity), Phase()).kl
-
-    def gradient(name: str) -> Tensor:
-        (found,) = torch.autograd.grad(terms[name].sum(), activity.posterior.raw, retain_graph=True)
-        return found.unflatten(-1, (SLABS[slab], FIELDS))
-
-    assert (gradient("spike")[:, :, 0].abs() > 1e-6).all()
-    assert (gradient("spike")[:, :, 1:] == 0).all()
-    if slab != "unit":
-        assert (gradient("slab").abs() > 1e-6).all()
-
-
-@every_slab
-def test_gradient_of_the_kl_is_that_of_finite_differences(slab: str) -> None:
-    activity = sparse(slab)
-    raw = activity.posterior.raw.detach().requires_grad_()
-    activity.posterior = nn.Identity()
-    assert torch.autograd.gradcheck(activity.kl, raw)
-
-
-@every_slab
-def test_relaxed_activity_carries_a_gradient_to_every_posterior_parameter(slab: str) -> None:
-    activity = sparse(slab)
-    activity(MEANS, noise(activity), Phase()).g.sum().backward()
-    assert (activity.posterior.raw.grad.abs() > 1e-9).all()
-
-
-@every_slab
-def test_cold_relaxed_activity_is_spike_times_slab(slab: str) -> None:
-    activity = sparse(slab)
-    uniform = noise(activity)
-    g = activity(MEANS, uniform, Phase(temperature=1e-5)).g
-    logits, location, scale, sign_logits = activity.posterior_parameters(MEANS)
-    on = uniform[..., 1] > 1 - logits.sigmoid()
-    speed = torch.ones_like(g) if slab == "unit" else Laplace(location, scale).icdf(uniform[..., 2])
-    if sign_logits is not None:
-        speed = torch.where(uniform[..., 3] > 1 - sign_logits.sigmoid(), speed, -speed)
-    torch.testing.assert_close(g, torch.where(on, speed, torch.zeros(())), rtol=1e-9, atol=1e-9)
-
-
 @single_and_separate
 def test_warm_up_lets_exactly_one_field_act(controls: int) -> None:
     activity = sparse("positive", controls)
@@ -221,29 +120,6 @@ def test_warm_up_lets_exactly_one_field_act(controls: int) -> None:
     torch.testing.assert_close(terms["slab"], 5.0 * expected, rtol=1e-9, atol=1e-12)
     (gradient,) = torch.autograd.grad(terms["chain"].sum(), activity.posterior.raw)
     assert (gradient[..., :controls].abs() > 1e-9).all()
-
-
-@every_slab
-def test_inferred_speeds_are_exact_zeros_where_off(slab: str) -> None:
-    activity = sparse(slab)
-    speeds = activity.infer(MEANS)
-    logits, location, _, sign_logits = activity.posterior_parameters(MEANS)
-    on = logits.sigmoid() > 0.5
-    assert 0 < on.sum() < on.numel()
-    assert torch.equal(speeds != 0, on)
-    assert torch.equal(speeds.abs()[on], location[on])
-    positive = torch.ones_like(on) if sign_logits is None else sign_logits.sigmoid() > 0.5
-    assert torch.equal(speeds[on] > 0, positive[on])
-    torch.testing.assert_close(activity.spike_probability(MEANS), logits.sigmoid())
-
-
-def test_fresh_slabs_start_at_their_prior() -> None:
-    activity = sparse("positive")
-    with torch.no_grad():
-        activity.posterior.raw.zero_()
-    _, location, scale, _ = activity.posterior_parameters(MEANS)
-    torch.testing.assert_close(location, torch.ones_like(location), rtol=1e-12, atol=0.0)
-    torch.testing.assert_close(scale, torch.full_like(scale, 0.1), rtol=1e-12, atol=0.0)
 
 
 def test_weak_draws_enumerate_every_field_with_its_probability() -> None:
@@ -321,3 +197,18 @@ def test_the_weight_of_the_chain_falls_geometrically_while_the_warm_up_lasts() -
     activity = CategoricalActivity(3, 4, config)
     assert activity.phase(0.4, 0.2) == warmup_phase(0.4, config, 0.2) != activity.phase(0.4)
     assert warmup_phase(0.5, WarmupConfig(fraction=0.2), start=0.4).chain_weight == WarmupConfig().final_weight
+
+
+@pytest.mark.parametrize("temperature", [0.1, 1.0, 5.0])
+def test_gumbel_softmax_chooses_with_the_softmax_probabilities(temperature: float) -> None:
+    logits = torch.tensor([1.0, -0.5, 0.3, -2.0])
+    drawn = gumbel_softmax(logits.expand(DRAWS, 4), uniform(DRAWS, 4), temperature)
+    torch.testing.assert_close(drawn.sum(-1), torch.ones(DRAWS), rtol=1e-12, atol=0.0)
+    share = torch.bincount(drawn.argmax(-1), minlength=4) / DRAWS
+    q = logits.softmax(-1)
+    assert ((share - q).abs() < 4 * (q * (1 - q) / DRAWS).sqrt()).all()
+
+
+def test_cold_gumbel_softmax_is_one_hot() -> None:
+    drawn = gumbel_softmax(torch.zeros(1000, 3), uniform(1000, 3), 1e-3)
+    assert (drawn.amax(-1) > 0.999).double().mean() > 0.99

@@ -1,4 +1,4 @@
-"""The three models: gradients, determinism, independence of samples, and the public methods."""
+"""The three models and STA: gradients, determinism, independence of samples, and the public methods."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from ffrl.engine.batch import draw_batch
 from ffrl.model import FlowFactorizedVAE, SequenceOutputs
 from ffrl.objective import elbo_terms
 from stf.config import SparseModelConfig, SparsityConfig, UnsupervisedConfig
-from stf.model import SparseTransformationFlow
+from stf.run import MODELS as CLASSES
+from stf.sta.config import SpikeSlabConfig, StaConfig, StaModelConfig
 
 IMAGE, STEPS, BATCH, FIELDS, DIM = (2, 8, 8), 4, 3, 2, 6
 SIZE = {"latent_dim": DIM, "num_fields": FIELDS, "width": 16, "depth": 1, "potential_width": 8}
@@ -36,6 +37,12 @@ def unsupervised(objective: dict | None = None, sparsity: dict | None = None, **
     return make(UnsupervisedConfig, SparseModelConfig, objective, size, sparsity=SparsityConfig(**(sparsity or {})))
 
 
+def sta(objective: dict | None = None, sparsity: dict | None = None, **size) -> FlowFactorizedVAE:
+    size = {"rotational_width": 8, "rotational_rank": 2} | size
+    objective = PAPER | {"density": "trace"} | (objective or {})
+    return make(StaConfig, StaModelConfig, objective, size, sparsity=SpikeSlabConfig(**(sparsity or {})))
+
+
 def make(kind: type, model: type, objective: dict | None, size: dict, **extra) -> FlowFactorizedVAE:
     torch.manual_seed(0)
     config = kind(
@@ -44,7 +51,7 @@ def make(kind: type, model: type, objective: dict | None, size: dict, **extra) -
         objective=ObjectiveConfig(**(objective or {})),
         **extra,
     )
-    return (SparseTransformationFlow if kind is UnsupervisedConfig else FlowFactorizedVAE)(config, IMAGE)
+    return CLASSES[config.mode](config, IMAGE)
 
 
 MODELS: dict[str, Callable[[], FlowFactorizedVAE]] = {
@@ -59,6 +66,9 @@ MODELS: dict[str, Callable[[], FlowFactorizedVAE]] = {
     "unsupervised-potentials-alone": lambda: unsupervised(PAPER, rotational_width=0),
     "unsupervised-timed-rk4": lambda: unsupervised(PAPER, time_dependent=True, integrator="rk4"),
     "unsupervised-conv": lambda: unsupervised(architecture="conv"),
+    "sta": sta,
+    "sta-signed-separate": lambda: sta(sparsity={"slab": "signed"}, control="separate", activity_from="latents"),
+    "sta-unit-learned": lambda: sta(sparsity={"slab": "unit", "learn_rates": True}, architecture="conv"),
     "weak-conv-coarse": lambda: weak(architecture="conv-coarse"),
     "unsupervised-mixer": lambda: unsupervised(architecture="mixer", integrator="midpoint", substeps=2),
 }
@@ -235,7 +245,9 @@ def test_flow_is_moved_by_the_fields_and_rests_without_activity(build: Callable)
 def test_inferred_activity_has_exact_zeros(build: Callable) -> None:
     model = build().eval()
     frames = torch.rand(40, STEPS + 1, *IMAGE, generator=torch.Generator().manual_seed(4))
-    with torch.no_grad():
+    posterior = model.activity_model.posterior
+    with torch.no_grad():  # about a half of what an untrained network says is on
+        posterior.net[-1].bias.sub_(posterior(model.activity_features(frames)).mean((0, 1)))
         speeds = model.infer(frames)
     assert speeds.shape == (40, STEPS, model.num_controls)
     assert (speeds == 0).any() and (speeds != 0).any()
@@ -299,7 +311,7 @@ class _Batch:
         self.frames, self.activity = frames, activity
 
 
-@pytest.mark.parametrize("build", [unsupervised, weak])
+@pytest.mark.parametrize("build", [unsupervised, weak, sta])
 def test_no_label_reaches_a_model_that_infers_its_activity(build: Callable) -> None:
     model = build()
     batch = draw_batch(model.config, model, Labelled(), "train", torch.arange(BATCH), Phase(), 0)

@@ -14,7 +14,7 @@ from ffrl.evaluation.equivariance import frame_errors
 from ffrl.evaluation.published import published
 from ffrl.likelihood import log_likelihood
 from ffrl.model import FlowFactorizedVAE
-from stf.sparsity import SpikeChain
+from stf.sta.sparsity import SpikeChain
 
 MNIST_PIXELS, SHAPES3D_PIXELS = 3 * 28 * 28, 3 * 64 * 64
 

@@ -13,6 +13,7 @@ from ffrl.config import DataConfig, ModelConfig, RunConfig, SupervisedConfig, We
 from ffrl.errors import UserError
 from stf.config import SparseModelConfig, UnsupervisedConfig
 from stf.run import build_model, evaluate, train
+from stf.sta.config import StaConfig, StaModelConfig
 
 SMALL = {"latent_dim": 8, "width": 16, "depth": 1, "potential_width": 8}
 SHARED = {"steps": 3, "batch_size": 4, "device": "cpu", "data": DataConfig(num_steps=3)}
@@ -20,6 +21,7 @@ CONFIGS: dict[str, RunConfig] = {
     "supervised": SupervisedConfig(model=ModelConfig(num_fields=3, **SMALL), **SHARED),
     "weak": WeakConfig(model=ModelConfig(num_fields=4, **SMALL), **SHARED),
     "unsupervised": UnsupervisedConfig(model=SparseModelConfig(num_fields=5, **SMALL), **SHARED),
+    "sta": StaConfig(model=StaModelConfig(num_fields=5, **SMALL), **SHARED),
 }
 
 

@@ -23,14 +23,12 @@ from torch import Tensor
 from visualize_tools import SIZE, TRANSFORMATIONS, SparseData, axes_of, picture, pictures, silenced, texts, tiny_model
 
 from cli.main import main
-from ffrl.config import ModelConfig
 from ffrl.data.base import SequenceBatch
 from ffrl.engine.checkpoint import TrainingState, save_checkpoint
 from ffrl.engine.config_io import encode_config
 from ffrl.errors import UserError
 from ffrl.evaluation.evaluate import evaluate
 from stf import visualize
-from stf.config import SparseModelConfig
 from stf.run import build_model
 from stf.visualize import assignment, captions, field_captions, field_exhibits, from_run, gallery, motion, style
 from stf.visualize.from_run import evaluated
@@ -39,21 +37,21 @@ from stf.visualize.tables import evaluation_tables
 
 NAMES = {
     "unsupervised": ["overview", "alignment", "raster", "traversals"],
+    "sta": ["overview", "alignment", "raster", "traversals"],
     "weak": ["overview", "alignment", "traversals"],
     "supervised": ["overview", "traversals"],
 }
+SPARSE = ("unsupervised", "sta")
 LATENT = ["field-planes", "composition", "landscape", "differential"]
 
 
 def make_run(folder: Path, mode: str) -> Path:
-    """A run folder with an untrained model and three lines of metrics; the unsupervised model is silent."""
+    """A run folder with an untrained model and three lines of metrics; models with sparse activity are silent."""
     config = tiny_config(mode, steps=30)
-    kind = SparseModelConfig if mode == "unsupervised" else ModelConfig
-    config = dataclasses.replace(
-        config, model=kind(num_fields=3, **SIZE), data=dataclasses.replace(config.data, num_steps=2)
-    )
+    model = dataclasses.replace(config.model, time_dependent=False, **SIZE)
+    config = dataclasses.replace(config, model=model, data=dataclasses.replace(config.data, num_steps=2))
     model = build_model(config, (3, 28, 28))
-    if mode == "unsupervised":
+    if mode in SPARSE:
         silenced(model)
     save_checkpoint(folder, model, encode_config(config), TrainingState({}, {"step": 30}), 1)
     metrics = [{"step": step, "validation/l1": 9.0 / step, "seconds": 3.0 * step} for step in (10, 20, 30)]
@@ -93,7 +91,7 @@ def only_overview(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("one_field")
-@pytest.mark.parametrize("mode", ["unsupervised", "weak", "supervised"])
+@pytest.mark.parametrize("mode", NAMES)
 def test_a_run_is_drawn_as_its_mode_allows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: str) -> None:
     latent = [*LATENT[:3], "helmholtz", LATENT[3]] if mode == "unsupervised" else []
     if not latent:  # to save time
@@ -110,7 +108,7 @@ def test_a_run_is_drawn_as_its_mode_allows(tmp_path: Path, monkeypatch: pytest.M
     assert names == [*NAMES[mode], *fields, *latent, "curves"]
     moving = [path.stem for path in written if path.suffix == ".gif"]
     assert moving == [name.replace("traversal", "motion") for name in fields]
-    assert bool(fields) == (mode != "unsupervised")  # that model is silent
+    assert bool(fields) == (mode not in SPARSE)  # those models are silent
     for path in written:
         if path.suffix == ".png":
             pixels = matplotlib.image.imread(path)[..., :3]

@@ -148,7 +148,7 @@ MODELS = (
     _mode("msp", "MSP", ONE),
     _mode("supervised", "FFRL supervised", WHICH, "ours, supervised"),
     _mode("weak", "FFRL weak", ONE, "ours, weak"),
-    Model("sta", "STA as published", ("--mode", "unsupervised", "--config", "sta")),
+    _mode("sta", "STA as published", NOTHING),
     _mode("unsupervised", "STF", NOTHING),
 )
 """All models, those of the published tables first."""
@@ -174,7 +174,6 @@ VARIANTS = (
     _variant(PARTS, "separate", "separate control of the parts", "--model.control", "separate"),
     _variant(PRIOR, "laplace", "Laplace prior, no spikes", "--sparsity.prior", "laplace"),
     _variant(PRIOR, "dense", "dense prior", "--sparsity.prior", "dense"),
-    _variant(PRIOR, "pixels", "activity from pixels", "--model.activity-from", "pixels"),
     _variant(TRAINING, "no-warmup", "without the warm-up", "--warmup.fraction", "0"),
     _variant(
         TRAINING, "no-sticky", "without the sticky KL", "--warmup.weight", "1e-6", "--warmup.final-weight", "1e-6"

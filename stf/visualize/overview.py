@@ -22,12 +22,14 @@ UNKNOWN_SPEEDS = "inferred speeds (1: as the prior expects); left: share of all 
 SHOWN, MOST_FIELDS = 6, 9
 """Most frames in a row of the right half, and most fields there."""
 
+WITHOUT_LABELS = (
+    "Which transformations act, when, and how fast – learned from image sequences alone",
+    "Without labels, a sequence is explained by its first image and a few fields that switch on and off (left);\n"
+    "a field found like this applies to any other image (right).",
+)
 WORDS = {
-    "unsupervised": (
-        "Which transformations act, when, and how fast – learned from image sequences alone",
-        "Without labels, a sequence is explained by its first image and a few fields that switch on and off (left);\n"
-        "a field found like this applies to any other image (right).",
-    ),
+    "unsupervised": WITHOUT_LABELS,
+    "sta": WITHOUT_LABELS,
     "weak": (
         "Which transformation acts – inferred from image sequences, one per sequence",
         "A sequence is explained by its first image and one field, which is inferred (left);\n"

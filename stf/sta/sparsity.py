@@ -8,18 +8,32 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ffrl.activity import NEGLIGIBLE
+NEGLIGIBLE = -30.0
+"""Log-weight of a relaxed spike that counts as off; e^-30 is below float32's resolution of 1."""
 
 
 def binary_concrete(logits: Tensor, uniform: Tensor, temperature: float | Tensor) -> Tensor:
     """Relaxed Bernoulli sample, sigmoid((logits + logistic noise) / temperature), from uniform noise of the same shape.
 
-    The noise is logistic, the difference of two Gumbels. Like :func:`ffrl.activity.gumbel_softmax`, it stops at e^-30.
+    The noise is logistic, the difference of two Gumbels. Logits below :data:`NEGLIGIBLE` are raised to it, which keeps
+    the flow's products clear of denormal numbers.
 
     Source: Maddison, Mnih and Teh 2017, App. B.
     """
     noise = torch.log(uniform) - torch.log1p(-uniform)
     return torch.sigmoid(((logits + noise) / temperature).clamp(min=NEGLIGIBLE))
+
+
+def uniform_draws(samples: int, like: Tensor, generator: torch.Generator | None) -> Tensor:
+    """Uniform noise strictly between 0 and 1 for S draws, ``(S, *like.shape)``.
+
+    Example:
+        >>> uniform_draws(3, torch.zeros(2, 8, 6), torch.Generator().manual_seed(0)).shape
+        torch.Size([3, 2, 8, 6])
+    """
+    tiny = torch.finfo(like.dtype).eps
+    shape = (samples, *like.shape)
+    return torch.rand(shape, generator=generator, device=like.device, dtype=like.dtype).clamp(tiny, 1 - tiny)
 
 
 def laplace_sample(location: Tensor, scale: Tensor, uniform: Tensor) -> Tensor:
