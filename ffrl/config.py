@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from ffrl.errors import require
 
@@ -223,29 +223,28 @@ class StillConfig:
 
 
 @dataclass(frozen=True)
-class WarmupConfig:
-    """First phase with motion: exactly one field acts per step, chosen by a sticky chain."""
+class TrainingPhase:
+    """One phase of training: what the trainer, the progress display, budgets and figures need to know of it.
 
-    fraction: float = 0.5
-    """Share of the steps, those before included, after which this phase ends."""
-    stay: float = 0.9
-    """Probability that the chain keeps its field from one step to the next."""
-    weight: float = 20.0
-    """Weight of the chain's KL when this phase begins: a small one lets faint transformations have fields."""
-    final_weight: float = 20.0
-    """Its weight when this phase ends (geometric in between): a large one keeps a transformation in one field."""
-    temperature: float = 1.0
-    """Temperature of the relaxed activity at the first step."""
-    final_temperature: float = 0.5
-    """Temperature of the relaxed activity at the last step (annealed geometrically)."""
+    Args:
+        name: what it is called.
+        fraction: its share of the steps.
+        frames: frames of a sequence that one step of it trains on, or costs as much as; all of them for None.
+        title: what figures call its end.
+    """
 
-    def __post_init__(self) -> None:
-        require(0.0 <= self.fraction <= 1.0, "warmup.fraction", self.fraction, "a number in [0, 1]")
-        _probability("warmup.stay", self.stay)
-        _positive("warmup.weight", self.weight)
-        _positive("warmup.final-weight", self.final_weight)
-        _positive("warmup.temperature", self.temperature)
-        _positive("warmup.final-temperature", self.final_temperature)
+    name: str
+    fraction: float
+    frames: int | None
+    title: str
+    by_gradient: ClassVar[bool] = True
+    """Whether its steps are those of the bound's optimiser."""
+
+    def runner(self, run: Any) -> Any:
+        """What takes its steps in a :class:`ffrl.engine.phases.RunContext`."""
+        from ffrl.engine.phases import GradientRunner
+
+        return GradientRunner(run)
 
 
 @dataclass(frozen=True)
@@ -288,6 +287,18 @@ class RunConfig:
     tensorboard: bool = False
     """Also write TensorBoard event files (needs the tensorboard package)."""
 
+    @property
+    def schedule(self) -> tuple[TrainingPhase, ...]:
+        """The phases of training in their order; their shares of the steps sum to 1.
+
+        Example:
+            >>> [(phase.name, phase.fraction) for phase in RunConfig().schedule]
+            [('still', 0.25), ('joint', 0.75)]
+        """
+        still = self.still
+        first = TrainingPhase("still", still.fraction, still.frames, "still frames end")
+        return (first, TrainingPhase("joint", 1.0 - still.fraction, None, "joint training ends"))
+
     def __post_init__(self) -> None:
         for key in ("steps", "batch_size", "checkpoint_every", "keep_checkpoints", "validate_every", "log_every"):
             _at_least(key.replace("_", "-"), getattr(self, key), 1)
@@ -309,13 +320,3 @@ class SupervisedConfig(RunConfig):
     needs_transformations = True
     mode: Literal["supervised"] = "supervised"
     model: ModelConfig = field(default_factory=lambda: ModelConfig(time_dependent=True))
-
-
-@dataclass(frozen=True)
-class WeakConfig(RunConfig):
-    """Weakly supervised: one transformation acts throughout each sequence, but which one is inferred."""
-
-    sequences = "single"
-    mode: Literal["weak"] = "weak"
-    model: ModelConfig = field(default_factory=lambda: ModelConfig(time_dependent=True))
-    warmup: WarmupConfig = field(default_factory=WarmupConfig)

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from ffrl.activity import Activity, CategoricalActivity, GivenActivity, Phase, still_phase
-from ffrl.config import RunConfig, SupervisedConfig, WeakConfig
+from ffrl.activity import Activity, ActivityDraws, ActivitySample, GivenActivity, Phase, still_phase
+from ffrl.config import RunConfig, SupervisedConfig
 from ffrl.data.base import SequenceData
 from ffrl.density import log_density_change
 from ffrl.hamilton_jacobi import Source, hamilton_jacobi_terms
@@ -64,7 +64,7 @@ class SequenceOutputs:
 
 
 class FlowFactorizedVAE(nn.Module):
-    r"""Sequences as one latent moved by the fields of a shared flow (FFRL, supervised and weakly supervised).
+    r"""Sequences as one latent moved by the fields of a shared flow (FFRL, supervised).
 
     .. math::
         z_0 \sim q(z_0|x_0), \quad z_t = z_{t-1} + \sum_k g_t^k v^k(z_{t-1}, t/T), \quad x_t \sim p(x_t|z_t)
@@ -73,7 +73,7 @@ class FlowFactorizedVAE(nn.Module):
     :meth:`build_activity`. A forward pass is a deterministic function of its arguments: all noise is passed in.
 
     Args:
-        config: a :class:`~ffrl.config.SupervisedConfig` or :class:`~ffrl.config.WeakConfig`.
+        config: a :class:`~ffrl.config.SupervisedConfig`; subclasses have configurations of their own.
         image_shape: (C, H, W).
 
     Example:
@@ -89,6 +89,8 @@ class FlowFactorizedVAE(nn.Module):
     """Whether given activity, where there is any, is a condition of the likelihood; not where frames are alone."""
     has_fields = True
     """Whether its activity drives vector fields, :meth:`fields`, that can be drawn."""
+    has_activity_posterior = False
+    """Whether it says with which probability and at which speed, give or take, each field acts: ``activity(frames)``."""
     latents_per_code = 1
     """Gaussian latents of a frame for every dimension of the code that it is decoded from."""
     has_variance = True
@@ -136,6 +138,10 @@ class FlowFactorizedVAE(nn.Module):
             images: how many images of the training split may be used, the first ones.
         """
 
+    def summary(self) -> dict[str, str]:
+        """What is worth saying of the model at the end of its training, by name: here nothing."""
+        return {}
+
     def compose(self, g: Tensor, other: Tensor) -> Tensor:
         """Activity under which two act at once, ``(B, T, C)`` twice -> ``(B, T, C)``: their sum."""
         return g + other
@@ -154,12 +160,10 @@ class FlowFactorizedVAE(nn.Module):
         return Potentials(size.num_fields, size.latent_dim, size.potential_width, size.activation, size.time_dependent)
 
     def build_activity(self, config: RunConfig) -> Activity:
-        """The activity model: given or categorical."""
-        if isinstance(config, WeakConfig):
-            return CategoricalActivity(config.model.num_fields, config.model.latent_dim, config.warmup)
+        """The activity model: given."""
         if isinstance(config, SupervisedConfig):
             return GivenActivity(config.model.num_fields)
-        raise TypeError(f"FlowFactorizedVAE takes a supervised or weak configuration, not {type(config).__name__}")
+        raise TypeError(f"FlowFactorizedVAE takes a supervised configuration, not {type(config).__name__}")
 
     @property
     def potentials(self) -> Potentials:
@@ -203,6 +207,18 @@ class FlowFactorizedVAE(nn.Module):
     def activity_features(self, frames: Tensor, means: Tensor | None = None) -> Tensor:
         """What activity is inferred from, ``(B, T+1, D)``: the posterior means, computed unless they are given."""
         return self.encode(frames) if means is None else means
+
+    def sample_activity(
+        self, means: Tensor, log_variances: Tensor, features: Tensor, uniform: Tensor, phase: Phase
+    ) -> ActivitySample:
+        """Activity for training, from mean and log-variance of q(z | x), ``(B, T+1, D)`` each, or features of them."""
+        return self.activity_model(features, uniform, phase)
+
+    def draw_activity(
+        self, frames: Tensor, means: Tensor, samples: int, generator: torch.Generator | None
+    ) -> ActivityDraws:
+        """Hard draws of the activity of frames ``(B, T+1, C, H, W)`` with latent means ``(B, T+1, D)``."""
+        return self.activity_model.draws(self.activity_features(frames, means), samples, generator)
 
     def decode_logits(self, z: Tensor) -> Tensor:
         """Pixel logits, ``(..., D)`` -> ``(..., C, H, W)``."""
@@ -283,7 +299,7 @@ class FlowFactorizedVAE(nn.Module):
     def forward(
         self, frames: Tensor, noise: SequenceNoise, phase: Phase, activity: Tensor | None = None
     ) -> SequenceOutputs:
-        """One pass over sequences, with relaxed activity unless ``activity (B, T, C)`` is given.
+        """One pass over sequences, with inferred activity unless ``activity (B, T, C)`` is given.
 
         Args:
             frames: ``(B, T+1, C, H, W)`` in [0, 1].
@@ -300,10 +316,10 @@ class FlowFactorizedVAE(nn.Module):
         mean, log_variance = means[:, 0], log_variances[:, 0]
         with torch.autocast(frames.device.type, enabled=False):
             if activity is None:
-                sample = self.activity_model(features, noise.activity, phase)
-                activity, activity_kl = sample.g, sample.kl
+                sample = self.sample_activity(means, log_variances, features, noise.activity, phase)
             else:
-                activity_kl = {}
+                sample = ActivitySample(activity, {})
+            activity = sample.g
             z0 = mean + torch.exp(0.5 * log_variance) * noise.latent
             units = self.field_model.units()
             latents, points = self._rollout(units, z0, activity)
@@ -313,14 +329,14 @@ class FlowFactorizedVAE(nn.Module):
                 log_q = log_density_change(units, points, activity, times, self.integrator, self.density)
                 sigma = diffused_sigma(activity, self.log_diffusion.exp())
                 log_p = gaussian_log_prob(latents[:, 1:], sigma)
-            penalties = self.field_penalties(latents, activity)
+            penalties = sample.penalties | self.field_penalties(latents, activity)
         return SequenceOutputs(
             logits=self.decode_logits(latents),
             latents=latents,
             mean=mean,
             log_variance=log_variance,
             activity=activity,
-            activity_kl=activity_kl,
+            activity_kl=sample.kl,
             log_density_change=log_q,
             log_prior=log_p,
             penalties=penalties,

@@ -64,6 +64,10 @@ class Potentials(nn.Module):
         """Gradients with respect to z, ``(..., D)`` -> ``(..., K, D)``."""
         return torch.einsum("...kh,khd->...kd", self.scale * self.phi.first(self._hidden(z, t)), self.weight)
 
+    def per_control(self, z: Tensor, t: Tensor | None = None) -> Tensor:
+        """What every control does at unit speed, ``(..., D)`` -> ``(..., K, D)``: the gradients."""
+        return self.units().per_control(z, t)
+
     def hessian(self, z: Tensor, t: Tensor | None = None) -> Tensor:
         """Hessians, ``(..., D)`` -> ``(..., K, D, D)``."""
         curvature = self.scale * self.phi.second(self._hidden(z, t))

@@ -44,37 +44,3 @@ def diffused_sigma(g: Tensor, kappa: Tensor) -> Tensor:
         sigma = sigma + d / sigma
         sigmas.append(sigma)
     return torch.stack(sigmas, dim=-1)
-
-
-def categorical_chain_kl(log_q: Tensor, stay: float) -> Tensor:
-    r"""KL between a factorised categorical posterior and a sticky Markov chain, exactly.
-
-    The chain starts uniform, keeps its state with probability ``stay`` and otherwise moves to any other state alike:
-    :math:`KL[q_1 \| U] + \sum_{t \ge 2} \sum_j q_{t-1}(j)\, KL[q_t \| p(\cdot|j)]` (the posterior factorises over time,
-    so the expectation over z_{t-1} is a sum).
-
-    Args:
-        log_q: log-probabilities, ``(..., T, K)``.
-        stay: probability of keeping the state; for K = 1 the chain is constant and the KL zero.
-
-    Returns:
-        ``(...)`` nats.
-
-    Example:
-        >>> bool(categorical_chain_kl(torch.full((1, 3, 4), 0.25).log(), stay=0.25).abs() < 1e-6)
-        True
-    """
-    num_states = log_q.shape[-1]
-    if num_states == 1:
-        return log_q.sum((-2, -1)) * 0.0
-    q = log_q.exp()
-    negative_entropy = (q * log_q).sum((-2, -1))
-    log_stay, log_move = math.log(stay), math.log((1 - stay) / (num_states - 1))
-    same = (q[..., 1:, :] * q[..., :-1, :]).sum(-1)
-    cross = log_move + (log_stay - log_move) * same
-    return negative_entropy + math.log(num_states) - cross.sum(-1)
-
-
-def categorical_kl_uniform(log_q: Tensor) -> Tensor:
-    """KL[q || uniform], ``(..., K)`` log-probabilities -> ``(...)`` nats."""
-    return (log_q.exp() * log_q).sum(-1) + math.log(log_q.shape[-1])

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Any, Literal
 
 from ffrl.baselines.config import BASELINES, CapsuleModelConfig
 from ffrl.config import (
     DataConfig,
+    ModelConfig,
     RunConfig,
     SupervisedConfig,
-    WarmupConfig,
-    WeakConfig,
+    TrainingPhase,
+    _at_least,
     _non_negative,
     _positive,
     _probability,
@@ -23,51 +24,175 @@ from stf.sta.config import StaConfig
 
 
 @dataclass(frozen=True)
-class SparseWarmupConfig(WarmupConfig):
-    """First phase of training: exactly one field per step, close to unit speed."""
+class DiscoveryConfig:
+    """Second phase of training: the fields are learnt on encoded sequences, by expectation-maximisation with moves."""
 
-    slab_weight: float = 5.0
-    """Weight of the slabs' KL during this phase, so that one unit of speed means the same everywhere on a field."""
+    fraction: float = 0.5
+    """Share of the steps that this phase takes; 0 leaves it out, and the fields to the joint training."""
+    sequences: int = 2000
+    """Sequences that are encoded for it, once."""
+    held_out: int = 200
+    """Further ones, of other images, on which the log evidence of moves is measured."""
+    batch_size: int = 64
+    """Sequences per step while fields form, settle and are polished."""
+    trial_batch_size: int = 32
+    """Sequences per step of the trials of moves."""
+    starts: int = 1
+    """Random starts that form side by side; the one with the largest held-out log evidence goes on."""
+    rounds: int = 2
+    """Rounds of moves; between two of them empty places are refilled."""
+    form: int = 400
+    """Steps in which fields form from random ones (all lengths of stages shrink together in a short phase)."""
+    pairs: int = 100
+    """Steps in which one field is fitted to every pair."""
+    trial: int = 60
+    """Steps of the trials of moves, beside the unchanged model."""
+    longer: int = 250
+    """Further steps of the best two trials when none of them is accepted yet."""
+    settle: int = 200
+    """Steps after a refill."""
+    polish: int = 300
+    """Least steps of what the moves leave, at the end."""
+    merges: int = 3
+    """Merges that are tried at once."""
+    deletions: int = 2
+    """Deletions that are tried at once."""
+    extra: int = 2
+    """Empty places that a refill fills at most."""
+    accept: float = 0.3
+    """Accept a move that loses less than this share of the log evidence that the lack of its field costs at first."""
+    accept_longer: float = 0.33
+    """The same after the longer trial."""
+    hopeless: float = 1.0
+    """A trial whose best move loses more than this share is not prolonged."""
+    screen: float = 0.6
+    """Merges whose one field fails to explain more than this share of what two explain are not tried."""
+    silent: float = 0.01
+    """A field that is on in a smaller share of the steps is dropped."""
+    perturbation: float = 0.3
+    """Noise of a refilled copy, in units of the standard deviation of its parameters."""
+    temper: float = 0.05
+    """Weight of the log-likelihood in the chain at first, while fields form; it grows geometrically to 1."""
+    settle_temper: float = 0.3
+    """The same after a refill."""
+    learning_rate: float = 1e-2
+    """Peak learning rate of Adam in every stage but those below."""
+    trial_learning_rate: float = 4e-3
+    """That of the trials."""
+    pair_learning_rate: float = 6e-3
+    """That of the fits to pairs."""
 
     def __post_init__(self) -> None:
-        super().__post_init__()
-        _non_negative("warmup.slab-weight", self.slab_weight)
+        require(0.0 <= self.fraction < 1.0, "discovery.fraction", self.fraction, "a number in [0, 1)")
+        whole = (
+            "sequences",
+            "held_out",
+            "batch_size",
+            "trial_batch_size",
+            "starts",
+            "rounds",
+            "form",
+            "pairs",
+            "trial",
+        )
+        for key in (*whole, "longer", "settle", "polish", "merges"):
+            _at_least("discovery." + key.replace("_", "-"), getattr(self, key), 1)
+        for key in ("deletions", "extra"):
+            _at_least("discovery." + key, getattr(self, key), 0)
+        for key in ("accept", "accept_longer", "hopeless", "screen", "perturbation", "silent"):
+            _non_negative("discovery." + key.replace("_", "-"), getattr(self, key))
+        for key in ("temper", "settle_temper"):
+            value = getattr(self, key)
+            require(0.0 < value <= 1.0, "discovery." + key.replace("_", "-"), value, "a number in (0, 1]")
+        for key in ("learning_rate", "trial_learning_rate", "pair_learning_rate"):
+            _positive("discovery." + key.replace("_", "-"), getattr(self, key))
+
+
+@dataclass(frozen=True)
+class DiscoveryPhase(TrainingPhase):
+    """The phase in which the fields are learnt on encoded sequences, with the encoder held."""
+
+    by_gradient = False
+
+    def runner(self, run: Any) -> Any:
+        """The search; see :class:`stf.discovery.runner.DiscoveryRunner`."""
+        from stf.discovery.runner import DiscoveryRunner
+
+        return DiscoveryRunner(run)
+
+
+@dataclass(frozen=True)
+class JointConfig:
+    """Last phase of training: encoder, decoder and fields together, on the bound with the exact posterior."""
+
+    activity: Literal["mean", "draw"] = "mean"
+    """What moves the latents in training: the speeds of what is more probably on than off, or a draw."""
+    agreement: float = 1.0
+    """Weight of the squared difference, in units of the encoder's noise, between the flow and the encoder's own codes,
+    which keeps activity inferable from them."""
+
+    def __post_init__(self) -> None:
+        _non_negative("joint.agreement", self.agreement)
 
 
 @dataclass(frozen=True)
 class SparsityConfig:
-    """The prior over activity."""
+    """The prior over activity: spikes are independent two-state chains, slabs are normal."""
 
-    prior: Literal["spike-slab", "laplace", "dense"] = "spike-slab"
-    """spike-slab: fields switch on and off, at speeds around 1; without spikes, every field always on, laplace: speeds
-    ~ Laplace(0, slab-scale), dense: speeds ~ N(0, 1). The warm-up is the same for all."""
-    on_rate: float = 0.05
+    on_rate: float = 0.1
     """Probability per step that a silent field switches on."""
     off_rate: float = 0.3
     """Probability per step that an active field switches off."""
-    learn_rates: bool = False
-    """Learn both rates, one pair per field, from the values above."""
+    learn_rates: bool = True
+    """Estimate both rates, one pair per field, from expected transitions once the fields are found."""
     slab: Literal["positive", "signed", "unit"] = "positive"
-    """Speeds: Laplace around 1, the same with a random sign, or exactly 1."""
-    slab_scale: float = 0.1
-    """Scale b of the Laplace(1, b) prior over speeds, or of Laplace(0, b)."""
-    weight: float = 10.0
-    """Weight of the KLs of spikes and slabs, or of speeds, when the warm-up ends."""
-    final_weight: float = 1.0
-    """Their weight at the last step (annealed geometrically)."""
-    slab_weight: float = 2.0
-    """Further weight of the slabs' KL all along, so that one unit of speed means the same everywhere on a field."""
+    """Speeds: normal around 1, the same with a random sign, or exactly 1."""
+    slab_spread: float = 0.3
+    """Standard deviation of a speed around 1."""
+    most: int = 3
+    """How many fields may be on at once."""
+    enumerated: int = 8
+    """Beyond so many fields, only the best so many are enumerated in each sequence (expectation truncation)."""
 
     def __post_init__(self) -> None:
-        spikes = self.prior == "spike-slab"
-        require(spikes or self.slab == "positive", "sparsity.slab", self.slab, "positive unless the prior has spikes")
-        require(spikes or not self.learn_rates, "sparsity.learn-rates", True, "false unless the prior has spikes")
         _probability("sparsity.on-rate", self.on_rate)
         _probability("sparsity.off-rate", self.off_rate)
-        _positive("sparsity.slab-scale", self.slab_scale)
-        _positive("sparsity.weight", self.weight)
-        _positive("sparsity.final-weight", self.final_weight)
-        _non_negative("sparsity.slab-weight", self.slab_weight)
+        _positive("sparsity.slab-spread", self.slab_spread)
+        _at_least("sparsity.most", self.most, 1)
+        _at_least("sparsity.enumerated", self.enumerated, 1)
+
+
+def _with_discovery(config: RunConfig, discovery: DiscoveryConfig) -> tuple[TrainingPhase, ...]:
+    """The schedule still, discovery, joint."""
+    still, _ = RunConfig.schedule.fget(config)
+    middle = DiscoveryPhase("discovery", discovery.fraction, 1, "discovery ends")
+    joint = TrainingPhase("joint", 1.0 - still.fraction - discovery.fraction, None, "joint training ends")
+    return (still, middle, joint)
+
+
+def _require_time_for_all(still: float, discovery: float) -> None:
+    expected = f"below {1 - still:g}, as still.fraction is {still:g}"
+    require(still + discovery < 1.0, "discovery.fraction", discovery, expected)
+
+
+@dataclass(frozen=True)
+class WeakConfig(RunConfig):
+    """Weakly supervised: one transformation acts throughout each sequence, but which one is inferred."""
+
+    sequences = "single"
+    mode: Literal["weak"] = "weak"
+    model: ModelConfig = field(default_factory=lambda: ModelConfig(time_dependent=True))
+    discovery: DiscoveryConfig = field(default_factory=DiscoveryConfig)
+    joint: JointConfig = field(default_factory=JointConfig)
+
+    @property
+    def schedule(self) -> tuple[TrainingPhase, ...]:
+        """Still frames, discovery of the fields, joint training."""
+        return _with_discovery(self, self.discovery)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _require_time_for_all(self.still.fraction, self.discovery.fraction)
 
 
 @dataclass(frozen=True)
@@ -75,13 +200,20 @@ class UnsupervisedConfig(RunConfig):
     """Unsupervised: which fields act, when, and how fast is inferred from the frames alone."""
 
     mode: Literal["unsupervised"] = "unsupervised"
-    model: SparseModelConfig = field(default_factory=SparseModelConfig)
+    model: SparseModelConfig = field(default_factory=lambda: SparseModelConfig(integrator="midpoint"))
     sparsity: SparsityConfig = field(default_factory=SparsityConfig)
-    warmup: SparseWarmupConfig = field(default_factory=SparseWarmupConfig)
+    discovery: DiscoveryConfig = field(default_factory=DiscoveryConfig)
+    joint: JointConfig = field(default_factory=JointConfig)
+
+    @property
+    def schedule(self) -> tuple[TrainingPhase, ...]:
+        """Still frames, discovery of the fields, joint training."""
+        return _with_discovery(self, self.discovery)
 
     def __post_init__(self) -> None:
         super().__post_init__()
         require_potentials(self)
+        _require_time_for_all(self.still.fraction, self.discovery.fraction)
 
 
 CONFIGS: dict[str, type[RunConfig]] = {
@@ -126,8 +258,6 @@ def default_config(mode: str, data: DataConfig | None = None) -> RunConfig:
     if image_shape(data)[-1] >= LARGE:
         model = replace(config.model, architecture="conv-coarse", width=32, depth=1)
         config = replace(config, model=model, batch_size=32, steps=4000)
-        if isinstance(config, UnsupervisedConfig):
-            config = replace(config, warmup=replace(config.warmup, fraction=0.6, final_weight=120.0))
     names = transformations(data)
     known = bool(names) or not config.needs_transformations
     expected = "data whose transformations are known, or mode unsupervised, weak, sta or msp"

@@ -1,19 +1,19 @@
-"""The unsupervised model: sparse sums of Helmholtz fields."""
+"""The unsupervised model: sparse sums of Helmholtz fields, with the exact posterior over which of them act."""
 
 from __future__ import annotations
 
-from stf.activity import SpikeSlabActivity
 from stf.config import UnsupervisedConfig
-from stf.dense_activity import DenseActivity
+from stf.exact_flow import ExactFlow
 from stf.helmholtz_flow import HelmholtzFlow
-from stf.warmed_activity import WarmedActivity
+from stf.inference.activity import ExactActivity
+from stf.inference.prior import ActivityPrior
 
 
-class SparseTransformationFlow(HelmholtzFlow):
-    r"""Sparse transformation analysis: v = sum_k g^k (grad u^k + r^k) with spike-and-slab activity (STA).
+class SparseTransformationFlow(ExactFlow, HelmholtzFlow):
+    r"""Sparse sums of flows: v = sum_k g^k (grad u^k + r^k) with spike-and-slab activity, inferred exactly.
 
     Encoder, decoder, flow, bound, trainer and evaluation are those of :class:`ffrl.model.FlowFactorizedVAE`; the
-    fields gain a divergence-free part and the activity is inferred, sparse and graded.
+    fields gain a divergence-free part, and the activity is inferred, sparse and graded.
 
     Args:
         config: an :class:`~stf.config.UnsupervisedConfig`.
@@ -26,9 +26,10 @@ class SparseTransformationFlow(HelmholtzFlow):
         torch.Size([2, 8, 6])
     """
 
-    def build_activity(self, config: UnsupervisedConfig) -> WarmedActivity:
-        """Spike-and-slab activity over the fields' controls, or activity without spikes."""
-        size = config.model
+    def build_activity(self, config: UnsupervisedConfig) -> ExactActivity:
+        """Spike-and-slab activity over the fields' controls."""
+        sparsity = config.sparsity
+        prior = ActivityPrior(sparsity.slab, sparsity.slab_spread, sparsity.most, sparsity.enumerated)
+        rates = sparsity.on_rate, sparsity.off_rate
         controls = self.field_model.num_controls
-        kind = SpikeSlabActivity if config.sparsity.prior == "spike-slab" else DenseActivity
-        return kind(size.num_fields, controls, size.latent_dim, config.sparsity, config.warmup)
+        return ExactActivity(controls, config.model.latent_dim, prior, *rates, sparsity.learn_rates)

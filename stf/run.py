@@ -22,11 +22,12 @@ from ffrl.model import FlowFactorizedVAE
 from stf.config import CONFIGS
 from stf.model import SparseTransformationFlow
 from stf.sta.model import SparseTransformationAnalysis
+from stf.weak import WeakFlow
 
 MODELS: dict[str, type[FlowFactorizedVAE]] = {
     "unsupervised": SparseTransformationFlow,
     "supervised": FlowFactorizedVAE,
-    "weak": FlowFactorizedVAE,
+    "weak": WeakFlow,
     **BASELINES,
     "sta": SparseTransformationAnalysis,
 }

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 
 from ffrl.engine.files import reporting, write_atomically
@@ -115,15 +115,15 @@ class Log:
         self._validation: dict[str, float] = {}
         self._warned: set[str] = set()
         self._progress = Progress(
-            TextColumn("training"),
+            TextColumn("{task.description}"),
             BarColumn(),
             MofNCompleteColumn(),
             TextColumn("{task.fields[text]}"),
-            TimeRemainingColumn(),
+            TextColumn("{task.fields[left]}"),
             console=console,
             disable=not console.is_terminal,
         )
-        self._task = self._progress.add_task("training", total=steps, completed=first, text="")
+        self._task = self._progress.add_task("training", total=steps, completed=first, text="", left="")
 
     def __enter__(self) -> Self:
         self._progress.start()
@@ -158,18 +158,29 @@ class Log:
             for key, value in entry.items():
                 self._board.add_scalar(key, value, step)
 
-    def show(self, step: int, entry: dict[str, Any], remaining: float) -> None:
+    def tell(self, step: int, event: dict[str, Any]) -> None:
+        """Append an entry that is no measurement to ``metrics.jsonl``, and print its ``text``."""
+        entry = dict(event)
+        text = entry.pop("text", None)
+        self.metrics.append({"step": step, **entry})
+        if text:
+            self.say(f"step {step}/{self.steps}  {text}")
+
+    def show(self, step: int, entry: dict[str, Any], remaining: float, phase: str = "training") -> None:
         """Show the training terms of ``entry``: in the progress bar, or as a line when the last is ten seconds old."""
         terms = {key.removeprefix("train/"): value for key, value in entry.items() if key.startswith("train/")}
-        terms = {"loss": terms.get("loss", math.nan)} | self._validation | terms
+        if "loss" in terms:
+            terms = {"loss": terms["loss"]} | self._validation | terms
         parts = [f"{name} {value:.4g}" for name, value in terms.items()]
         speed = f"{entry['frames_per_second']:,.0f} frames/s"
+        minutes, seconds = divmod(round(remaining), 60)
+        left = f"{minutes}:{seconds:02d} left"
         if self.console.is_terminal:
-            self._progress.update(self._task, completed=step, text="  ".join([*parts[:4], speed]))
+            text = "  ".join([*parts[:4], speed])
+            self._progress.update(self._task, completed=step, description=phase, text=text, left=left)
         elif time.monotonic() - self._plain_at >= PLAIN_SECONDS or step == self.steps:
             self._plain_at = time.monotonic()
-            minutes, seconds = divmod(round(remaining), 60)
-            self.say(f"step {step}/{self.steps}  " + "  ".join([*parts, speed, f"{minutes}:{seconds:02d} left"]))
+            self.say(f"step {step}/{self.steps}  {phase}  " + "  ".join([*parts, speed, left]))
 
     def summary(self, rows: dict[str, str]) -> None:
         """Print a table of two columns."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -13,24 +12,12 @@ from torch import Tensor, nn
 from ffrl.config import ObjectiveConfig, RunConfig
 from ffrl.engine.batch import Batch, Feed
 from ffrl.engine.device import autocast
+from ffrl.engine.phases import cycle
 from ffrl.engine.schedule import learning_rate
 from ffrl.engine.window import Window
 from ffrl.errors import UserError
 
 Objective = Callable[[Any, Tensor, ObjectiveConfig], dict[str, Tensor]]
-
-
-def frames_until(config: RunConfig, num_steps: int, step: int) -> int:
-    """Return how many frames the steps before ``step`` train on, B (T + 1) each and fewer while frames stand alone.
-
-    Example:
-        >>> from ffrl.config import StillConfig
-        >>> frames_until(RunConfig(steps=100, batch_size=2, still=StillConfig(fraction=0.1, frames=3)), 8, 20)
-        240
-    """
-    still = min(step, math.ceil(config.still.fraction * config.steps - 1e-9))
-    frames = min(config.still.frames, num_steps + 1)
-    return config.batch_size * (still * frames + (step - still) * (num_steps + 1))
 
 
 class Forward:
@@ -70,6 +57,12 @@ def _numbers_as_tensors(phase: Any, device: torch.device) -> Any:
     values = {field.name: getattr(phase, field.name) for field in dataclasses.fields(phase)}
     tensors = {name: torch.full((), value, device=device) for name, value in values.items() if type(value) is float}
     return dataclasses.replace(phase, **tensors)
+
+
+def rate_at(config: RunConfig, step: int) -> float:
+    """Return the learning rate of step ``step`` of a run: one warm-up and one decay per stretch of gradient phases."""
+    first, steps = cycle(config, step)
+    return learning_rate(config.optimizer, max(step - first, 0), steps)
 
 
 def build_optimizer(config: RunConfig, model: nn.Module) -> torch.optim.AdamW:
@@ -133,6 +126,6 @@ class TrainingStep:
         batch = self.feed(step)
         terms = self.forward(batch, self.model.phase(step / config.steps))
         for group in self.optimizer.param_groups:
-            group["lr"] = group["factor"] * learning_rate(config.optimizer, step, config.steps)
+            group["lr"] = group["factor"] * rate_at(config, step)
         norm, finite = update(self.model, self.optimizer, terms["loss"], config.optimizer.gradient_clip)
         self.window.add({**terms, "gradient_norm": norm}, finite)

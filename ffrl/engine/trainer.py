@@ -30,14 +30,16 @@ from ffrl.engine.config_io import encode_config
 from ffrl.engine.device import deterministic, resolve_device, resolve_precision
 from ffrl.engine.files import locked
 from ffrl.engine.log import METRICS, Log, read_metrics, summary_writer
-from ffrl.engine.schedule import learning_rate
+from ffrl.engine.phases import RunContext, Runner, frames_until, span_at, spans
 from ffrl.engine.signals import StopRequest
-from ffrl.engine.step import Forward, Objective, TrainingStep, frames_until
+from ffrl.engine.step import Forward, Objective, TrainingStep, rate_at
 from ffrl.engine.validation import Validation
 from ffrl.engine.window import Window
 from ffrl.errors import UserError, require
 from ffrl.objective import elbo_terms
 
+PHASE = "phase"
+"""Prefix of the tensors of the phase in progress in a checkpoint."""
 PATIENCE = 10
 """Fewest consecutive non-finite steps that end a run."""
 
@@ -154,6 +156,10 @@ class _Run:
         self.seconds, self.earlier_seconds = 0.0, 0.0
         self.skipped = 0
         self.saved: int | None = None
+        self.device = device
+        self.runner: Runner | None = None
+        self.phase: str | None = None
+        self.phase_seconds: dict[str, float] = {}
         self.encoded_config = encode_config(config)
 
     def restore(self) -> None:
@@ -169,7 +175,13 @@ class _Run:
         try:
             self.window.load(state.tensors)
             self.step, self.seconds = int(state.numbers["step"]), float(state.numbers["seconds"])
-        except (KeyError, TypeError, ValueError) as error:
+            self.phase_seconds = {name: float(value) for name, value in state.numbers["phase_seconds"].items()}
+            if state.numbers["phase"] is not None and self.step < self.config.steps:
+                self.enter()
+                prefix = f"{PHASE}/"
+                own = {k.removeprefix(prefix): v for k, v in state.tensors.items() if k.startswith(prefix)}
+                self.runner.load(own, state.numbers["phase"])
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise UserError(f"{path}: found no usable entry {error}, expected one in training_state.*") from None
         self.saved, self.earlier_seconds = self.step, self.seconds
         self.skipped = self.window.counts()[0]
@@ -180,24 +192,70 @@ class _Run:
             return
         log.metrics.sync()
         tensors = {**optimizer_tensors(self.model, self.take_step.optimizer), **self.window.tensors()}
-        state = TrainingState(tensors, {"step": self.step, "seconds": self.seconds})
+        numbers = {"step": self.step, "seconds": self.seconds, "phase_seconds": self.phase_seconds, "phase": None}
+        if self.runner is not None and self.step < span_at(self.config, self.step - 1).last:
+            tensors |= {f"{PHASE}/{name}": tensor for name, tensor in self.runner.tensors().items()}
+            numbers["phase"] = self.runner.numbers()
+        state = TrainingState(tensors, numbers)
         save_checkpoint(self.run_dir, self.model, self.encoded_config, state, self.config.keep_checkpoints)
         self.saved = self.step
+
+    def enter(self) -> None:
+        """Begin the phase of the next step, unless it goes on."""
+        span = span_at(self.config, self.step)
+        if span.phase.name == self.phase:
+            return
+        self.phase = span.phase.name
+        context = RunContext(
+            self.config, self.model, self.feed.data, self.device, span, self.take_step, self.window.add
+        )
+        self.runner = span.phase.runner(context)
+
+    def remaining(self) -> float:
+        """Return the seconds that are left, by the time of a step in each phase, or of its frames in one to come."""
+        seconds = frames = 0.0
+        left: list[tuple[str, int, int]] = []
+        for span in spans(self.config):
+            done = min(max(self.step - span.first, 0), span.steps)
+            cost = self.frames(span.last) - self.frames(span.first)
+            left.append((span.phase.name, done, span.steps))
+            if span.phase.by_gradient:
+                seconds += self.phase_seconds.get(span.phase.name, 0.0)
+                frames += cost * done / span.steps
+        per_frame = seconds / frames if frames else 0.0
+        total = 0.0
+        for span, (name, done, steps) in zip(spans(self.config), left, strict=True):
+            per_step = (self.frames(span.last) - self.frames(span.first)) / steps * per_frame
+            if done and self.phase_seconds.get(name):
+                per_step = self.phase_seconds[name] / done
+            total += (steps - done) * per_step
+        return total
 
     def loop(self, log: Log, stop: StopRequest) -> None:
         """Take the remaining steps, or as many as there are until a signal."""
         config = self.config
         self.model.train()
-        total = self.frames(config.steps)
         clock, clocked, waited = time.perf_counter(), self.step, self.feed.waited
+        phase_clock = clock
         while self.step < config.steps and stop.signal is None:
-            self.take_step(self.step)
+            self.enter()
+            span = span_at(config, self.step)
+            self.runner(self.step)
             self.step += 1
             log.advance(self.step)
+            for event in self.runner.events():
+                log.tell(self.step, event)
             last = self.step == config.steps
+            ends = self.step == span.last
             logs = last or self.step % config.log_every == 0
             validates = self.validate.size > 0 and (last or self.step % config.validate_every == 0)
+            validates = validates and (span.phase.by_gradient or last)
             saves = last or self.step % config.checkpoint_every == 0
+            if logs or validates or saves or ends:
+                now = time.perf_counter()
+                spent = self.phase_seconds.get(self.phase, 0.0) + now - phase_clock
+                self.phase_seconds[self.phase] = spent
+                phase_clock = now
             if logs:
                 entry = self.read_window(log)
                 elapsed = time.perf_counter() - clock
@@ -205,8 +263,7 @@ class _Run:
                 entry["frames_per_second"] = (self.frames(self.step) - self.frames(clocked)) / max(elapsed, 1e-9)
                 entry["data_share"] = (self.feed.waited - waited) / max(elapsed, 1e-9)
                 log.record(self.step, entry)
-                done = self.frames(self.step)
-                log.show(self.step, entry, entry["seconds"] / done * (total - done))
+                log.show(self.step, entry, self.remaining(), self.phase)
             if last:  # after the entry, whose seconds are those of steps alone
                 self.model.calibrate(self.feed.data, training_size(config, self.data))
             if validates:
@@ -217,6 +274,7 @@ class _Run:
                 if saves:
                     self.save(log)
                 clock, clocked, waited = time.perf_counter(), self.step, self.feed.waited
+                phase_clock = clock
         self.seconds += time.perf_counter() - clock
         self.save(log)
 
@@ -232,12 +290,10 @@ class _Run:
             )
         if self.skipped:
             log.warn("skipped", f"skipped {self.skipped} step(s) up to step {self.step}: loss or gradient not finite")
-        rate = learning_rate(self.config.optimizer, self.step - 1, self.config.steps)
-        return {
-            **{f"train/{name}": value for name, value in means.items()},
-            "learning_rate": rate,
-            "skipped_steps": self.skipped,
-        }
+        terms = {f"train/{name}": value for name, value in means.items()}
+        span = span_at(self.config, self.step - 1)
+        rate = {"learning_rate": rate_at(self.config, self.step - 1)} if span.phase.by_gradient else {}
+        return {**terms, **rate, "skipped_steps": self.skipped}
 
     def frames(self, step: int) -> int:
         """Return how many frames the steps before ``step`` train on."""
@@ -265,5 +321,6 @@ class _Run:
             "speed": f"{result.frames_per_second:,.0f} frames/s",
             "time for data": f"{result.data_share:.1%}",
             "skipped steps": str(result.skipped_steps),
+            **self.model.summary(),
             **{name: f"{value:.6g}" for name, value in result.metrics.items() if value is not None},
         }

@@ -6,7 +6,6 @@ from typing import Any
 
 from torch import Tensor
 
-from ffrl.activity import CategoricalActivity
 from ffrl.data.base import SequenceBatch
 
 
@@ -24,7 +23,7 @@ def given(model: Any) -> bool:
 
 def categorical(model: Any) -> bool:
     """Whether one unknown field acts throughout a sequence, as in the weakly supervised mode."""
-    return isinstance(model.activity_model, CategoricalActivity)
+    return model.activity_model.constant
 
 
 def of_fields(model: Any) -> bool:

@@ -94,7 +94,7 @@ def draw(
     z0 = mean + torch.exp(0.5 * log_variance) * noise
     log_q = -0.5 * (noise.double().square() + log_variance.double() + math.log(2 * math.pi)).sum(-1)
     if activity is None:
-        drawn = model.activity_model.draws(model.activity_features(frames, means), samples, generator)
+        drawn = model.draw_activity(frames, means, samples, generator)
     else:
         nothing = torch.zeros(1, len(frames), device=mean.device, dtype=mean.dtype)
         repeated = activity.expand(1, samples, *activity.shape)

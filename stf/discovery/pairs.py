@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from stf.discovery.encoded import Encoded
+from stf.inference.encoded import Encoded
 from stf.discovery.population import Population, rows_of, with_rows
 from stf.inference.posterior import ON
 

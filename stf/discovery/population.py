@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from stf.discovery.encoded import Encoded
+from stf.inference.encoded import Encoded
 from stf.inference.evidence import Noise, Transitions, transitions
 from stf.inference.posterior import ActivityPosterior, infer
 from stf.inference.prior import ActivityPrior
@@ -100,7 +100,9 @@ class Population:
 
     def candidate(self, index: int) -> dict[str, Tensor]:
         """The fields of one candidate, by name of the parameter: first axis K."""
-        return {name: value[index * self.size : (index + 1) * self.size] for name, value in rows_of(self.fields).items()}
+        return {
+            name: value[index * self.size : (index + 1) * self.size] for name, value in rows_of(self.fields).items()
+        }
 
     def velocities(self, batch: Encoded) -> Tensor:
         """Whitened fields of all candidates at the midpoints, ``(B, T, C, K, D)``."""
@@ -180,7 +182,9 @@ class Population:
         return (1 - alive).sum(-1) * prior.log_silent(*rate, num_steps) / num_steps
 
     @torch.no_grad()
-    def held_out(self, sequences: Encoded, misfit: Tensor | None = None, alive: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def held_out(
+        self, sequences: Encoded, misfit: Tensor | None = None, alive: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Log evidence of held-out sequences, nats per transition, and how often each field is on.
 
         Args:
@@ -217,7 +221,9 @@ def by_transition(values: Tensor, candidates: int) -> Tensor:
     return values.unflatten(-2, (candidates, -1)).movedim(-3, -1)
 
 
-def gather(populations: list[tuple[dict[str, Tensor], Tensor]], template: nn.Module, misfit: Tensor, setting: Setting) -> Population:
+def gather(
+    populations: list[tuple[dict[str, Tensor], Tensor]], template: nn.Module, misfit: Tensor, setting: Setting
+) -> Population:
     """A population of given candidates: the fields ``(K, ...)`` of each, and which of them it has ``(K,)``."""
     names = populations[0][0].keys()
     rows = {name: torch.cat([rows[name] for rows, _ in populations]) for name in names}

@@ -22,14 +22,17 @@ acceptance is this project's own.
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from ffrl.engine.checkpoint import load_optimizer, optimizer_tensors
 from ffrl.engine.seed import generator
-from stf.discovery.encoded import Encoded
+from stf.inference.encoded import Encoded
 from stf.discovery.pairs import PairFit, all_pairs, promising
 from stf.discovery.population import Population, Setting, annealed, gather, rows_of, tempering, with_rows
 from stf.inference.posterior import ON
@@ -86,7 +89,14 @@ class Search:
     """
 
     def __init__(
-        self, config: Any, fields: nn.Module, setting: Setting, sequences: Encoded, held_out: Encoded, steps: int, seed: int
+        self,
+        config: Any,
+        fields: nn.Module,
+        setting: Setting,
+        sequences: Encoded,
+        held_out: Encoded,
+        steps: int,
+        seed: int,
     ) -> None:
         self.config, self.template, self.setting = config, fields, setting
         self.sequences, self.held = sequences, held_out
@@ -94,7 +104,9 @@ class Search:
         self.taken = 0
         self.places_total = len(next(iter(rows_of(fields).values())))
         self.device = sequences.means.device
-        whole = config.form + config.settle + config.rounds * (config.pairs + config.trial + config.longer) + config.polish
+        whole = (
+            config.form + config.settle + config.rounds * (config.pairs + config.trial + config.longer) + config.polish
+        )
         self.scale = min(1.0, steps / whole)
         self.events: list[dict[str, Any]] = []
         self.progress = Progress(places=list(range(self.places_total)), length=self._length(config.form))
@@ -121,7 +133,9 @@ class Search:
             peak = config.trial_learning_rate if progress.stage == TRIAL else config.learning_rate
             start = {FORM: config.temper, SETTLE: config.settle_temper}.get(progress.stage)
             temper = 1.0 if start is None else tempering(*share, start)
-            terms = {name: value[0] for name, value in self.population.step(batch, annealed(*share, peak), temper).items()}
+            terms = {
+                name: value[0] for name, value in self.population.step(batch, annealed(*share, peak), temper).items()
+            }
         progress.done += 1
         self.taken += 1
         terms["fields_alive"] = torch.full((), float(len(progress.places)), device=self.device)
@@ -291,7 +305,7 @@ class Search:
         touched = set(progress.moves[best].places)
         for index in order[1:]:
             move = progress.moves[index]
-            if ratios[index] >= config.clear or touched & set(move.places) or alive.sum() <= 2:
+            if ratios[index] >= config.accept or touched & set(move.places) or alive.sum() <= 2:
                 continue
             row = [progress.places.index(place) for place in move.places]
             other = population.candidate(index + 1)
@@ -310,7 +324,12 @@ class Search:
             still = sorted(left + gone[number + 1 :])
             last = number == len(taken) - 1
             self._tell(
-                move.kind, list(move.places), costs[index], ratios[index], evidence if last and number == 0 else None, alive=still
+                move.kind,
+                list(move.places),
+                costs[index],
+                ratios[index],
+                evidence if last and number == 0 else None,
+                alive=still,
             )
         self._propose()
 
@@ -319,7 +338,9 @@ class Search:
         progress, config = self.progress, self.config
         progress.round += 1
         free = [place for place in range(self.places_total) if place not in progress.places]
-        room = self.steps - self.taken - self._length(config.polish) > self._length(config.settle + config.pairs + config.trial)
+        room = self.steps - self.taken - self._length(config.polish) > self._length(
+            config.settle + config.pairs + config.trial
+        )
         if progress.round >= config.rounds or not free or not room:
             return self._enter(POLISH, config.polish)
         self._refill(free[: config.extra])
@@ -375,6 +396,53 @@ class Search:
         self.events.append(entry | {"evidence": evidence, "accepted": accepted, "allocated": self.places_total} | more)
 
     # -- results and state -------------------------------------------------------------------------------------------
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Everything that learns, by name."""
+        stacks = {"population": self.population} | ({"pairs": self.pair_fit} if self.pair_fit is not None else {})
+        found = {"alive": self.population.alive, "misfit": self.population.misfit}
+        for stack, learner in stacks.items():
+            found |= {f"{stack}/rows/{name}": rows for name, rows in rows_of(learner.fields).items()}
+            found |= {
+                f"{stack}/{key}": value for key, value in optimizer_tensors(learner.fields, learner.optimizer).items()
+            }
+        return found
+
+    def numbers(self) -> dict[str, Any]:
+        """Where the search stands, as JSON values."""
+        return {"taken": self.taken, **dataclasses.asdict(self.progress)}
+
+    def load(self, tensors: dict[str, Tensor], numbers: dict[str, Any], source: Path) -> None:
+        """Go on from the state of :meth:`tensors` and :meth:`numbers`; ``source`` is named in messages.
+
+        Raises:
+            KeyError, TypeError, ValueError: the state is not one of a search.
+            UserError: its tensors do not fit.
+        """
+        values = dict(numbers)
+        self.taken = int(values.pop("taken"))
+        values["moves"] = [Move(tuple(move["places"]), float(move["gone"])) for move in values["moves"]]
+        values["pairs"] = [(int(a), int(b)) for a, b in values["pairs"]]
+        self.progress = Progress(**values)
+        self.events.clear()
+        tensors = {name: tensor.to(self.device) for name, tensor in tensors.items()}
+
+        def rows(stack: str) -> dict[str, Tensor]:
+            return {name: tensors[f"{stack}/rows/{name}"] for name in rows_of(self.template)}
+
+        def restore(stack: str, learner: Population | PairFit) -> None:
+            own = {
+                key.removeprefix(f"{stack}/"): value for key, value in tensors.items() if key.startswith(f"{stack}/")
+            }
+            load_optimizer(source, own, learner.fields, learner.optimizer)
+
+        fields = with_rows(self.template, rows("population"))
+        self.population = Population(fields, tensors["alive"], tensors["misfit"], self.setting)
+        restore("population", self.population)
+        self.pair_fit = None
+        if self.progress.stage == PAIRS:
+            self.pair_fit = PairFit(self.population, self.progress.pairs, rows("pairs"))
+            restore("pairs", self.pair_fit)
 
     def result(self) -> tuple[dict[str, Tensor], list[int], Tensor]:
         """The fields that are alive, ``(K_alive, ...)`` by name, their places, and the relative misfit ``()``."""

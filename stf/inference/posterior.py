@@ -89,12 +89,17 @@ class ActivityPosterior:
         return self._moments[1]
 
     def mean_on(self) -> Tensor:
-        """Speeds of the controls that are more probably on than off, exact zeros elsewhere: ``(B, T, C)``."""
+        """Speeds of the controls that are more probably on than off, exact zeros elsewhere: ``(B, T, C)``.
+
+        Where one control acts throughout, the most probable one.
+        """
+        if self.prior.constant:
+            return self.speeds_of(self.paths.marginal.argmax(-1).unsqueeze(0))[0]
         return torch.where(self.probability > ON, self.speed, torch.zeros_like(self.speed))
 
     def mode(self) -> Tensor:
         """Speeds of the most probable path of states, exact zeros where off: ``(B, T, C)``."""
-        return self._speeds(self.paths.mode().unsqueeze(0), None)[0]
+        return self.speeds_of(self.paths.mode().unsqueeze(0))[0]
 
     def log_evidence(self) -> Tensor:
         """log p(all displacements of a sequence), ``(B,)`` nats."""
@@ -139,16 +144,20 @@ class ActivityPosterior:
             Activity ``(S, B, T, C)`` and log-ratios ``(S, B)``.
         """
         states = self.paths.draw(uniform)
-        g = self._speeds(states, normal)
+        g = self.speeds_of(states, normal)
         chosen = g if self.chosen is None else g.gather(-1, self.chosen.T[None, :, None].expand(*g.shape[:-1], -1))
         gram, cross = self.kept.gram.movedim((0, 1), (-2, -1)), self.kept.cross.movedim(0, -1)
-        residual = self.data.energy - 2 * (chosen * cross).sum(-1) + ((chosen.unsqueeze(-2) @ gram).squeeze(-2) * chosen).sum(-1)
+        residual = (
+            self.data.energy
+            - 2 * (chosen * cross).sum(-1)
+            + ((chosen.unsqueeze(-2) @ gram).squeeze(-2) * chosen).sum(-1)
+        )
         noise = self.found.noise.movedim(0, -1).expand(len(g), *self.data.energy.shape, -1)
         noise = noise.gather(-1, states.unsqueeze(-1)).squeeze(-1)
         log_likelihood = -0.5 * (residual / noise + self.data.dim * torch.log(2 * math.pi * noise))
         return g, self.paths.log_evidence - log_likelihood.sum(-1)
 
-    def _speeds(self, states: Tensor, normal: Tensor | None) -> Tensor:
+    def speeds_of(self, states: Tensor, normal: Tensor | None = None) -> Tensor:
         """Activity ``(S, B, T, C)`` in given states ``(S, B, T)``, drawn with ``normal`` noise or at the mean."""
         size, (samples, batch, steps) = self.space.most, states.shape
         mean = self.found.mean.movedim(1, 0).unsqueeze(2).expand(-1, -1, samples, -1, -1)  # M, m, S, B, T

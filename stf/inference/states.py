@@ -89,7 +89,11 @@ def singletons(num_controls: int, device: torch.device | str = "cpu", dtype: tor
 
 
 def _build(
-    num_controls: int, members: list[tuple[int, ...]], signs: list[tuple[float, ...]], device: torch.device, dtype: torch.dtype
+    num_controls: int,
+    members: list[tuple[int, ...]],
+    signs: list[tuple[float, ...]],
+    device: torch.device,
+    dtype: torch.dtype,
 ) -> StateSpace:
     chosen = torch.tensor(members, device=device)
     sign = torch.tensor(signs, device=device, dtype=dtype)

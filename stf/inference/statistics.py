@@ -34,9 +34,7 @@ class SpeedStatistics:
         return self.weight * data.energy - explained
 
 
-def expected_speeds(
-    found: Evidence, marginal: Tensor, space: StateSpace, weighted: bool = False
-) -> SpeedStatistics:
+def expected_speeds(found: Evidence, marginal: Tensor, space: StateSpace, weighted: bool = False) -> SpeedStatistics:
     r"""First and second moments of the speeds under the posterior.
 
     .. math::

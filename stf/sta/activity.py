@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ffrl.activity import Activity, ActivityDraws, ActivitySample, Phase
-from ffrl.posterior import TransitionPosterior
+from stf.sta.network import TransitionPosterior
 from stf.sta.config import RelaxationConfig, SpikeSlabConfig
 from stf.sta.sparsity import (
     SpikeChain,

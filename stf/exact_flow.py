@@ -1,0 +1,121 @@
+"""Models whose activity is inferred exactly, from their fields and the latent means of all frames."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ffrl.activity import ActivityDraws, ActivitySample, Phase
+from ffrl.model import FlowFactorizedVAE
+from stf.discovery.population import Setting
+from stf.inference.activity import ExactActivity, normal_from
+from stf.inference.posterior import ActivityPosterior
+
+
+class ExactFlow(FlowFactorizedVAE):
+    r"""A flow-factorised VAE with the exact posterior over activity in latent space.
+
+    The posterior q(activity | frames) follows from the fields in closed form (:mod:`stf.inference`). It is chosen
+    without gradient; the bound holds for any q, and what is reported draws from it.
+    """
+
+    activity_model: ExactActivity
+    has_activity_posterior = True
+
+    def _posterior(self, means: Tensor) -> ActivityPosterior:
+        midpoints = (means[:, 1:] + means[:, :-1]) / 2
+        times = self._times(midpoints) if self.config.model.time_dependent else None
+        return self.activity_model.posterior(means, self.field_model.per_control(midpoints, times))
+
+    def activity(self, frames: Tensor) -> ActivityPosterior:
+        """The exact posterior over activity, with ``probability``, ``speed`` and ``deviation``, ``(B, T, C)`` each.
+
+        Args:
+            frames: ``(B, T+1, C, H, W)`` in [0, 1].
+        """
+        return self._posterior(self.encode(frames))
+
+    def infer(self, frames: Tensor) -> Tensor:
+        """Speeds of all fields from frames ``(B, T+1, C, H, W)``: ``(B, T, C)``, exactly zero where a field is off."""
+        return self.activity(frames).mean_on()
+
+    def sample_activity(
+        self, means: Tensor, log_variances: Tensor, features: Tensor, uniform: Tensor, phase: Phase
+    ) -> ActivitySample:
+        """Activity at the mean of what is on, or a draw; its KLs, as numbers; and the agreement of flow and codes."""
+        joint = self.config.joint
+        with torch.no_grad():
+            found = self._posterior(means)
+            if joint.activity == "draw":
+                normal = normal_from(uniform[..., : found.space.most, 1])
+                g = found.draws(uniform[None, ..., 0, 0], normal[None])[0][0]
+            else:
+                g = found.mean_on()
+            kl = found.kl()
+            if self.training:
+                self.activity_model.follow(found, means, log_variances.exp())
+        penalties = {}
+        if joint.agreement:
+            penalties["agreement"] = joint.agreement * self._agreement(means, g)
+        return ActivitySample(g, kl, penalties)
+
+    def _agreement(self, means: Tensor, g: Tensor) -> Tensor:
+        r"""Half the whitened squared difference between encoded displacements and the flow at their midpoints, ``(B,)``.
+
+        .. math:: \tfrac12 \sum_t \| \lambda \circ (\mu_t - \mu_{t-1} - \sum_k g_t^k v^k(m_t)) \|^2
+        """
+        midpoints = (means[:, 1:] + means[:, :-1]) / 2
+        times = self._times(g) if self.config.model.time_dependent else None
+        moved = self.field_model.units().velocity(midpoints, g, times)
+        return 0.5 * ((means.diff(dim=1) - moved) * self.activity_model.unit).square().sum((-2, -1))
+
+    def draw_activity(
+        self, frames: Tensor, means: Tensor, samples: int, generator: torch.Generator | None
+    ) -> ActivityDraws:
+        """Draws from the exact posterior, by backward sampling; every field in turn where one acts throughout."""
+        found = self._posterior(means)
+        batch, steps = found.paths.marginal.shape[:2]
+        device = means.device
+        if self.activity_model.constant:
+            return enumerated(found, samples)
+        uniform = torch.rand((samples, batch, steps), generator=generator, device=device, dtype=means.dtype)
+        shape = (samples, batch, steps, found.space.most)
+        normal = torch.randn(shape, generator=generator, device=device, dtype=means.dtype)
+        g, log_ratio = found.draws(uniform, normal)
+        return ActivityDraws(g.unsqueeze(0), log_ratio.unsqueeze(0), torch.zeros_like(log_ratio[:1]))
+
+    def adopt(self, places: list[int], variance: Tensor, misfit: Tensor) -> None:
+        """Take over what the discovery has found: which fields are alive, the encoder's noise, and their misfit."""
+        fields = self.num_fields
+        self.activity_model.adopt([k for k in range(self.num_controls) if k % fields in places], variance, misfit)
+
+    def discovery_setting(self) -> Setting:
+        """What the discovery of the fields has to know of the model."""
+        activity = self.activity_model
+        timed = self.config.model.time_dependent
+        return Setting(activity.prior, *activity.initial_rates, self.num_steps, timed)
+
+    @property
+    def fields_alive(self) -> list[int]:
+        """Which fields can act at all."""
+        return sorted({place % self.num_fields for place in self.activity_model.places})
+
+    def summary(self) -> dict[str, str]:
+        """How many fields are alive."""
+        alive = self.fields_alive
+        return {"fields": f"{len(alive)} of {self.num_fields} alive ({', '.join(map(str, alive))})"}
+
+
+def enumerated(found: ActivityPosterior, samples: int) -> ActivityDraws:
+    """Every field that is alive in turn, weighted by q(k | frames): nothing random is left."""
+    log_q = found.paths.marginal[:, 0].clamp_min(torch.finfo(found.paths.marginal.dtype).tiny).log()  # B, c
+    batch, cases = log_q.shape
+    steps = found.paths.marginal.shape[1]
+    states = torch.arange(cases, device=log_q.device)[:, None, None].expand(-1, batch, steps)
+    g = found.speeds_of(states)
+    log_ratio = -torch.log(torch.tensor(float(cases))) - log_q.T
+    return ActivityDraws(
+        g=g.unsqueeze(1).expand(-1, samples, -1, -1, -1),
+        log_ratio=log_ratio.unsqueeze(1).expand(-1, samples, -1),
+        log_case=log_q.T,
+    )

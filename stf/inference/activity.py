@@ -1,0 +1,172 @@
+"""Activity whose posterior is exact: what a model keeps of it, and how its estimates follow the training."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from ffrl.activity import Activity, ActivityDraws, ActivitySample, Phase
+from stf.inference.encoded import whitening
+from stf.inference.chain import rates, switches
+from stf.inference.evidence import Noise, Transitions, transitions
+from stf.inference.posterior import ActivityPosterior, infer
+from stf.inference.prior import ActivityPrior
+from stf.inference.statistics import expected_speeds
+
+FLOOR = 0.5
+r"""tau_0 at first: a whitened displacement has the encoder's noise, twice the posterior's variance, as its unit."""
+LEAST = 0.01
+"""Least relative misfit, and least share of tau_0 that its estimate may reach."""
+MOMENTUM = 0.02
+"""Weight of a batch in the running means."""
+PSEUDO = 20.0
+"""Transitions that count for the rates of the configuration beside the expected ones of a field."""
+
+
+class ExactActivity(Activity):
+    r"""Spikes that are independent chains, normal slabs, and their exact posterior given the fields.
+
+    Its state is what the observation model needs: the mean variance of q(z | x), the noise floor tau_0 and the relative
+    misfit epsilon^2 of the fields, the rates of the chains, and which fields are alive. While training they follow the
+    batches as running means, without gradient.
+
+    Args:
+        num_controls: C.
+        dim: D.
+        prior: the prior over activity.
+        on_rate, off_rate: of the chains, at first.
+        learn_rates: whether the rates follow the expected transitions.
+    """
+
+    def __init__(
+        self, num_controls: int, dim: int, prior: ActivityPrior, on_rate: float, off_rate: float, learn_rates: bool
+    ) -> None:
+        super().__init__(num_controls, noise_channels=2)
+        self.prior = prior
+        self.constant = prior.constant
+        self.learn_rates = learn_rates and not prior.constant
+        self.initial_rates = on_rate, off_rate
+        self.register_buffer("alive", torch.ones(num_controls))
+        self.register_buffer("variance", torch.ones(dim))
+        self.register_buffer("noise", torch.tensor(FLOOR))
+        self.register_buffer("misfit", torch.tensor(1.0))
+        self.register_buffer("fit", torch.zeros(5))  # running moments of the residual over the power of what is on
+        self.register_buffer("counts", torch.zeros(num_controls, 2, 2))
+        self._places: list[int] | None = None
+
+    # -- state -------------------------------------------------------------------------------------------------------
+
+    def adopt(self, places: list[int], variance: Tensor, misfit: Tensor) -> None:
+        """Take over what the discovery of the fields has found: controls alive, the encoder's noise, the misfit."""
+        self.alive.zero_()
+        self.alive[places] = 1.0
+        self.variance.copy_(variance)
+        self.misfit.copy_(misfit)
+        self.noise.fill_(FLOOR)
+        self.fit.zero_()
+        self._places = None
+
+    def _load_from_state_dict(self, *arguments, **options) -> None:
+        super()._load_from_state_dict(*arguments, **options)
+        self._places = None
+
+    @property
+    def places(self) -> list[int]:
+        """Which controls are alive; read from the device once."""
+        if self._places is None:
+            self._places = self.alive.nonzero().flatten().tolist()
+        return self._places
+
+    @property
+    def unit(self) -> Tensor:
+        """The whitening lambda, ``(D,)``."""
+        return whitening(self.variance)
+
+    def rates(self) -> tuple[Tensor, Tensor]:
+        """Switch-on and switch-off rates of all controls, ``(C,)`` each."""
+        on, off = self.initial_rates
+        pseudo = self.counts.new_tensor([[1 - on, on], [off, 1 - off]]) * self.counts.new_tensor([[off], [on]])
+        return rates(self.counts, PSEUDO * pseudo / (on + off))
+
+    def prior_on(self) -> Tensor:
+        """Probability that a control is on under the prior, ``(C,)``: zero for those that are not alive."""
+        if self.constant:
+            return self.alive / self.alive.sum()
+        on, off = self.rates()
+        return self.alive * on / (on + off)
+
+    # -- inference ---------------------------------------------------------------------------------------------------
+
+    def posterior(self, means: Tensor, velocities: Tensor) -> ActivityPosterior:
+        """The exact posterior.
+
+        Args:
+            means: latent means, ``(B, T+1, D)``.
+            velocities: of all controls at the midpoints of the transitions, ``(B, T, C, D)``.
+        """
+        unit = self.unit
+        places = torch.tensor(self.places, device=means.device)
+        fields = velocities.index_select(-2, places) * unit
+        data = transitions(fields, means.diff(dim=1) * unit)
+        on, off = self.rates()
+        noise = Noise(self.noise, self.misfit, self.prior.speed_spread)
+        found = infer(data, self.prior, noise, on[places], off[places])
+        if len(places) == self.num_controls:
+            return found
+        chosen = torch.arange(len(places), device=means.device)[:, None] if found.chosen is None else found.chosen
+        return replace(found, chosen=places[chosen].expand(-1, len(means)), num_controls=self.num_controls)
+
+    @torch.no_grad()
+    def follow(self, found: ActivityPosterior, means: Tensor, variance: Tensor) -> None:
+        """Let the running estimates follow a batch.
+
+        The expected squared residual per dimension of a transition is tau_0 + epsilon^2 p, with the power p of what is
+        on; both are fitted by least squares to its running moments.
+
+        Args:
+            found: posterior of the batch.
+            means: latent means, ``(B, T+1, D)``.
+            variance: of q(z | x), the same shape.
+        """
+        self.variance.lerp_(variance.mean((0, 1)), MOMENTUM)
+        kept: Transitions = found.kept
+        statistics = expected_speeds(found.found, found.marginal, found.space)
+        residual = statistics.misfit(kept) / kept.dim
+        on = torch.tensordot(found.space.on.T, found.marginal, dims=1)
+        power = (on * kept.gram.diagonal(dim1=0, dim2=1).movedim(-1, 0)).sum(0) / kept.dim
+        moments = torch.stack([torch.ones_like(power), power, power.square(), residual, power * residual])
+        self.fit.lerp_(moments.mean((1, 2)), MOMENTUM)
+        one, p, pp, r, pr = (self.fit / self.fit[0].clamp_min(1e-6)).unbind()
+        slope = ((pr - p * r) / (pp - p * p).clamp_min(1e-6)).clamp(LEAST, 4.0)
+        floor = (r - slope * p).clamp(LEAST * FLOOR, FLOOR)
+        self.misfit.lerp_(slope, MOMENTUM)
+        self.noise.lerp_(floor, MOMENTUM)
+        if self.learn_rates:
+            joint = found.paths.expected_transitions()
+            switched = switches(joint, found.space)  # B, c, 2, 2
+            if found.chosen is None:
+                total = switched.sum(0)
+            else:
+                total = torch.zeros_like(self.counts).index_add_(0, found.chosen.T.flatten(), switched.flatten(0, 1))
+            self.counts.mul_(1 - MOMENTUM).add_(total)
+
+    # -- the interface of all activity -------------------------------------------------------------------------------
+
+    def forward(self, means: Tensor, uniform: Tensor, phase: Phase) -> ActivitySample:
+        """Raises TypeError: the posterior needs the fields; see :class:`stf.exact_flow.ExactFlow`."""
+        raise TypeError("exact activity is inferred with the fields of its model: use the model's methods")
+
+    def infer(self, means: Tensor) -> Tensor:
+        """Raises TypeError, as :meth:`forward` does."""
+        raise TypeError("exact activity is inferred with the fields of its model: use the model's methods")
+
+    def draws(self, means: Tensor, samples: int, generator: torch.Generator | None) -> ActivityDraws:
+        """Raises TypeError, as :meth:`forward` does."""
+        raise TypeError("exact activity is inferred with the fields of its model: use the model's methods")
+
+
+def normal_from(uniform: Tensor) -> Tensor:
+    """Standard normal noise from uniform noise, by inversion."""
+    return torch.special.ndtri(uniform)
