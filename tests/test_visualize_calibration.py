@@ -130,6 +130,7 @@ def few(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("control", ["single", "separate"])
 def test_the_posterior_is_observed_where_there_is_one(control: str) -> None:
     model = tiny_model(control=control)
+    model.has_activity_posterior = False
     with torch.no_grad():
         usual, seen = observe(model, [batch(), batch(3)]), observe(believing(model), [batch(), batch(3)])
     assert usual.probability is None and usual.deviation is None
