@@ -99,6 +99,9 @@ class FlowFactorizedVAE(nn.Module):
     """Whether every frame has latents of its own, with a ``log_latent_prior`` and ``codes`` to decode from."""
     calibrated_at_end = False
     """Whether its flow is estimated after the last training step, by :meth:`calibrate`."""
+    has_activity_posterior = False
+    """Whether ``activity(frames)`` gives a posterior over activity: ``probability`` of each field being on, its mean
+    ``speed`` and the ``deviation`` of that where it is, ``(B, T, C)`` each."""
     prediction = "the decoded flow of the encoded first frame"
     """How the model predicts later frames."""
 

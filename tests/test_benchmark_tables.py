@@ -5,10 +5,13 @@ from __future__ import annotations
 import io
 import re
 
+import numpy as np
 import pytest
 from benchmark_tools import line_of, table1
 from rich.console import Console
 
+from ffrl.evaluation.alignment import align
+from ffrl.evaluation.calibration import calibrate
 from ffrl.evaluation.published import MNIST, TABLES, published
 from stf.benchmark.footer import footer
 from stf.benchmark.grid import Column, Grid, Number, Row, in_width, spread, with_best
@@ -383,6 +386,20 @@ def test_metrics_of_an_evaluation():
     assert found["composition"] == {"mean": 7.0} and "switching" not in found
     assert found["codes/mig/score"] == 0.3 and "codes/method/dci" not in found
     assert summarise({}) == {} and leaves(True, "x") == {}
+    assert not any(key.startswith(("speed_rmse", "ece", "fields_alive")) for key in found), "of older evaluations"
+
+
+def test_metrics_of_speeds_and_calibration():
+    truth = np.array([[1.0, 0.0], [2.0, 0.0], [0.0, 1.0], [0.0, 3.0]])
+    speeds = truth + [0.5, 0.25] * (truth != 0)
+    alignment = align(speeds, truth, ["scaling", "hue"])
+    calibration = calibrate(0.1 + 0.8 * (truth != 0), speeds, 0.3 + 0 * truth, truth, alignment)
+    found = summarise({"alignment": alignment, "calibration": calibration})
+    assert (found["speed_rmse/scaling"], found["speed_rmse/hue"], found["speed_rmse/worst"]) == (0.5, 0.25, 0.5)
+    assert found["ece"] == found["ece/hue"] == pytest.approx(0.1) and found["fields_alive"] == 2
+    assert (found["coverage/one_deviation"], found["coverage/two_deviations"]) == (0.5, 1.0)
+    never = summarise({"alignment": align(speeds * [1, 0], truth, ["scaling", "hue"])})
+    assert never["speed_rmse/worst"] is None and never["fields_alive"] == 1 and "ece" not in never
 
 
 def test_short_sequences_have_the_sum_over_all_their_steps():

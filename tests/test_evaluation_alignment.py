@@ -11,6 +11,7 @@ import pytest
 from ffrl.evaluation.alignment import (
     activity_matrix,
     align,
+    alive_fields,
     match,
     speed_agreement,
     spike_scores,
@@ -46,7 +47,7 @@ def test_perfect() -> None:
     assert np.array_equal(matrix, np.diag(np.diag(matrix)))
     assert found["unmatched"] == [] and found["spikes_right"] == 1.0
     assert found["active_fields"]["inferred"] == found["active_fields"]["true"] == (truth != 0).sum(-1).mean()
-    assert verdicts(found) == [True] * 4
+    assert verdicts(found) == [True] * 5
 
 
 def test_permuted_scaled_and_reversed_fields_among_silent_ones() -> None:
@@ -62,7 +63,7 @@ def test_permuted_scaled_and_reversed_fields_among_silent_ones() -> None:
     assert all(math.isclose(found["transformations"][name]["speed_correlation"], 1.0) for name in NAMES)
     silent = {one["field"]: (one["mean"], one["silent"]) for one in found["unmatched"]}
     assert silent == {1: (pytest.approx(0.05 / 320), True), 2: (0.0, True), 5: (0.0, True)}
-    assert found["spikes_right"] == 1.0 and verdicts(found) == [True] * 4
+    assert found["spikes_right"] == 1.0 and verdicts(found) == [True] * 5
 
 
 def test_a_transformation_split_over_two_fields() -> None:
@@ -79,7 +80,7 @@ def test_a_transformation_split_over_two_fields() -> None:
     assert other["field"] == 5 - hue["field"] and not other["silent"] and other["mean"] > 0.05
     assert hue["precision"] == 1.0 and 0.3 < hue["recall"] < 0.7
     assert hue["f1"] == pytest.approx(2 * hue["recall"] / (1 + hue["recall"]))
-    assert verdicts(found) == [False, False, False, True]
+    assert verdicts(found) == [False, False, False, True, False]
 
 
 def test_two_transformations_merged_into_one_field() -> None:
@@ -99,11 +100,12 @@ def test_two_transformations_merged_into_one_field() -> None:
         "f1": 0.0,
         "speed_correlation": None,
         "speed_ratio": None,
+        "speed_rmse": None,
         "direction": None,
     }
     assert [one["field"] for one in found["unmatched"]] == [1] and found["unmatched"][0]["silent"]
     assert 0.5 < found["spikes_right"] < 1.0
-    assert verdicts(found) == [False, True, False, False]
+    assert verdicts(found) == [False, True, False, False, False]
 
 
 def test_an_always_active_field_is_not_silent_and_halves_the_shares() -> None:
@@ -112,6 +114,7 @@ def test_an_always_active_field_is_not_silent_and_halves_the_shares() -> None:
     found = align(speeds, truth, NAMES)
     assert [found["transformations"][name]["share"] for name in NAMES] == [0.5] * 3
     assert found["unmatched"] == [{"field": 3, "mean": 1.0, "silent": False}]
+    assert found["alive"] == {"fields": 4, "transformations": 3}
     assert found["active_fields"]["inferred"] == pytest.approx(found["active_fields"]["true"] + 1)
 
 
@@ -120,7 +123,7 @@ def test_nothing_inferred() -> None:
     found = align(np.zeros((*truth.shape[:-1], 2)), truth, NAMES)
     assert all(one["field"] is None and one["share"] == one["f1"] == 0.0 for one in found["transformations"].values())
     assert found["spikes_right"] == pytest.approx((truth == 0).mean())
-    assert verdicts(found) == [False, True, False, False]
+    assert verdicts(found) == [False, True, False, False, False]
 
 
 def test_fewer_fields_than_transformations() -> None:
@@ -129,7 +132,7 @@ def test_fewer_fields_than_transformations() -> None:
     assert [found["transformations"][name]["field"] for name in NAMES] == [1, None, 0]
     assert found["unmatched"] == []
     assert found["spikes_right"] == pytest.approx(1 - (truth[..., 1] != 0).mean() / 3)
-    assert verdicts(found) == [False, True, False, False]
+    assert verdicts(found) == [False, True, False, False, False]
 
 
 def test_a_transformation_that_never_acts_is_none_and_not_nan() -> None:
@@ -141,7 +144,7 @@ def test_a_transformation_that_never_acts_is_none_and_not_nan() -> None:
     assert [found["transformations"][name]["field"] for name in NAMES] == [0, None, 2]
     assert [one["field"] for one in found["unmatched"]] == [1]
     assert json.loads(json.dumps(found, allow_nan=False)) == found
-    assert verdicts(found) == [False, True, False, False]
+    assert verdicts(found) == [False, True, False, False, False]
 
 
 def test_a_transformation_that_never_acts_alone_is_not_scored() -> None:
@@ -154,7 +157,7 @@ def test_a_transformation_that_never_acts_alone_is_not_scored() -> None:
 def test_constant_speeds_have_no_correlation() -> None:
     truth = np.where(true_activity() != 0, 1.0, 0.0)
     one = align(truth, truth, NAMES)["transformations"]["hue"]
-    assert one["speed_correlation"] is None and one["speed_ratio"] == 1.0
+    assert one["speed_correlation"] is None and one["speed_ratio"] == 1.0 and one["speed_rmse"] is None
     varying = true_activity()
     noisy = np.float32(1.03) * (varying != 0).astype(np.float32) * (1 + 1e-8 * true_activity(seed=1))
     assert align(noisy, varying, NAMES)["transformations"]["hue"]["speed_correlation"] is None
@@ -167,6 +170,43 @@ def test_speeds_count_where_both_are_on() -> None:
     assert found["speed_ratio"] == 1.0
     assert found["speed_correlation"] == pytest.approx(np.corrcoef(speeds[:3], truth[:3])[0, 1])
     assert speed_agreement([0.0, 1.0], [1.0, 0.0])["speed_ratio"] is None
+
+
+def test_the_speed_error_is_that_of_numpy_in_the_direction_of_the_field() -> None:
+    generator = np.random.default_rng(2)
+    truth = true_activity()
+    speeds = np.where(generator.random(truth.shape) < 0.8, -(truth + generator.normal(0.1, 0.2, truth.shape)), 0.0)
+    found = align(speeds[..., [2, 0, 1]], truth, NAMES)
+    for j, name in enumerate(NAMES):
+        both = (truth[..., j] != 0) & (speeds[..., j] != 0)
+        expected = np.sqrt(np.mean((-speeds[..., j] - truth[..., j])[both] ** 2))
+        one = found["transformations"][name]
+        assert one["speed_rmse"] == pytest.approx(expected) and one["direction"] == -1.0
+        assert 0.15 < one["speed_rmse"] < 0.3
+
+
+@pytest.mark.parametrize(
+    ("speeds", "truth", "expected"),
+    [
+        ([0.0, 1.0], [1.0, 0.0], None),  # never on together
+        ([1.5, 2.0, 0.0], [1.0, 1.0, 0.0], None),  # the truth is constant
+        ([1.0, 1.0], [2.0, 0.5], 1.25**0.5 / 2**0.5),  # what is inferred may be
+        ([1.0, 0.0], [1.5, 2.0], 0.5),  # one step is enough
+    ],
+)
+def test_the_speed_error_is_of_true_speeds_that_vary(speeds: list, truth: list, expected: float | None) -> None:
+    assert speed_agreement(speeds, truth)["speed_rmse"] == (None if expected is None else pytest.approx(expected))
+
+
+def test_alive_is_not_silent_for_matched_fields_too() -> None:
+    speeds = np.zeros((100, 4))
+    speeds[0], speeds[1, 3] = [1.0, -1.01, 0.0, 0.9], 0.2
+    assert alive_fields(speeds) == [1, 3]
+    truth = np.zeros((100, 4))
+    truth[:2] = (speeds != 0)[:2]
+    found = align(speeds, truth, (*NAMES, "none"))
+    silent = {one["field"] for one in found["unmatched"] if one["silent"]}
+    assert found["alive"] == {"fields": 2, "transformations": 4} and not silent & {1, 3}
 
 
 @pytest.mark.parametrize("scale", [1.0, -1.0])
@@ -249,6 +289,15 @@ def test_criteria_name_the_worst_value() -> None:
     assert f1 == align(speeds, truth, NAMES)["transformations"]["rotation"]["f1"] and 0.85 < f1 < 0.92
     assert not lines["spike F1"]["reached"]
     assert lines["speed correlation"]["worst"] == pytest.approx(1.0) and lines["speed correlation"]["reached"]
+    alive = {"name": "fields alive", "worst": 4, "exactly": 3, "reached": False}
+    assert lines["fields alive"] == alive and "pooled calibration error" not in lines
+
+
+@pytest.mark.parametrize(("error", "reached"), [(0.03, True), (0.031, False), (None, False)])
+def test_the_calibration_error_is_a_criterion_where_there_is_one(error: float | None, reached: bool) -> None:
+    truth = true_activity()
+    last = criteria(align(truth, truth, NAMES), {"pooled": {"ece": error}})[-1]
+    assert last == {"name": "pooled calibration error", "worst": error, "at_most": 0.03, "reached": reached}
 
 
 def test_confusion_by_hand() -> None:

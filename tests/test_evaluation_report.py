@@ -13,6 +13,7 @@ from test_evaluation_standins import ShiftedPictures, ShiftedStates, UnknownPict
 
 from ffrl.config import ObjectiveConfig
 from ffrl.evaluation.alignment import align
+from ffrl.evaluation.calibration import calibrate
 from ffrl.evaluation.criteria import criteria
 from ffrl.evaluation.evaluate import evaluate
 from ffrl.evaluation.published import published
@@ -28,6 +29,13 @@ def printed(result: dict, width: int = 80, styled: bool = False) -> str:
 
 def result_of(mode: str, **options: object) -> dict:
     return evaluate(small(mode, **options), ShiftedPictures(), sequences=6, samples=2)
+
+
+def uncalibrated() -> dict:
+    """A result whose alignment can be replaced: there is no calibration that goes with it."""
+    result = result_of("unsupervised")
+    result.pop("calibration", None)
+    return result
 
 
 def test_the_published_figures_are_beside_mnist_under_the_protocol_ffrl_alone() -> None:
@@ -181,14 +189,14 @@ def test_codes_are_printed() -> None:
 
 
 def test_speeds_that_do_not_vary_ask_for_no_correlation() -> None:
-    result = result_of("unsupervised")
+    result = uncalibrated()
     truth = np.zeros((2, 4, 2))
     truth[0, :, 0] = truth[1, :, 1] = 1.0
     result["alignment"] = align(truth, truth, ["walk", "slash"])
     result["criteria"] = criteria(result["alignment"])
     assert not result["alignment"]["graded"] and all(line["reached"] for line in result["criteria"])
     text = printed(result)
-    assert "every true speed is the same" in text and "speed correlation" not in text
+    assert text.count("every true speed is the same") == 2 and "speed correlation" not in text
     truth[0, 0, 0] = 1.5
     assert align(truth, truth, ["walk", "slash"])["graded"]
 
@@ -214,7 +222,7 @@ def test_it_fits_80_columns_without_cutting_anything(mode: str) -> None:
 
 def perfect(fields: int) -> dict:
     """A result whose alignment is a permutation among silent fields."""
-    result = result_of("unsupervised")
+    result = uncalibrated()
     generator = np.random.default_rng(0)
     truth = np.where(generator.random((40, 8, 3)) < 0.3, generator.uniform(0.5, 1.5, (40, 8, 3)), 0.0)
     speeds = np.zeros((40, 8, fields))
@@ -241,19 +249,53 @@ def test_matched_cells_are_marked_in_bold_and_in_brackets(fields: int) -> None:
 def test_each_criterion_is_one_line_with_its_verdict() -> None:
     result = perfect(6)
     lines = [line for line in printed(result, width=200).splitlines() if "reached" in line]
-    assert len(lines) == 4 and not any("not reached" in line for line in lines)
+    assert len(lines) == 5 and not any("not reached" in line for line in lines)
     result["alignment"]["transformations"]["hue"] |= {"share": 0.9, "speed_correlation": None}
     result["alignment"]["unmatched"][0]["mean"] = 0.3
     result["criteria"] = criteria(result["alignment"])
     lines = [line for line in printed(result).splitlines() if "reached" in line]
-    assert ["not reached" in line for line in lines] == [True, True, False, True]
+    assert ["not reached" in line for line in lines] == [True, True, False, True, False]
     assert "at least 0.98" in lines[0] and "0.9000" in lines[0]
     assert "at most 0.01" in lines[1] and "0.3000" in lines[1]
-    assert "undefined" in lines[3]
+    assert "undefined" in lines[3] and lines[4] == "  fields alive exactly 3: reached (found: 3)"
+    result["criteria"] = criteria(result["alignment"], {"pooled": {"ece": 0.0312}})
+    line = printed(result).splitlines()[-1]
+    assert line == "  pooled calibration error at most 0.03: not reached (worst: 0.0312)"
+
+
+@pytest.mark.parametrize("calibrated", [False, True])
+def test_speeds_and_their_calibration_are_printed(calibrated: bool) -> None:
+    result = perfect(3)
+    generator = np.random.default_rng(0)
+    truth = np.where(generator.random((40, 8, 3)) < 0.3, generator.uniform(0.5, 1.5, (40, 8, 3)), 0.0)
+    truth[..., 2] = truth[..., 2] != 0
+    speeds = np.where(truth != 0, truth + 0.125, 0.0)
+    result["alignment"] = align(speeds, truth, NAMES[:3])
+    if calibrated:
+        result["calibration"] = calibrate(0.1 + 0.8 * (truth != 0), speeds, 0.1 + 0 * truth, truth, result["alignment"])
+    text = printed(result)
+    assert max(map(len, text.splitlines())) <= 80 and "…" not in text
+    lines = [line.replace("│", " ").split() for line in text[text.index("Speeds on mixed") :].splitlines()]
+    cells = {line[0]: line[1:] for line in lines if line}
+    expected = [["0.0", "%", "100.0", "%", "0.1000"], ["n/a", "n/a", "0.1000"]] if calibrated else [[], []]
+    assert cells[NAMES[0]] == ["0.125", *expected[0]] and cells[NAMES[2]] == ["n/a", *expected[1]]
+    assert ("ideal" in cells) == ("ECE" in text) == calibrated and "in unit steps" in text
+    assert f"speeds n/a ({NAMES[2]}): true and inferred" in " ".join(text.split())
+    assert "fields alive: 3 of 3 (mean |g| above 0.01); transformations: 3" in text
+
+
+def test_a_transformation_without_a_field_has_a_line_without_numbers() -> None:
+    result = perfect(3)
+    truth = np.eye(2)[None] * [1.0, 2.0]
+    found = result["alignment"] = align(0 * truth, truth, ["walk", "slash"])
+    result["calibration"] = calibrate(truth / 2, 0 * truth, truth, truth, found)
+    lines = rows(printed(result), "Speeds on mixed sequences")
+    assert lines["walk"] == ["n/a"] * 4 and lines["all pooled"] == ["", "n/a", "n/a", "n/a"]
+    assert "speeds n/a (walk, slash)" in printed(result)
 
 
 def test_what_is_undefined_is_printed_as_such() -> None:
-    result = result_of("unsupervised")
+    result = uncalibrated()
     truth = np.zeros((1, 4, 2))
     truth[..., 0] = 1.0
     result["alignment"] = align(np.zeros((1, 4, 2)), truth, ["scaling", "rotation"])

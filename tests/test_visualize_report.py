@@ -18,6 +18,7 @@ from ffrl.config import DataConfig, ModelConfig
 from ffrl.data import load
 from ffrl.engine.config_io import config_to_dict, flat
 from ffrl.evaluation.alignment import align
+from ffrl.evaluation.calibration import calibrate
 from ffrl.evaluation.confusion import confusion
 from ffrl.evaluation.criteria import criteria
 from ffrl.evaluation.evaluate import evaluate
@@ -229,15 +230,49 @@ def test_the_targets_stand_beside_what_was_found() -> None:
     generator = np.random.default_rng(0)
     truth = np.where(generator.random((50, 4, 2)) < 0.4, generator.uniform(0.5, 1.5, (50, 4, 2)), 0.0)
     found = align(0.9 * truth[..., ::-1] + [0, 0], truth, ["scaling", "hue"])
+    there = truth[..., 0][truth[..., 0] != 0]
+    rmse = f"{0.1 * np.sqrt(np.mean(there**2)):.3f}"
     tables = {
         table.name: table for table in evaluation_tables(SUPERVISED | {"alignment": found, "criteria": criteria(found)})
     }
     rows = {row[0]: row for row in tables["alignment"].rows}
-    assert rows["scaling"] == ("scaling", "1", "1.000", "1.000", "1.000", "1.000", "1.000", "0.900")
-    assert rows["target"] == ("target", "", "≥ 0.98", "", "", "≥ 0.97", "≥ 0.9", "1")
+    assert rows["scaling"] == ("scaling", "1", "1.000", "1.000", "1.000", "1.000", "1.000", "0.900", rmse)
+    assert rows["target"] == ("target", "", "≥ 0.98", "", "", "≥ 0.97", "≥ 0.9", "1", "")
+    assert any("Fields alive, with a mean |g| above 0.01: 2; transformations: 2." in text
+               for text in tables["alignment"].meaning)  # fmt: skip
     verdicts = {row[0]: row[1:] for row in tables["criteria"].rows}
     assert verdicts["spike F1"] == ("at least 0.97", "1.0000", "reached")
     assert verdicts["mean activity of further fields"] == ("at most 0.01", "there are none", "reached")
+    assert verdicts["fields alive"] == ("exactly 2", "2", "reached") and "calibration" not in tables
+
+
+def test_the_calibration_stands_beside_what_is_ideal() -> None:
+    truth = np.array([[1.0, 0.0], [2.0, 0.0], [0.0, 1.0], [0.0, 1.0]])
+    found = align(truth + 0.25 * (truth != 0), truth, ["scaling", "hue"])
+    made = calibrate(0.125 + 0.75 * (truth != 0), truth + 0.25 * (truth != 0), 0.2 + 0 * truth, truth, found)
+    result = SUPERVISED | {"alignment": found, "calibration": made, "criteria": criteria(found, made)}
+    tables = {table.name: table for table in evaluation_tables(result)}
+    assert [list(row) for row in tables["calibration"].rows] == [
+        ["scaling", "0.1250", "4", "0.0 %", "100.0 %"],
+        ["hue", "0.1250", "4", "n/a", "n/a"],
+        ["all pooled", "0.1250", "8", "0.0 %", "100.0 %"],
+        ["target", "≤ 0.03 pooled", "", "68.3 %", "95.4 %"],
+    ]
+    assert any(text.startswith("Speeds n/a (hue): ") for text in tables["alignment"].meaning)
+    assert tables["criteria"].rows[-1] == ("pooled calibration error", "at most 0.03", "0.1250", "not reached")
+    assert captions.of_reliability(made, found) == (
+        "The probability that a field is on is off by 0.125 on average (scaling 0.125 and hue 0.125); inferred speeds "
+        "are off by 0.25 (scaling) unit steps, root mean square, and 0 % of the true ones lie within one deviation, "
+        "100 % within two (a right Gaussian: 68 % and 95 %)."
+    )
+    none = align(0 * truth, truth, ["scaling", "hue"])
+    text = captions.of_reliability(calibrate(truth / 2, 0 * truth, truth, truth, none), none)
+    assert text.startswith("No field matches a transformation yet")
+    flat = (truth != 0).astype(float)
+    same = align(flat, flat, ["scaling", "hue"])
+    text = captions.of_reliability(calibrate(flat, flat, flat, flat, same), same)
+    assert text.endswith("on average (scaling 0.000 and hue 0.000); of speeds there is nothing to say: true ones do "
+                         "not vary, or are never on together with inferred ones.")  # fmt: skip
 
 
 def test_the_configuration_table_has_every_key() -> None:

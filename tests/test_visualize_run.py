@@ -86,7 +86,14 @@ def only_overview(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave out all figures but the overview, to save time."""
     nothing: Iterator[Any] = iter(())
     monkeypatch.setattr(gallery, "field_exhibits", lambda *arguments: nothing)
-    for name in ("draw_raster", "draw_alignment", "draw_confusion", "draw_traversals", "draw_strip"):
+    for name in (
+        "draw_raster",
+        "draw_reliability",
+        "draw_alignment",
+        "draw_confusion",
+        "draw_traversals",
+        "draw_strip",
+    ):
         monkeypatch.setattr(gallery, name, lambda *arguments: Figure())
 
 

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import linear_sum_assignment
 
 SILENT = 0.01
-"""Largest mean |g| of a silent field."""
+"""Largest mean |g| over all steps of a silent field; every other field is alive."""
 
 
 def strongest_part(speeds: ArrayLike, num_fields: int) -> NDArray[np.float64]:
@@ -30,10 +30,27 @@ def strongest_part(speeds: ArrayLike, num_fields: int) -> NDArray[np.float64]:
         >>> strongest_part([[0.5, 0.0, -2.0, 1.0]], num_fields=2)
         array([[-2.,  1.]])
     """
-    speeds = np.asarray(speeds, dtype=np.float64)
-    parts = speeds.reshape(*speeds.shape[:-1], -1, num_fields)
-    best = np.abs(parts).argmax(axis=-2, keepdims=True)
-    return np.take_along_axis(parts, best, axis=-2).squeeze(-2)
+    return strongest(speeds, speeds, num_fields)
+
+
+def strongest(speeds: ArrayLike, values: ArrayLike, num_fields: int) -> NDArray[np.float64]:
+    """``values`` of the part of each field with the larger |g|: one per field from one per control.
+
+    Args:
+        speeds: g, as in :func:`strongest_part`.
+        values: as large, of anything.
+        num_fields: K.
+
+    Returns:
+        ``(..., K)``.
+
+    Example:
+        >>> strongest([[0.5, 0.0, -2.0, 1.0]], [[1, 2, 3, 4]], num_fields=2)
+        array([[3., 4.]])
+    """
+    sizes, values = (np.asarray(one, dtype=np.float64) for one in (np.abs(speeds), values))
+    sizes, values = (one.reshape(*one.shape[:-1], -1, num_fields) for one in (sizes, values))
+    return np.take_along_axis(values, sizes.argmax(axis=-2, keepdims=True), axis=-2).squeeze(-2)
 
 
 def activity_matrix(speeds: ArrayLike, truth: ArrayLike) -> NDArray[np.float64]:
@@ -98,36 +115,71 @@ def spike_scores(spikes: ArrayLike, truth: ArrayLike) -> dict[str, float | None]
 
 
 def speed_agreement(speeds: ArrayLike, truth: ArrayLike) -> dict[str, float | None]:
-    """Pearson correlation of inferred and true speed, and mean inferred / mean true, over frames where both are on.
+    r"""Correlation, ratio and root mean square difference of inferred and true speed, over frames where both are on.
 
-    The direction of a field is arbitrary, so a field that runs backwards on the whole is turned around first.
+    The direction of a field is arbitrary, so a field that runs backwards on the whole is turned around first, d = -1.
+
+    .. math:: \mathrm{RMSE} = \sqrt{\frac{1}{|S|} \sum_{t \in S} (d \, g_t - s_t)^2}
+
+    The inferred speeds are compared as they are: a field that does two unit steps at g = 1 has an error, though its
+    speeds may correlate perfectly; ``speed_ratio`` tells.
 
     Args:
-        speeds: of the matched field, ``(...)``.
-        truth: of its transformation, ``(...)``.
+        speeds: g of the matched field, ``(...)``, 0 where off.
+        truth: s of its transformation, ``(...)``, 0 where off [unit steps].
 
     Returns:
-        ``speed_correlation``, None if either speed is constant; ``speed_ratio``; ``direction``, 1.0 or -1.0; all None
-        if they are never on together.
+        ``speed_correlation`` (Pearson), None if either speed is constant; ``speed_ratio``, mean inferred / mean true;
+        ``speed_rmse`` [unit steps], None if the true speed is the same wherever it is on (:func:`varies`);
+        ``direction``, 1.0 or -1.0; all None if they are never on together.
 
     Example:
         >>> speed_agreement([-1.0, 0.0, -1.0], [1.0, 2.0, 3.0])
-        {'speed_correlation': None, 'speed_ratio': 0.5, 'direction': -1.0}
+        {'speed_correlation': None, 'speed_ratio': 0.5, 'speed_rmse': 1.4142135623730951, 'direction': -1.0}
     """
     speeds, truth = np.asarray(speeds, dtype=np.float64), np.asarray(truth, dtype=np.float64)
     both = (speeds != 0) & (truth != 0)
     if not both.any():
-        return {"speed_correlation": None, "speed_ratio": None, "direction": None}
+        return {"speed_correlation": None, "speed_ratio": None, "speed_rmse": None, "direction": None}
     inferred, true = speeds[both], truth[both]
     direction = -1.0 if inferred.mean() * true.mean() < 0 else 1.0
     ratio = direction * inferred.mean() / true.mean() if true.mean() != 0 else None
-    varies = all(x.std() > 1e-6 * np.abs(x).max() for x in (inferred, true))
-    correlation = float(np.corrcoef(direction * inferred, true)[0, 1]) if varies else None
+    vary = all(x.std() > 1e-6 * np.abs(x).max() for x in (inferred, true))
+    correlation = float(np.corrcoef(direction * inferred, true)[0, 1]) if vary else None
     return {
         "speed_correlation": correlation,
         "speed_ratio": None if ratio is None else float(ratio),
+        "speed_rmse": float(np.sqrt(np.mean((direction * inferred - true) ** 2))) if varies(truth) else None,
         "direction": direction,
     }
+
+
+def varies(truth: ArrayLike) -> bool:
+    r"""Whether true speeds, 0 where off, differ in size where they are on: else there is no speed to be inferred.
+
+    Example:
+        >>> varies([1.0, 0.0, 1.0]), varies([1.0, 0.0, 2.0])
+        (False, True)
+    """
+    sizes = np.abs(np.asarray(truth, dtype=np.float64))
+    sizes = sizes[sizes != 0]
+    return bool(len(sizes) and np.ptp(sizes) > 1e-6 * sizes.max())
+
+
+def alive_fields(speeds: ArrayLike) -> list[int]:
+    r"""The fields that are alive: those whose mean \|g\| over all steps is above :data:`SILENT`.
+
+    Every field is alive or silent, whether or not a transformation is matched to it, and this is the one definition for
+    both. A field that is on at 1 % of the steps at unit speed is just silent.
+
+    Args:
+        speeds: inferred, ``(..., K)``, 0 where off.
+
+    Example:
+        >>> alive_fields([[1.0, 0.002, 0.0], [0.0, 0.0, -0.5]])
+        [0, 2]
+    """
+    return np.flatnonzero(np.abs(_flat(speeds)).mean(axis=0) > SILENT).tolist()
 
 
 def unmatched_fields(speeds: ArrayLike, fields: Sequence[int | None]) -> list[dict[str, Any]]:
@@ -157,8 +209,9 @@ def align(speeds: ArrayLike, truth: ArrayLike, transformations: Sequence[str]) -
         ``matrix`` (J rows of K, None for a transformation never alone), ``transformations`` (per name: ``field``,
         ``share`` = matched entry / row sum, spike scores, speed agreement), ``unmatched`` fields, ``spikes_right`` (the
         share of all (frame, transformation) pairs whose spike is right, one without a field being taken as never on;
-        transformations that are never alone do not count), ``active_fields`` per frame, inferred and
-        true, and ``graded``, whether true speeds vary, so that inferred ones can correlate with them.
+        transformations that are never alone do not count), ``alive`` (how many ``fields`` are, :func:`alive_fields`,
+        and how many ``transformations`` there are), ``active_fields`` per frame, inferred and true, and ``graded``,
+        whether true speeds vary (:func:`varies`), so that inferred ones can correlate with them.
 
     Example:
         >>> truth = np.eye(2)[None]
@@ -181,14 +234,14 @@ def align(speeds: ArrayLike, truth: ArrayLike, transformations: Sequence[str]) -
             **spike_scores(matched != 0 if known else [], there if known else []),
             **speed_agreement(matched, truth[:, j]),
         }
-    on = truth[truth != 0]
     return {
         "frames": len(truth),
-        "graded": bool(len(on) and np.ptp(np.abs(on)) > 1e-6 * np.abs(on).max()),
+        "graded": varies(truth),
         "matrix": [None if np.isnan(row).any() else row.tolist() for row in matrix],
         "transformations": described,
         "unmatched": unmatched_fields(speeds, fields),
         "silent_threshold": SILENT,
+        "alive": {"fields": len(alive_fields(speeds)), "transformations": len(transformations)},
         "spikes_right": float(np.mean(right)) if right else None,
         "active_fields": {
             "inferred": float((speeds != 0).sum(-1).mean()),

@@ -15,12 +15,13 @@ from ffrl.data.states import prescribable
 from ffrl.engine.seed import generator
 from ffrl.errors import require
 from ffrl.evaluation.alignment import align, strongest_part
+from ffrl.evaluation.calibration import calibrate, field_posterior
 from ffrl.evaluation.composition import affordable, composition
 from ffrl.evaluation.confusion import confusion
 from ffrl.evaluation.criteria import criteria
 from ffrl.evaluation.equivariance import equivariance_errors
 from ffrl.evaluation.extrapolation import extrapolation
-from ffrl.evaluation.kind import activity_of, aligned, categorical, given, of_fields
+from ffrl.evaluation.kind import activity_of, aligned, categorical, given, likeliest, of_fields, with_posterior
 from ffrl.evaluation.likelihood import bounds, draw, legacy_score, log_weights
 from ffrl.evaluation.mode import evaluation_mode
 from ffrl.evaluation.paper_bound import NOTES as PAPER_NOTES
@@ -37,6 +38,10 @@ UNITS = {
     "prediction": "as equivariance; psnr in dB, of the mean squared error of all frames t = 1 .. T",
     "likelihood": "nats per frame: the value of a sequence / (T + 1)",
     "speed": "unit steps per transition",
+    "speed_rmse": "as speed: root mean square of inferred - true speed where both are on",
+    "ece": "a probability in [0, 1]: mean |predicted - observed| of a field being on, weighted by the pairs of a bin",
+    "coverage": "share of the steps with both on whose true speed is within 1 or 2 deviations of the inferred one",
+    "alive": "fields whose mean |g| over all steps is above silent_threshold",
 }
 LEGACY = {
     "formula": "log p(x_0|z_0) + log q(z_0|x_0) - log p(z_0), one sample, unit-variance Gaussian",
@@ -64,7 +69,8 @@ def evaluate(
     them), its prediction errors on mixed sequences, and, if it is a probabilistic model, its likelihood bounds, on
     single-transformation sequences that cycle through the transformations or on mixed ones: what it is trained on. Weak
     models get the confusion of the inferred field besides, unsupervised ones the alignment of fields with
-    transformations.
+    transformations, and those with a posterior over activity its calibration: see
+    :func:`ffrl.evaluation.alignment.align` and :func:`ffrl.evaluation.calibration.calibrate`.
 
     Where frames are made from states (not those of sprites), up to 250 of the images (fewer if there are more than
     three transformations) also give extrapolation to twice the trained length, and the errors of two transformations at
@@ -229,6 +235,9 @@ class _Mixed:
         self.names = data.transformations
         self.aligned = bool(self.names) and aligned(model)
         self.used = not self.names and of_fields(model)
+        self.posterior = with_posterior(model)
+        self.probability: list[Tensor] = []
+        self.deviation: list[Tensor] = []
         self.speeds: list[Tensor] = []
         self.truth: list[Tensor] = []
         self.growth: list[Tensor] = []
@@ -236,7 +245,7 @@ class _Mixed:
     def watched(self, batches: Iterable[SequenceBatch]) -> Iterator[SequenceBatch]:
         """Pass batches on, measured."""
         for batch in batches:
-            g = activity_of(self.model, batch)
+            g = self._infer(batch)
             self.prediction.add(self.model, batch.frames, g)
             self.speeds.append(g)
             self.truth.append(batch.activity)
@@ -244,18 +253,33 @@ class _Mixed:
                 self.growth.append(growth_without(self.model, batch.frames, g))
             yield batch
 
+    def _infer(self, batch: SequenceBatch) -> Tensor:
+        """The activity, and of a posterior the rest too: frames are encoded once."""
+        if not self.posterior:
+            return activity_of(self.model, batch)
+        found = self.model.activity(batch.frames)
+        self.probability.append(found.probability)
+        self.deviation.append(found.deviation)
+        return likeliest(found)
+
     def summary(self) -> dict[str, Any]:
         """Prediction errors; then the fields where transformations are unknown, else an unsupervised alignment."""
         activity = {"activity": "given" if given(self.model) else "inferred"}
         result: dict[str, Any] = {"prediction": activity | self.prediction.summary()}
         if not self.used and not self.aligned:
             return result
-        speeds = strongest_part(torch.cat(self.speeds).cpu().numpy(), self.model.num_fields)
+        inferred, fields = torch.cat(self.speeds).cpu().numpy(), self.model.num_fields
+        speeds = strongest_part(inferred, fields)
         if self.used:
             result["fields"] = describe_fields(speeds, torch.cat(self.growth))
-        else:
-            result["alignment"] = align(speeds, torch.cat(self.truth).cpu().numpy(), self.names)
-            result["criteria"] = criteria(result["alignment"])
+            return result
+        truth = torch.cat(self.truth).cpu().numpy()
+        result["alignment"] = align(speeds, truth, self.names)
+        if self.posterior:
+            likely, spread = (torch.cat(values).cpu().numpy() for values in (self.probability, self.deviation))
+            probability, deviation = field_posterior(likely, inferred, spread, fields)
+            result["calibration"] = calibrate(probability, speeds, deviation, truth, result["alignment"])
+        result["criteria"] = criteria(result["alignment"], result.get("calibration"))
         return result
 
 

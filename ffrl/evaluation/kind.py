@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from ffrl.data.base import SequenceBatch
@@ -34,6 +35,35 @@ def of_fields(model: Any) -> bool:
 def aligned(model: Any) -> bool:
     """Whether any number of fields may act at each step, as in the unsupervised mode, to be matched with what does."""
     return not given(model) and not categorical(model) and of_fields(model)
+
+
+def with_posterior(model: Any) -> bool:
+    """Whether the activity is inferred with ``model.activity``, a posterior that says how sure it is.
+
+    Example:
+        >>> from ffrl.config import WeakConfig
+        >>> from ffrl.model import FlowFactorizedVAE
+        >>> with_posterior(FlowFactorizedVAE(WeakConfig(), (3, 28, 28)))
+        False
+    """
+    return model.has_activity_posterior and not given(model)
+
+
+def likeliest(posterior: Any) -> Tensor:
+    """What ``model.infer`` makes of a posterior: the speed where on is likelier than off, exact zeros elsewhere.
+
+    Args:
+        posterior: from ``model.activity``, with ``probability`` and ``speed``, ``(B, T, C)`` each.
+
+    Returns:
+        ``(B, T, C)``.
+
+    Example:
+        >>> from types import SimpleNamespace
+        >>> likeliest(SimpleNamespace(probability=torch.tensor([0.2, 0.7]), speed=torch.tensor([1.0, 0.5])))
+        tensor([0.0000, 0.5000])
+    """
+    return torch.where(posterior.probability > 0.5, posterior.speed, torch.zeros_like(posterior.speed))
 
 
 def activity_of(model: Any, batch: SequenceBatch) -> Tensor:

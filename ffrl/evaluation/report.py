@@ -9,9 +9,10 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 
+from ffrl.evaluation.criteria import in_words
 from ffrl.evaluation.printing import MISSING, note, number, share, table, with_error
 from ffrl.evaluation.published import published
-from ffrl.evaluation.report_further import ONCE, TURN, print_codes, print_extrapolation, print_pairs
+from ffrl.evaluation.report_further import ONCE, TURN, print_codes, print_extrapolation, print_pairs, print_speeds
 
 PREDICTED = {
     "flow": "flow",
@@ -65,6 +66,7 @@ def print_report(result: dict[str, Any], console: Console) -> None:
         _print_confusion(result, console)
     if "alignment" in result:
         _print_alignment(result, console)
+        print_speeds(result["alignment"], result.get("calibration"), console)
         _print_criteria(result, console)
     if "codes" in result:
         print_codes(result["codes"], console)
@@ -199,7 +201,12 @@ def _print_alignment(result: dict[str, Any], console: Console) -> None:
     console.print(f"further fields (mean |g|): {', '.join(further) or 'none'}", highlight=False)
     if not found["graded"]:
         note(console, "speed r: every true speed is the same, so that there is nothing to correlate with")
-    active = found["active_fields"]
+    alive, active = found["alive"], found["active_fields"]
+    console.print(
+        f"fields alive: {alive['fields']} of {count} (mean |g| above {found['silent_threshold']:g}); "
+        f"transformations: {alive['transformations']}",
+        highlight=False,
+    )
     console.print(
         f"spikes right {number(found['spikes_right'], 4)}; active fields per transition "
         f"{number(active['inferred'], 3)} inferred, {number(active['true'], 3)} true",
@@ -226,9 +233,6 @@ def _print_matrix(
 def _print_criteria(result: dict[str, Any], console: Console) -> None:
     console.print("Criteria", style="bold")
     for line in result["criteria"]:
-        relation = f"at least {line['at_least']:g}" if "at_least" in line else f"at most {line['at_most']:g}"
-        worst = "undefined" if line["worst"] is None else f"{line['worst']:.4f}"
-        if line["worst"] is None and line["reached"]:
-            worst = "there are none"
-        verdict = "reached" if line["reached"] else "not reached"
-        console.print(f"  {line['name']} {relation}: {verdict} (worst: {worst})", highlight=False)
+        wanted, worst, verdict = in_words(line)
+        kind = "found" if "exactly" in line else "worst"
+        console.print(f"  {line['name']} {wanted}: {verdict} ({kind}: {worst})", highlight=False)

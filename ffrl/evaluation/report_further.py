@@ -1,13 +1,14 @@
-"""Tables of what is measured beyond the trained sequences: extrapolation, composition, switching; and of the codes."""
+"""Tables of speeds and their calibration, of extrapolation, composition and switching, and of the codes."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
 
-from ffrl.evaluation.printing import note, number, table, with_error
+from ffrl.evaluation.printing import note, number, share, table, with_error
 
 MOST_ROWS = 6
 """Pairs that have a line each; of more, their mean and the worst are printed."""
@@ -15,6 +16,51 @@ ONCE = "Two transformations at once, L1 per frame"
 TURN = "One transformation, then another, L1 per frame"
 KINDS = {"additive": "added", "reconstruction": "recon.", "copy": "copy"}
 """Columns beside the flow's."""
+
+
+def print_speeds(alignment: Mapping[str, Any], calibration: Mapping[str, Any] | None, console: Console) -> None:
+    """Print how far inferred speeds are off, and whether a posterior is sure of them and of spikes as it should be."""
+    columns = ("speed\nRMSE", *(("within\n1 dev.", "within\n2 dev.", "ECE of\nP(on)") if calibration else ()))
+    made = table("Speeds on mixed sequences", "", *columns)
+
+    def cells(found: Mapping[str, Any]) -> list[str]:
+        within = (found["coverage"] or {}).get
+        return [share(within("one_deviation")), share(within("two_deviations")), number(found["ece"], 4)]
+
+    described = alignment["transformations"]
+    for name, one in described.items():
+        calibrated = cells(calibration["transformations"][name]) if calibration else []
+        made.add_row(escape(name), number(one["speed_rmse"], 3), *calibrated)
+    if calibration:
+        made.add_row("all pooled", "", *cells(calibration["pooled"]))
+        gaussian = calibration["expected_coverage"]
+        expected = (share(gaussian["one_deviation"]), share(gaussian["two_deviations"]), number(0.0, 4))
+        made.add_row("ideal", number(0.0, 3), *expected)
+    console.print(made)
+    note(console, "RMSE: root mean square of inferred - true speed in unit steps, where both are on")
+    if calibration:
+        note(console, "within: share of true speeds within 1 or 2 posterior deviations of inferred ones")
+        note(console, f"ECE: mean |P(on) - frequency| over {calibration['bins']} bins, weighted by their pairs")
+    for reason in unscored(alignment):
+        note(console, reason)
+
+
+def unscored(alignment: Mapping[str, Any]) -> list[str]:
+    """Why there is no error of speeds, where there is none, from :func:`ffrl.evaluation.alignment.align`.
+
+    Example:
+        >>> from ffrl.evaluation.alignment import align
+        >>> unscored(align([[1.0], [1.0]], [[1.0], [1.0]], ["hue"]))
+        ['speeds n/a: every true speed is the same']
+        >>> unscored(align([[0.0], [0.0]], [[1.0], [2.0]], ["hue"]))
+        ['speeds n/a (hue): true and inferred speed are never on together, or all true ones are the same']
+    """
+    missing = [name for name, one in alignment["transformations"].items() if one["speed_rmse"] is None]
+    if not alignment["graded"]:
+        return ["speeds n/a: every true speed is the same"]
+    names = ", ".join(missing)
+    never = f"speeds n/a ({names}): true and inferred speed are never on together, or all true ones are the same"
+    return [never] if missing else []
 
 
 def print_extrapolation(result: dict[str, Any], console: Console) -> None:

@@ -32,6 +32,8 @@ def summarise(evaluation: Mapping[str, Any]) -> dict[str, Any]:
     found |= _errors(evaluation.get("equivariance") or {}, (evaluation.get("data") or {}).get("num_steps"))
     found |= _likelihood(evaluation.get("likelihood") or {})
     found |= _alignment(evaluation.get("alignment") or {})
+    if "calibration" in evaluation:
+        found |= _calibration(evaluation["calibration"])
     found |= _further(evaluation)
     if "confusion" in evaluation:
         found["confusion_accuracy"] = evaluation["confusion"]["accuracy"]
@@ -140,8 +142,21 @@ def _alignment(alignment: Mapping[str, Any]) -> dict[str, Any]:
         values = {name: one[key] for name, one in alignment["transformations"].items()}
         found |= {f"{shown}/{name}": value for name, value in values.items()}
         found[f"{shown}/worst"] = None if None in values.values() else min(values.values(), default=None)
+    speeds = {name: one["speed_rmse"] for name, one in alignment["transformations"].items() if "speed_rmse" in one}
+    if speeds:
+        found |= {f"speed_rmse/{name}": value for name, value in speeds.items()}
+        found["speed_rmse/worst"] = None if None in speeds.values() else max(speeds.values())
     found["further_field"] = max((one["mean"] for one in alignment["unmatched"]), default=None)
+    if "alive" in alignment:
+        found["fields_alive"] = alignment["alive"]["fields"]
     return found
+
+
+def _calibration(calibration: Mapping[str, Any]) -> dict[str, Any]:
+    """Calibration errors of P(on), and the share of true speeds within one and two deviations, pooled and each."""
+    pooled, described = calibration["pooled"], calibration["transformations"]
+    found = {"ece": pooled["ece"], **{f"ece/{name}": one["ece"] for name, one in described.items()}}
+    return found | {f"coverage/{within}": share for within, share in pooled["coverage"].items()}
 
 
 def _further(evaluation: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from stf.visualize.alignment import draw_alignment, draw_confusion
+from stf.visualize.calibration import draw_reliability
 from stf.visualize.composition import draw_composition
 from stf.visualize.curves import draw_curves
 from stf.visualize.differential import draw_differential
@@ -34,6 +35,7 @@ __all__ = [
     "draw_moment",
     "draw_overview",
     "draw_raster",
+    "draw_reliability",
     "draw_samples",
     "draw_strip",
     "draw_transfer",

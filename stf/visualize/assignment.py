@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ffrl.data.base import SequenceData, Split
 from ffrl.evaluation.alignment import align
+from ffrl.evaluation.calibration import calibrate
 from ffrl.evaluation.confusion import confusion
 from ffrl.evaluation.kind import aligned, given
 from ffrl.evaluation.sequences import choose, mixed_batches, single_batches
@@ -32,6 +33,7 @@ class Assignment:
         roles: of all fields.
         usage: of all fields, from :func:`ffrl.evaluation.usage.usage`, where transformations are not known.
         alignment: of an unsupervised model, from :func:`ffrl.evaluation.alignment.align`.
+        calibration: of one with a posterior over activity, from :func:`ffrl.evaluation.calibration.calibrate`.
         confusion: of a weak model, from :func:`ffrl.evaluation.confusion.confusion`.
     """
 
@@ -40,6 +42,7 @@ class Assignment:
     roles: list[FieldRole]
     usage: list[dict[str, Any]] | None = None
     alignment: dict[str, Any] | None = None
+    calibration: dict[str, Any] | None = None
     confusion: dict[str, Any] | None = None
 
 
@@ -73,7 +76,11 @@ def assign(model: Any, data: SequenceData, split: Split = "validation", seed: in
     if aligned(model):
         observed = observe(model, mixed_batches(data, split, indices, seed))
         alignment = align(observed.inferred, observed.truth, names)
-        return Assignment(indices, observed, aligned_roles(alignment, model.num_fields), alignment=alignment)
+        posterior, calibration = (observed.probability, observed.inferred, observed.deviation), None
+        if observed.probability is not None:
+            calibration = calibrate(*posterior, observed.truth, alignment)
+        roles = aligned_roles(alignment, model.num_fields)
+        return Assignment(indices, observed, roles, alignment=alignment, calibration=calibration)
     which = torch.arange(len(indices), device=indices.device) % len(names)
     observed = observe(model, single_batches(data, split, indices, which))
     if given(model):

@@ -15,6 +15,7 @@ from ffrl.evaluation.mode import evaluation_mode
 from stf.visualize import captions
 from stf.visualize.alignment import draw_alignment, draw_confusion
 from stf.visualize.assignment import Assignment, assign
+from stf.visualize.calibration import draw_reliability
 from stf.visualize.curves import draw_curves
 from stf.visualize.exhibit import ALONE, GLANCE, TRAINING, WHICH, Exhibit, Tell
 from stf.visualize.field_exhibits import field_exhibits
@@ -34,8 +35,9 @@ def figures(model: Any, data: SequenceData, seed: int = 0, plane: str = "traject
     """Draw a model on held-out data, and return the figures by name.
 
     Every mode: ``overview``, ``traversals``, ``traversal-field-K`` for each field that is not silent, and the figures
-    of :func:`stf.visualize.field_exhibits.field_exhibits`. Unsupervised also ``alignment`` and ``raster``, weak also
-    ``alignment``; no ``alignment`` where transformations are not known.
+    of :func:`stf.visualize.field_exhibits.field_exhibits`. Unsupervised also ``alignment`` and ``raster``, with a
+    posterior over activity ``reliability``, weak also ``alignment``; no ``alignment`` and no ``reliability`` where
+    transformations are not known.
 
     Args:
         model: with its ``config``, on the device of ``data``.
@@ -166,6 +168,17 @@ def _which(model: Any, found: Assignment, names: tuple[str, ...], tell: Tell) ->
         caption,
         alt,
     )
+    if found.calibration is not None:
+        tell("reliability")
+        yield Exhibit(
+            "reliability",
+            WHICH,
+            "Reliability",
+            draw_reliability(found.calibration, found.alignment, found.observed),
+            captions.of_reliability(found.calibration, found.alignment),
+            "For each transformation how often its field's activity is real over how probable it was called, how many "
+            "such pairs there are, and inferred against true speeds with bars of one deviation.",
+        )
 
 
 def _strip(model: Any, data: SequenceData, found: Assignment, one: Traversal, tell: Tell) -> Exhibit:

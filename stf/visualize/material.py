@@ -15,8 +15,9 @@ from torch import Tensor
 from ffrl.data.base import SequenceBatch, SequenceData, Split
 from ffrl.data.states import moved, renderable
 from ffrl.evaluation.alignment import strongest_part
+from ffrl.evaluation.calibration import field_posterior
 from ffrl.evaluation.equivariance import frame_errors
-from ffrl.evaluation.kind import activity_of
+from ffrl.evaluation.kind import activity_of, likeliest, with_posterior
 from ffrl.evaluation.sequences import batch_size
 from stf.visualize.roles import FieldRole
 
@@ -90,12 +91,16 @@ class Observed:
         inferred: one speed per field, ``(M, T, K)``, M >= N.
         truth: ``(M, T, J)``, J = 0 where transformations are not known.
         codes: encoded frames of the first sequences, of at least those with frames, ``(N', T+1, D)``, if they are kept.
+        probability: P(on) of every field, ``(M, T, K)``, of a model with a posterior over activity.
+        deviation: of the posterior of its speed where it is on, ``(M, T, K)``, of such a model.
     """
 
     frames: Tensor
     inferred: NDArray[np.float64]
     truth: NDArray[np.float64]
     codes: Tensor | None = None
+    probability: NDArray[np.float64] | None = None
+    deviation: NDArray[np.float64] | None = None
 
     @property
     def example(self) -> int:
@@ -253,17 +258,26 @@ def observe(model: Any, batches: Iterable[SequenceBatch]) -> Observed:
     Kept are all frames until there are :data:`FEWEST` sequences, and all codes until there are :data:`CODES`. The
     activity of a supervised model is given, not inferred.
     """
-    frames, codes, inferred, truth = [], [], [], []
+    frames, codes, inferred, truth, posteriors = [], [], [], [], []
     for batch in batches:
         if sum(map(len, frames)) < FEWEST:
             frames.append(batch.frames)
         if sum(map(len, codes)) < CODES:
             codes.append(model.encode(batch.frames))
-        inferred.append(activity_of(model, batch))
+        if with_posterior(model):
+            posteriors.append(model.activity(batch.frames))
+        inferred.append(likeliest(posteriors[-1]) if posteriors else activity_of(model, batch))
         truth.append(batch.activity)
-    speeds = strongest_part(torch.cat(inferred).cpu().numpy(), model.num_fields)
+    controls = torch.cat(inferred).cpu().numpy()
+    speeds = strongest_part(controls, model.num_fields)
     true = torch.cat(truth).cpu().numpy().astype(np.float64)
-    return Observed(torch.cat(frames), speeds, true, torch.cat(codes)[: max(CODES, sum(map(len, frames)))])
+    kept = torch.cat(codes)[: max(CODES, sum(map(len, frames)))]
+    if not posteriors:
+        return Observed(torch.cat(frames), speeds, true, kept)
+    sure, spread = (
+        torch.cat([getattr(one, name) for one in posteriors]).cpu().numpy() for name in ("probability", "deviation")
+    )
+    return Observed(torch.cat(frames), speeds, true, kept, *field_posterior(sure, controls, spread, model.num_fields))
 
 
 def most_eventful(frames: Tensor, truth: ArrayLike) -> int:

@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ffrl.evaluation.criteria import CORRELATION, F1, SHARE
+from ffrl.evaluation.criteria import CORRELATION, ECE, F1, SHARE, in_words
 from ffrl.evaluation.published import published
 from ffrl.evaluation.report import MIXED, PREDICTED, by_growth, number, share, sums_shown, with_error
+from ffrl.evaluation.report_further import unscored
 from stf.visualize.style import field_name
 
 MAY_LACK = (KeyError, TypeError, IndexError, AttributeError, ValueError)
@@ -45,6 +46,8 @@ def evaluation_tables(evaluation: Mapping[str, Any]) -> list[Table]:
         tables.append(_criteria(evaluation["criteria"]))
     if "alignment" in evaluation:
         tables.append(_alignment(evaluation["alignment"]))
+    if "calibration" in evaluation:
+        tables.append(_calibration(evaluation["calibration"]))
     if "confusion" in evaluation:
         tables.append(_confusion(evaluation["confusion"], evaluation["model"]["num_fields"]))
     if "fields" in evaluation:
@@ -125,43 +128,63 @@ def _prediction(evaluation: Mapping[str, Any]) -> Table:
 
 
 def _criteria(criteria: Sequence[Mapping[str, Any]]) -> Table:
-    rows = []
-    for line in criteria:
-        wanted = f"at least {line['at_least']:g}" if "at_least" in line else f"at most {line['at_most']:g}"
-        worst = ("there are none" if line["reached"] else "undefined") if line["worst"] is None else None
-        verdict = "reached" if line["reached"] else "not reached"
-        rows.append((line["name"], wanted, worst or number(line["worst"], 4), verdict))
-    meaning = ("The worst value over all transformations or fields decides.",)
+    rows = [(line["name"], *in_words(line)) for line in criteria]
+    meaning = (
+        "The worst value over all transformations or fields decides; the calibration error is that of all together.",
+    )
     return Table(
         "criteria", "Targets of unsupervised learning", ("criterion", "target", "worst", "verdict"), rows, meaning
     )
 
 
 def _alignment(found: Mapping[str, Any]) -> Table:
-    keys = ("share", "precision", "recall", "f1", "speed_correlation", "speed_ratio")
+    keys = ("share", "precision", "recall", "f1", "speed_correlation", "speed_ratio", "speed_rmse")
     rows = [
         (name, "none" if one["field"] is None else str(one["field"]), *(number(one[key], 3) for key in keys))
         for name, one in found["transformations"].items()
     ]
     graded = found.get("graded", True)
     correlation = f"≥ {CORRELATION:g}" if graded else ""
-    rows.append(("target", "", f"≥ {SHARE:g}", "", "", f"≥ {F1:g}", correlation, "1"))
+    rows.append(("target", "", f"≥ {SHARE:g}", "", "", f"≥ {F1:g}", correlation, "1", ""))
     further = [
         f"{field_name(one['field'])} {one['mean']:.4f}{'' if one['silent'] else ' (not silent)'}"
         for one in found["unmatched"]
     ]
-    active = found["active_fields"]
+    active, alive = found["active_fields"], found["alive"]
     meaning = (
         "Share: of all inferred activity while only this transformation acts, the part in the matched field.",
         "Precision, recall, F1: the steps at which the field is on against those at which the transformation is.",
-        "Speed r: Pearson correlation of inferred and true speed where both are on; ratio: mean inferred by mean true.",
-        *(() if graded else ("Every true speed is the same, so that there is nothing to correlate with.",)),
+        "Speed r: Pearson correlation of inferred and true speed where both are on; ratio: mean inferred by mean true; "
+        "RMSE: root mean square of their difference in unit steps.",
+        *(f"{reason[:1].upper()}{reason[1:]}." for reason in unscored(found)),
+        f"Fields alive, with a mean |g| above {found['silent_threshold']:g}: {alive['fields']}; transformations: "
+        f"{alive['transformations']}.",
         f"Spikes right: {number(found['spikes_right'], 4)}. Fields that act per step: {number(active['inferred'], 3)} "
         f"inferred, {number(active['true'], 3)} true. Mean activity of further fields, at most "
         f"{found['silent_threshold']:g} where they are silent: {', '.join(further) or 'there are none'}.",
     )
-    columns = ("transformation", "field", "share", "precision", "recall", "spike F1", "speed r", "speed ratio")
+    columns = ("transformation", "field", "share", "precision", "recall", "spike F1", "speed r", "speed ratio", "RMSE")
     return Table("alignment", "Which field does what, on mixed sequences", columns, rows, meaning)
+
+
+def _calibration(found: Mapping[str, Any]) -> Table:
+    def cells(one: Mapping[str, Any]) -> tuple[str, ...]:
+        within = (one["coverage"] or {}).get
+        pairs = "none" if not one["pairs"] else f"{one['pairs']:,}"
+        return number(one["ece"], 4), pairs, share(within("one_deviation")), share(within("two_deviations"))
+
+    rows = [(name, *cells(one)) for name, one in found["transformations"].items()]
+    rows.append(("all pooled", *cells(found["pooled"])))
+    rows.append(("target", f"≤ {ECE:g} pooled", "", *map(share, found["expected_coverage"].values())))
+    meaning = (
+        f"Expected calibration error: mean difference of the inferred P(on) and the frequency over {found['bins']} "
+        "bins of P(on), weighted by their pairs of a step and a transformation with its matched field.",
+        "Within 1 or 2 deviations: share of the true speeds that are as close to the inferred ones, by the deviations "
+        "of the posterior, where both are on; the target is that of a Gaussian. It is undefined (n/a) where true "
+        "speeds do not vary or are never on together with inferred ones.",
+    )
+    columns = ("transformation", "calibration error", "pairs", "within 1 deviation", "within 2 deviations")
+    return Table("calibration", "Is the model as sure as it should be, on mixed sequences", columns, rows, meaning)
 
 
 def _confusion(found: Mapping[str, Any], fields: int) -> Table:
