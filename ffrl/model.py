@@ -89,8 +89,6 @@ class FlowFactorizedVAE(nn.Module):
     """Whether given activity, where there is any, is a condition of the likelihood; not where frames are alone."""
     has_fields = True
     """Whether its activity drives vector fields, :meth:`fields`, that can be drawn."""
-    has_activity_posterior = False
-    """Whether it says with which probability and at which speed, give or take, each field acts: ``activity(frames)``."""
     latents_per_code = 1
     """Gaussian latents of a frame for every dimension of the code that it is decoded from."""
     has_variance = True

@@ -235,10 +235,8 @@ LARGE = 48
 def default_config(mode: str, data: DataConfig | None = None) -> RunConfig:
     """Return the defaults of a mode for a data set: T as published, its likelihood, one field per transformation.
 
-    An unsupervised model, STA as published among them, gets :data:`SPARE` fields more. Images of :data:`LARGE` pixels a
-    side or more get an encoder and a decoder for them, batches of 32 and more steps, and in mode unsupervised a chain
-    that grows heavier while the warm-up lasts: first fields find faint transformations, then those that share one are
-    drawn together.
+    Models that find their fields, the weak mode and STA as published among them, get :data:`SPARE` fields more. Images
+    of :data:`LARGE` pixels a side or more get an encoder and a decoder for them, batches of 32 and more steps.
 
     Args:
         mode: key of :data:`CONFIGS`.
@@ -262,7 +260,8 @@ def default_config(mode: str, data: DataConfig | None = None) -> RunConfig:
     known = bool(names) or not config.needs_transformations
     expected = "data whose transformations are known, or mode unsupervised, weak, sta or msp"
     require(known, "data.name", data.name, expected)
-    fields = len(names) + SPARE if isinstance(config.model, SparseModelConfig) else len(names)
+    searched = isinstance(config.model, SparseModelConfig) or isinstance(config, WeakConfig)
+    fields = len(names) + SPARE if searched else len(names)
     sizes = {"num_fields": fields} if names else {}
     if names and isinstance(config.model, CapsuleModelConfig):
         sizes["latent_dim"] = CAPSULES * fields * config.model.capsule_size

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from stf.inference.encoded import Encoded
 from stf.discovery.population import Population, rows_of, with_rows
+from stf.inference.encoded import Encoded
 from stf.inference.posterior import ON
 
 MOST = 40

@@ -32,9 +32,9 @@ from torch import Tensor, nn
 
 from ffrl.engine.checkpoint import load_optimizer, optimizer_tensors
 from ffrl.engine.seed import generator
-from stf.inference.encoded import Encoded
 from stf.discovery.pairs import PairFit, all_pairs, promising
 from stf.discovery.population import Population, Setting, annealed, gather, rows_of, tempering, with_rows
+from stf.inference.encoded import Encoded
 from stf.inference.posterior import ON
 
 FORM, PAIRS, TRIAL, LONGER, SETTLE, POLISH = "form", "pairs", "trial", "longer", "settle", "polish"

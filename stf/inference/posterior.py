@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from stf.inference.chain import PathPosterior
-from stf.inference.evidence import Evidence, Noise, Transitions, evidence, transitions
+from stf.inference.evidence import Evidence, Noise, Transitions, evidence
 from stf.inference.prior import ActivityPrior
 from stf.inference.states import StateSpace
 from stf.inference.statistics import SpeedStatistics, expected_speeds
