@@ -130,7 +130,7 @@ class RidgeUnits:
                 features = time_features(self._time(t, z)).reshape(-1, TIME_FEATURES)
                 h = h + features @ self.time_weight[rows].unflatten(0, (controls, size)).mT
             if first < self.smooth:
-                h = self.scale[rows].view(controls, 1, size) * self.activation.first(h)
+                h, output = self.activation.first(h), self.scale[rows].view(controls, size, 1) * output
             moved = moved + torch.bmm(h, output)
             first = rows.stop
         return moved.transpose(0, 1).reshape(*z.shape[:-1], controls, z.shape[-1])

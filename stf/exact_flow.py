@@ -60,7 +60,7 @@ class ExactFlow(FlowFactorizedVAE):
         return ActivitySample(g, kl, penalties)
 
     def _agreement(self, means: Tensor, g: Tensor) -> Tensor:
-        r"""Half the whitened squared difference between encoded displacements and the flow at their midpoints, ``(B,)``.
+        r"""Half the whitened squared difference of encoded displacements and the flow at their midpoints, ``(B,)``.
 
         .. math:: \tfrac12 \sum_t \| \lambda \circ (\mu_t - \mu_{t-1} - \sum_k g_t^k v^k(m_t)) \|^2
         """

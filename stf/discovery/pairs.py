@@ -39,7 +39,7 @@ class PairFit:
         self.optimizer = torch.optim.Adam(learned, fused=True)
 
     def _errors(self, batch: Encoded) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Squared error ``(P, B, T)`` of the new fields where either is on, that mask, and what there was to explain."""
+        """Squared errors ``(P, B, T)`` of the new fields where either is on, that mask, and what is to be explained."""
         base = self.base
         with torch.no_grad():
             velocities = base.velocities(batch)
