@@ -17,6 +17,7 @@ from stf.visualize.overview import draw_overview
 from stf.visualize.raster import draw_raster
 from stf.visualize.report import render_report
 from stf.visualize.samples import draw_samples
+from stf.visualize.search import draw_search
 from stf.visualize.transfer import draw_transfer
 from stf.visualize.traversals import draw_strip, draw_traversals
 
@@ -35,6 +36,7 @@ __all__ = [
     "draw_overview",
     "draw_raster",
     "draw_samples",
+    "draw_search",
     "draw_strip",
     "draw_transfer",
     "draw_traversals",

@@ -21,7 +21,9 @@ from stf.visualize.field_exhibits import field_exhibits
 from stf.visualize.material import Observed, Traversal, count_distribution, error_curve, move_images, prior_on
 from stf.visualize.overview import draw_overview
 from stf.visualize.raster import draw_raster
-from stf.visualize.roles import lanes
+from stf.visualize.roles import FieldRole, lanes
+from stf.visualize.search import draw_search
+from stf.visualize.search_log import read_search
 from stf.visualize.style import field_name
 from stf.visualize.traversals import draw_strip, draw_traversals
 
@@ -99,6 +101,22 @@ def training(metrics: Sequence[dict[str, Any]], ends: Mapping[str, float], total
     figure = draw_curves(metrics, ends, total, run)
     alt = "Curves of every recorded term over the optimisation steps, training and validation."
     return Exhibit("curves", TRAINING, "Training curves", figure, captions.of_curves(metrics, ends), alt)
+
+
+def searching(metrics: Sequence[dict[str, Any]], roles: Sequence[FieldRole], run: str) -> Exhibit | None:
+    """Draw the search for the fields, None for a run that had none.
+
+    Args:
+        metrics: entries of ``metrics.jsonl``.
+        roles: of all fields.
+        run: its name.
+    """
+    search = read_search(metrics)
+    if search is None:
+        return None
+    alt = "Fields as lanes over the optimisation steps, with what merged, ended and branched; below them log evidence."
+    figure = draw_search(search, roles, run)
+    return Exhibit("search", TRAINING, "Search for the fields", figure, captions.of_search(search), alt)
 
 
 def _overview(model: Any, found: Assignment, moved: list[Traversal], names: tuple[str, ...]) -> Exhibit:
