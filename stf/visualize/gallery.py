@@ -125,6 +125,7 @@ def _overview(model: Any, found: Assignment, moved: list[Traversal], names: tupl
     mode = "supervised" if told else model.config.mode
     example = observed.example
     frames = observed.frames[example]
+    sure = None if observed.certainty is None else observed.certainty[example]
     true_speeds = torch.from_numpy(observed.truth[example]).to(frames)
     speeds = true_speeds if told else model.infer(frames[None])[0]
     latents = model.flow(model.encode(frames[:1]), speeds[None])[0]
@@ -137,7 +138,7 @@ def _overview(model: Any, found: Assignment, moved: list[Traversal], names: tupl
         "overview",
         GLANCE,
         "Overview",
-        draw_overview(frames.cpu(), predicted.cpu(), inferred, truth, moved, found.roles, names, mode),
+        draw_overview(frames.cpu(), predicted.cpu(), inferred, truth, moved, found.roles, names, mode, sure),
         captions.of_overview(lanes(found.roles, names), inferred, truth, error, still, told),
         "Left: the frames of a sequence, the speed of each field over time, and the predicted frames. "
         "Right: other images moved by each field alone.",
@@ -207,4 +208,6 @@ def _typical(observed: Observed) -> Observed:
     """The first few sequences in which at least two transformations act go first; only their frames are kept."""
     several = (observed.truth[: len(observed.frames)] != 0).any(axis=1).sum(-1) >= 2
     order = np.r_[(~several).argsort(kind="stable"), len(several) : len(observed.truth)]
-    return Observed(observed.frames[order[:RASTERS]].cpu(), observed.inferred[order], observed.truth[order])
+    sure = None if observed.certainty is None else observed.certainty[order]
+    frames = observed.frames[order[:RASTERS]].cpu()
+    return Observed(frames, observed.inferred[order], observed.truth[order], certainty=sure)

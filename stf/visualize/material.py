@@ -18,6 +18,7 @@ from ffrl.evaluation.alignment import strongest_part
 from ffrl.evaluation.equivariance import frame_errors
 from ffrl.evaluation.kind import activity_of
 from ffrl.evaluation.sequences import batch_size
+from stf.visualize.certainty import Certainty, certainty, joined, per_field
 from stf.visualize.roles import FieldRole
 
 MOST_FRAMES = 18
@@ -90,12 +91,14 @@ class Observed:
         inferred: one speed per field, ``(M, T, K)``, M >= N.
         truth: ``(M, T, J)``, J = 0 where transformations are not known.
         codes: encoded frames of the first sequences, of at least those with frames, ``(N', T+1, D)``, if they are kept.
+        certainty: of the inferred activity, where the model has a posterior of it.
     """
 
     frames: Tensor
     inferred: NDArray[np.float64]
     truth: NDArray[np.float64]
     codes: Tensor | None = None
+    certainty: Certainty | None = None
 
     @property
     def example(self) -> int:
@@ -253,7 +256,7 @@ def observe(model: Any, batches: Iterable[SequenceBatch]) -> Observed:
     Kept are all frames until there are :data:`FEWEST` sequences, and all codes until there are :data:`CODES`. The
     activity of a supervised model is given, not inferred.
     """
-    frames, codes, inferred, truth = [], [], [], []
+    frames, codes, inferred, truth, sure = [], [], [], [], []
     for batch in batches:
         if sum(map(len, frames)) < FEWEST:
             frames.append(batch.frames)
@@ -261,9 +264,13 @@ def observe(model: Any, batches: Iterable[SequenceBatch]) -> Observed:
             codes.append(model.encode(batch.frames))
         inferred.append(activity_of(model, batch))
         truth.append(batch.activity)
-    speeds = strongest_part(torch.cat(inferred).cpu().numpy(), model.num_fields)
+        sure.append(certainty(model, batch.frames))
+    every = torch.cat(inferred).cpu().numpy()
+    speeds, known = strongest_part(every, model.num_fields), joined(sure)
+    known = None if known is None else per_field(known, every, model.num_fields)
     true = torch.cat(truth).cpu().numpy().astype(np.float64)
-    return Observed(torch.cat(frames), speeds, true, torch.cat(codes)[: max(CODES, sum(map(len, frames)))])
+    kept = torch.cat(codes)[: max(CODES, sum(map(len, frames)))]
+    return Observed(torch.cat(frames), speeds, true, kept, known)
 
 
 def most_eventful(frames: Tensor, truth: ArrayLike) -> int:
