@@ -96,7 +96,7 @@ def test_what_is_undefined_is_said() -> None:
     speeds = np.array([[1.1, 0.0], [1.2, 0.0], [0.0, 0.0], [0.0, 0.0]])[None]
     found = align(speeds, truth, ["flat", "lost"])
     seen = Observed(torch.zeros(0), speeds, truth, None, 0.9 * (speeds != 0), 0.1 + 0 * speeds)
-    made = calibrate(seen.probability, speeds, seen.deviation, truth, found)
+    made = calibrate(seen.certainty.probability, speeds, seen.certainty.deviation, truth, found)
     text = texts(draw_reliability(made, found, seen))
     assert "true speeds do not vary" in text and "RMSE undefined" in text and "No field matches lost." in text
     nothing = align(0 * speeds, truth, ["flat", "lost"])
@@ -133,10 +133,12 @@ def test_the_posterior_is_observed_where_there_is_one(control: str) -> None:
     model.has_activity_posterior = False
     with torch.no_grad():
         usual, seen = observe(model, [batch(), batch(3)]), observe(believing(model), [batch(), batch(3)])
-    assert usual.probability is None and usual.deviation is None
-    assert np.array_equal(seen.inferred, usual.inferred) and seen.probability.shape == seen.inferred.shape == (9, 4, 3)
-    assert np.array_equal(seen.probability, np.where(seen.inferred != 0, 0.75, 0.25))
-    assert seen.deviation == pytest.approx(0.2)
+    assert usual.certainty is None
+    assert np.array_equal(
+        seen.inferred, usual.inferred
+    ) and seen.certainty.probability.shape == seen.inferred.shape == (9, 4, 3)
+    assert np.array_equal(seen.certainty.probability, np.where(seen.inferred != 0, 0.75, 0.25))
+    assert seen.certainty.deviation == pytest.approx(0.2)
 
 
 @pytest.mark.usefixtures("few")
@@ -157,9 +159,9 @@ def test_only_a_model_with_a_posterior_has_a_reliability_figure() -> None:
     assert one.caption == captions.of_reliability(found.calibration, found.alignment) and len(one.alt) > 40
     assert f"ECE {found.calibration['pooled']['ece']:.3f}" in texts(one.figure)
     assert found.calibration == calibrate(
-        found.observed.probability,
+        found.observed.certainty.probability,
         found.observed.inferred,
-        found.observed.deviation,
+        found.observed.certainty.deviation,
         found.observed.truth,
         found.alignment,
     )

@@ -152,6 +152,17 @@ def test_the_same_run_and_seed_give_the_same_files(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("only_overview", "one_field")
+def test_a_run_with_a_search_shows_it_before_its_curves(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", "supervised")
+    search = {"move": "start", "fields": [], "alive": [0, 1, 2], "accepted": True}
+    with open(run / "metrics.jsonl", "a") as file:
+        file.write(json.dumps({"step": 30, "search": search}) + "\n")
+    written = visualize.run(run, motion="none")
+    assert [path.name for path in written[-3:]] == ["search.png", "curves.png", "report.html"]
+    assert '<a href="#figure-search">Search for the fields</a>' in written[-1].read_text()
+
+
+@pytest.mark.usefixtures("only_overview", "one_field")
 def test_figures_come_as_vectors_and_animations_as_png(tmp_path: Path) -> None:
     run = make_run(tmp_path / "run", "supervised")
     written = visualize.run(run, form="svg", motion="png")

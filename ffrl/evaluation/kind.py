@@ -46,7 +46,7 @@ def with_posterior(model: Any) -> bool:
         >>> with_posterior(FlowFactorizedVAE(WeakConfig(), (3, 28, 28)))
         False
     """
-    return model.has_activity_posterior and not given(model)
+    return model.has_activity_posterior and not given(model) and not categorical(model)
 
 
 def likeliest(posterior: Any) -> Tensor:

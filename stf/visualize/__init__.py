@@ -18,6 +18,7 @@ from stf.visualize.overview import draw_overview
 from stf.visualize.raster import draw_raster
 from stf.visualize.report import render_report
 from stf.visualize.samples import draw_samples
+from stf.visualize.search import draw_search
 from stf.visualize.transfer import draw_transfer
 from stf.visualize.traversals import draw_strip, draw_traversals
 
@@ -37,6 +38,7 @@ __all__ = [
     "draw_raster",
     "draw_reliability",
     "draw_samples",
+    "draw_search",
     "draw_strip",
     "draw_transfer",
     "draw_traversals",

@@ -76,9 +76,9 @@ def assign(model: Any, data: SequenceData, split: Split = "validation", seed: in
     if aligned(model):
         observed = observe(model, mixed_batches(data, split, indices, seed))
         alignment = align(observed.inferred, observed.truth, names)
-        posterior, calibration = (observed.probability, observed.inferred, observed.deviation), None
-        if observed.probability is not None:
-            calibration = calibrate(*posterior, observed.truth, alignment)
+        sure, calibration = observed.certainty, None
+        if sure is not None:
+            calibration = calibrate(sure.probability, observed.inferred, sure.deviation, observed.truth, alignment)
         roles = aligned_roles(alignment, model.num_fields)
         return Assignment(indices, observed, roles, alignment=alignment, calibration=calibration)
     which = torch.arange(len(indices), device=indices.device) % len(names)

@@ -52,9 +52,9 @@ def draw_reliability(calibration: Mapping[str, Any], alignment: Mapping[str, Any
         >>> from ffrl.evaluation.alignment import align
         >>> from ffrl.evaluation.calibration import calibrate
         >>> truth = np.ones((4, 2, 1)) * [[1.0], [2.0]]
-        >>> seen = Observed(None, truth, truth, None, 0.9 * (truth > 0), 0.1 * truth)
+        >>> seen = Observed(None, truth, truth, None, Certainty(0.9 * (truth > 0), 0.1 * truth))
         >>> found = align(truth, truth, ["hue"])
-        >>> made = calibrate(seen.probability, truth, seen.deviation, truth, found)
+        >>> made = calibrate(0.9 * (truth > 0), truth, 0.1 * truth, truth, found)
         >>> [axes.get_title("left") for axes in draw_reliability(made, found, seen).axes[1:]]
         ['ECE 0.100', '', 'RMSE 0.00, 100 % within 1 dev.']
     """
@@ -217,7 +217,7 @@ def _speeds(entry: Mapping[str, Any], row: int, observed: Observed) -> tuple[NDA
     if entry["field"] is None:
         return np.zeros(0), np.zeros(0), np.zeros(0)
     speeds = (entry["direction"] or 1.0) * observed.inferred[..., entry["field"]]
-    deviations, truth = observed.deviation[..., entry["field"]], observed.truth[..., row]
+    deviations, truth = observed.certainty.deviation[..., entry["field"]], observed.truth[..., row]
     both = (speeds != 0) & (truth != 0)
     return speeds[both], deviations[both], truth[both]
 

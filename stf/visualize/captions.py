@@ -9,9 +9,11 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ffrl.evaluation.report import by_growth
+from stf.discovery.moves_text import quantity
 from stf.visualize.curves import series
 from stf.visualize.material import ErrorCurve, Traversal
 from stf.visualize.roles import FieldRole, Lane, listed, silent_fields
+from stf.visualize.search_log import Move, Search
 from stf.visualize.style import field_name, percent
 from stf.visualize.traversals import caption as does
 
@@ -283,3 +285,59 @@ def of_curves(metrics: Sequence[Mapping[str, Any]], ends: Mapping[str, float]) -
         f"{what.removesuffix(' end').removesuffix(' ends')} at {end:,.0f}" for what, end in ends.items() if end <= last
     ]
     return f"{text}{'; jumps where phases end are expected: ' + join(reached) if reached else ''}."
+
+
+def of_search(search: Search) -> str:
+    """Say what is left of the fields, what became of the others, and what it cost.
+
+    Example:
+        >>> from stf.visualize.search_log import read_search
+        >>> shared = {"accepted": True, "evidence": None}
+        >>> moves = [{"move": "start", "fields": [], "alive": [0, 1, 2]},
+        ...          {"move": "merge", "fields": [0, 2], "ratio": 0.04, "alive": [0, 1]},
+        ...          {"move": "end", "fields": [], "alive": [0, 1]}]
+        >>> of_search(read_search([{"step": n, "search": move | shared} for n, move in enumerate(moves)]))
+        'Of 3 fields, fields 0 and 1 are left: one was merged into another (ratio 0.04).'
+    """
+    made = [move for move in search.moves if move.changes]
+    text = f"{'Of one field' if search.num_fields == 1 else f'Of {search.num_fields} fields'}, "
+    text += (
+        f"{listed(search.alive)} {'is' if len(search.alive) == 1 else 'are'} left" if search.alive else "none is left"
+    )
+    text += "" if search.ended else " so far"
+    merges, deletions, silent, refills = (
+        [move for move in made if move.kind == kind] for kind in ("merge", "delete", "silent", "refill")
+    )
+    parts = []
+    if merges:
+        parts.append(f"{_were(len(merges))} merged into {'another' if len(merges) == 1 else 'others'}{_ratios(merges)}")
+    dropped = sum(len(move.fields) for move in deletions)
+    if dropped:
+        parts.append(f"{_were(dropped)} deleted{_ratios(deletions)}")
+    unused = sum(len(move.fields) for move in silent)
+    if unused:
+        parts.append(f"{_were(unused)} dropped as hardly ever on")
+    filled = sum(len(move.fields) for move in refills)
+    if filled:
+        parts.append(f"{_were(filled)} made anew from {'another' if filled == 1 else 'others'}")
+    text += f": {join(parts)}" if parts else "; no move was made"
+    best = search.refused()
+    ratios = [move.ratio for move in best if move.ratio is not None]
+    if ratios:
+        text += f"; of the refused trials the best has the ratio {quantity(min(ratios))}"
+    evidence = [move.evidence for move in search.moves if move.accepted and move.evidence is not None]
+    if len(evidence) > 1:
+        first, last = (f"{value:.2f}".replace("-", "−") for value in (evidence[0], evidence[-1]))
+        text += f"; held-out log evidence went from {first} to {last} nats per transition"
+    return text + "."
+
+
+def _were(count: int) -> str:
+    return "one was" if count == 1 else f"{count} were"
+
+
+def _ratios(moves: Sequence[Move]) -> str:
+    ratios = [move.ratio for move in moves if move.ratio is not None]
+    if not ratios:
+        return ""
+    return f" (ratio {quantity(ratios[0])})" if len(ratios) == 1 else f" (ratios of at most {quantity(max(ratios))})"

@@ -14,6 +14,7 @@ from ffrl.density import substep_jacobian
 from ffrl.evaluation.kind import given
 from ffrl.integrate import Tableau, integrate
 from ffrl.ridge import RidgeUnits
+from stf.visualize.certainty import Certainty, certainty
 from stf.visualize.field_material import FINE, MARGIN, Surroundings, path_plane
 from stf.visualize.material import Observed
 from stf.visualize.plane import Plane, bandwidth, grid, mixture_density, window
@@ -43,6 +44,7 @@ class Carried:
         decoded: of its path, ``(T+1, C, H, W)``.
         width: h.
         given: whether the activity was given rather than inferred.
+        certainty: of the inferred activity, ``(T, C)``, where the model has a posterior of it.
     """
 
     roles: Sequence[FieldRole]
@@ -60,6 +62,7 @@ class Carried:
     decoded: Tensor
     width: float
     given: bool = False
+    certainty: Certainty | None = None
 
 
 def step_jacobian(units: RidgeUnits, points: Tensor, g: Tensor, t: Tensor, tableau: Tableau) -> Tensor:
@@ -90,6 +93,7 @@ def carried(model: Any, around: Surroundings, observed: Observed, roles: Sequenc
     frames = observed.frames[example]
     truth = torch.from_numpy(observed.truth[example])
     activity = truth if given(model) else model.infer(frames[None])[0].cpu().double()
+    sure = certainty(model, frames[None])
     units, z = exact.field_model.units(), around.encoded[:, 0]
     path = exact.flow(z[example : example + 1], activity[None])[0]
     plane = path_plane(around, path)
@@ -126,5 +130,6 @@ def carried(model: Any, around: Surroundings, observed: Observed, roles: Sequenc
         frames=frames.cpu(),
         decoded=exact.decode(path),
         width=width,
-        given=given,
+        given=given(model),
+        certainty=None if sure is None else sure[0],
     )

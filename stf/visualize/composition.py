@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch
 
 from stf.visualize.carried import Carried
+from stf.visualize.certainty import PALER, error_bars, opacity
 from stf.visualize.lanes import stride
 from stf.visualize.nothing import draw_nothing
 from stf.visualize.roles import FieldRole
@@ -75,6 +76,9 @@ def draw_composition(carried: Carried) -> Figure:
         page.text(LEFT - 0.12, y, name, TEXT, ha="right", va="center", weight="bold")
     axes = page.axes(LEFT, speeds_top, WIDE - GAP, high, label="speeds")
     draw_speeds(axes, carried, every)
+    if carried.certainty is not None:
+        look = dict(ha="right", va="bottom", color=NEUTRAL)
+        page.text(LEFT + WIDE - GAP, speeds_top - 0.05, f"Speeds – {PALER}", SMALL, **look)
     _names(page, carried, speeds_top)
     _explain(page, carried)
     return page.figure
@@ -125,8 +129,12 @@ def draw_density(axes: Axes, carried: Carried, t: int, scale: float) -> None:
 
 
 def draw_speeds(axes: Axes, carried: Carried, every: int) -> None:
-    """Draw the speeds of the example as bars between the panels of frames t - 1 and t, forwards upwards."""
-    controls, steps = acting(carried), len(carried.activity)
+    """Draw the speeds of the example as bars between the panels of frames t - 1 and t, forwards upwards.
+
+    Where it is known how sure they are, bars are as opaque as the field is likely on, and have error bars of their own,
+    with the gids ``deviation-T/C``.
+    """
+    controls, steps, sure = acting(carried), len(carried.activity), carried.certainty
     axes.axhline(0, color=TRUTH, linewidth=0.8)
     axes.axhline(1, color=FAINT, linewidth=0.7, zorder=0)
     width = min(BAR, 0.9 / max(len(controls), 1))
@@ -139,6 +147,11 @@ def draw_speeds(axes: Axes, carried: Carried, every: int) -> None:
             x, height = t - 0.5 + (place - (len(on) - 1) / 2) * width, role.direction * speeds[control]
             bar = axes.bar(x, height, 0.94 * width, color=look.colour, edgecolor=look.ink, linewidth=0, hatch=hatch)
             bar[0].set_gid(f"speed-{t}/{control}")
+            if sure is not None:
+                column = control % sure.probability.shape[-1]
+                bar[0].set(alpha=float(opacity(sure.probability[t - 1, column])))
+                deviation = sure.deviation[t - 1, column]
+                error_bars(axes, [x], [height], [deviation], f"deviation-{t}/{control}")
     half = every / 2
     axes.set(xlim=(-half, steps // every * every + half), xticks=[])
     axes.spines["bottom"].set_visible(False)

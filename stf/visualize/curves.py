@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -32,11 +33,21 @@ ABOUT = {
     "divergence": ("Squared divergence", "weighted"),
     "hj_residual": ("Hamilton–Jacobi residual", "weighted"),
     "hj_initial": ("Hamilton–Jacobi start", "weighted"),
+    "log_evidence": ("Log evidence (maximised)", "nats per transition"),
+    "residual": ("Residual", ""),
+    "misfit": ("Misfit", ""),
 }
 FIRST, LAST = ("loss", "l1", "reconstruction"), ("gradient_norm", "learning_rate")
+DISCOVERY, ALIVE = ("log_evidence", "residual", "misfit"), "fields_alive"
+"""Terms of the discovery of the fields, which are no part of the loss of the other phases, and one that the figure of
+the search shows."""
 WIDE, HIGH, COLUMNS = 3.9, 2.35, 3
 STILL, WARMUP = "still frames end", "warm-up ends"
-MARKS = {STILL: ":", WARMUP: "--"}
+MARKS = {STILL: ":", WARMUP: "--", "discovery ends": "-."}
+OTHER_MARKS = ((0, (5, 1, 1, 1, 1, 1)), (0, (1, 4)), (0, (8, 3)))
+"""Lines of the ends of phases of other names."""
+SEPARATE = 0.45
+"""Height of the heading above the terms of the discovery."""
 RANGE = 20.0
 """Ratio of largest to smallest value above which an axis is logarithmic."""
 EARLY = 0.1
@@ -56,7 +67,7 @@ def series(metrics: Sequence[dict[str, Any]], key: str) -> tuple[NDArray[np.floa
 
 
 def terms(metrics: Sequence[dict[str, Any]]) -> list[str]:
-    """Names of what was recorded, the most telling first.
+    """Names of what was recorded, the most telling first, without those of the discovery.
 
     Example:
         >>> terms([{"step": 1, "train/kl_latent": 1.0, "learning_rate": 0.1, "validation/loss": 2.0}])
@@ -65,8 +76,18 @@ def terms(metrics: Sequence[dict[str, Any]]) -> list[str]:
     prefixes = ("train/", "validation/")
     found = {key.split("/", 1)[1] for entry in metrics for key in entry if key.startswith(prefixes)}
     found |= {"learning_rate"} & {key for entry in metrics for key in entry}
-    middle = sorted(found - {*FIRST, *LAST}, key=lambda name: (not name.startswith("kl_"), name))
+    middle = sorted(found - {*FIRST, *LAST, *DISCOVERY, ALIVE}, key=lambda name: (not name.startswith("kl_"), name))
     return [*(name for name in FIRST if name in found), *middle, *(name for name in LAST if name in found)]
+
+
+def discovery_terms(metrics: Sequence[dict[str, Any]]) -> list[str]:
+    """Names of what was recorded of the discovery of the fields.
+
+    Example:
+        >>> discovery_terms([{"step": 1, "train/misfit": 1.0, "train/log_evidence": -2.0, "train/loss": 3.0}])
+        ['log_evidence', 'misfit']
+    """
+    return [name for name in DISCOVERY if any(f"train/{name}" in entry for entry in metrics)]
 
 
 def axis_scale(values: ArrayLike) -> tuple[str, dict[str, Any]]:
@@ -107,15 +128,38 @@ def later_window(values: ArrayLike, early: ArrayLike) -> tuple[float, float] | N
 def phase_ends(config: Any) -> dict[str, float]:
     """Steps at which the phases of training of a run end, by what ends there; only those before the last step.
 
+    Args:
+        config: with ``steps`` and either ``schedule``, phases in order with ``name`` and ``fraction`` of the steps, or
+            the fractions of ``still`` and, if it has one, ``warmup``.
+
     Example:
         >>> from ffrl.config import StillConfig, SupervisedConfig
         >>> phase_ends(SupervisedConfig(steps=1000, still=StillConfig(fraction=0.2)))
         {'still frames end': 200.0}
     """
+    schedule = getattr(config, "schedule", None)
+    if schedule is not None:
+        return _scheduled(schedule, config.steps)
     ends = {STILL: config.still.fraction * config.steps}
     if getattr(config, "warmup", None) is not None:
         ends[WARMUP] = config.warmup.fraction * config.steps
     return {name: end for name, end in ends.items() if 0 < end < config.steps}
+
+
+def _scheduled(schedule: Sequence[Any], steps: int) -> dict[str, float]:
+    """Ends of the phases of a schedule that last at all, without that of the last one."""
+    ends, passed = {}, 0.0
+    for phase in schedule:
+        passed += phase.fraction
+        if phase.fraction > 0 and passed < 1 - 1e-9:
+            ends[STILL if phase.name == "still" else f"{phase.name} ends"] = passed * steps
+    return ends
+
+
+def _marks(ends: Mapping[str, float]) -> dict[str, Any]:
+    """Line of the end of each phase."""
+    others = itertools.cycle(OTHER_MARKS)
+    return {what: MARKS[what] if what in MARKS else next(others) for what in ends}
 
 
 def draw_curves(
@@ -125,6 +169,8 @@ def draw_curves(
     name: str = "",
 ) -> Figure:
     """Draw one panel per recorded term; the axes are labelled by the term, the lines by ``train`` and ``validation``.
+
+    What was recorded of the discovery of the fields has panels of its own under the others.
 
     Args:
         metrics: entries of ``metrics.jsonl``, each with a ``step``.
@@ -137,9 +183,9 @@ def draw_curves(
         >>> figure.axes[1].lines[0].get_xdata().tolist()
         [1.0, 2.0, 3.0]
     """
-    names = terms(metrics)
-    rows = max(1, math.ceil(len(names) / COLUMNS))
-    page = Page(COLUMNS * WIDE + 0.2, 1.25 + rows * HIGH)
+    groups = [names for names in (terms(metrics), discovery_terms(metrics)) if names]
+    rows = [math.ceil(len(names) / COLUMNS) for names in groups]
+    page = Page(COLUMNS * WIDE + 0.2, 1.25 + max(1, sum(rows)) * HIGH + SEPARATE * bool(discovery_terms(metrics)))
     last = max((entry["step"] for entry in metrics), default=0)
     reached = {what: end for what, end in (ends or {}).items() if 0 < end <= last}
     done = f"{last:,} of {total:,} steps" if total else f"{last:,} steps"
@@ -147,16 +193,34 @@ def draw_curves(
     subtitle = f"{done}; averages since the last line of metrics.jsonl (train), fixed held-out sequences (validation)."
     subtitle += f" {skipped} step(s) skipped as not finite." if skipped else ""
     page.title("Training curves" + (f" of {name}" if name else ""), subtitle)
-    for number, term in enumerate(names):
-        x, y = 0.1 + number % COLUMNS * WIDE, 1.15 + number // COLUMNS * HIGH
-        axes = page.axes(x + 0.75, y + 0.1, WIDE - 0.95, HIGH - 0.75, term)
-        draw_term(axes, metrics, term, last)
-        _mark(axes, reached, last)
-        if number // COLUMNS == (len(names) - 1 - number % COLUMNS) // COLUMNS:
-            axes.set_xlabel("optimisation step", fontsize=TEXT, labelpad=2)
-    if names:
+    top = 1.15
+    for names, count in zip(groups, rows, strict=True):
+        if names[0] in DISCOVERY:
+            page.text(0.2, top, "Discovery of the fields", HEADING + 1, weight="bold")
+            top += SEPARATE
+        _draw_group(page, metrics, names, reached, last, top)
+        top += count * HIGH
+    if groups:
         _legend(page, reached)
     return page.figure
+
+
+def _draw_group(
+    page: Page,
+    metrics: Sequence[dict[str, Any]],
+    names: Sequence[str],
+    ends: Mapping[str, float],
+    last: int,
+    top: float,
+) -> None:
+    """Draw the panels of some terms in rows from ``top``."""
+    for number, term in enumerate(names):
+        x, y = 0.1 + number % COLUMNS * WIDE, top + number // COLUMNS * HIGH
+        axes = page.axes(x + 0.75, y + 0.1, WIDE - 0.95, HIGH - 0.75, term)
+        draw_term(axes, metrics, term, last)
+        _mark(axes, ends, last)
+        if number // COLUMNS == (len(names) - 1 - number % COLUMNS) // COLUMNS:
+            axes.set_xlabel("optimisation step", fontsize=TEXT, labelpad=2)
 
 
 def draw_term(axes: Axes, metrics: Sequence[dict[str, Any]], term: str, last: int) -> None:
@@ -167,6 +231,7 @@ def draw_term(axes: Axes, metrics: Sequence[dict[str, Any]], term: str, last: in
     every, early = [], []
     for label, key in keys.items():
         steps, values = series(metrics, key)
+        steps, values = _interrupted(steps, values, metrics)
         every.append(values)
         early.append(steps <= EARLY * last)
         look = dict(color=TRAIN, linewidth=1.3) if label == "train" else dict(color=VALIDATION, linewidth=1.3)
@@ -191,6 +256,17 @@ def draw_term(axes: Axes, metrics: Sequence[dict[str, Any]], term: str, last: in
     axes.ticklabel_format(axis="x", style="plain")
 
 
+def _interrupted(
+    steps: NDArray[np.float64], values: NDArray[np.float64], metrics: Sequence[dict[str, Any]]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Steps and values with a gap over the discovery of the fields, if nothing was recorded meanwhile."""
+    discovery = [entry["step"] for entry in metrics if any(f"train/{name}" in entry for name in DISCOVERY)]
+    place = int(np.searchsorted(steps, discovery[0])) if discovery else 0
+    if not 0 < place < len(steps) or steps[place] <= discovery[-1]:
+        return steps, values
+    return np.insert(steps, place, math.nan), np.insert(values, place, math.nan)
+
+
 def _label_decades(axes: Axes) -> None:
     """Label powers of ten, and 2 and 5 times them where there are less than two."""
     low, high = axes.get_ylim()
@@ -201,15 +277,16 @@ def _label_decades(axes: Axes) -> None:
 
 
 def _mark(axes: Axes, ends: Mapping[str, float], last: float) -> None:
+    marks = _marks(ends)
     for what, end in ends.items():
-        axes.axvline(end, color=NEUTRAL, linestyle=MARKS.get(what, "-."), linewidth=1, label=what)
+        axes.axvline(end, color=NEUTRAL, linestyle=marks[what], linewidth=1, label=what)
     axes.set_xlim(0, max(last, 1) * 1.02)
 
 
 def _legend(page: Page, ends: Mapping[str, float]) -> None:
     """Explain lines once, at the top right of the page."""
     entries = [("train", dict(color=TRAIN)), ("validation", dict(color=VALIDATION, marker="o", markersize=3.5))]
-    entries += [(what, dict(color=NEUTRAL, linestyle=MARKS.get(what, "-."))) for what in ends]
+    entries += [(what, dict(color=NEUTRAL, linestyle=line)) for what, line in _marks(ends).items()]
     x, y = page.width - 0.2 - sum(map(_entry_width, entries)), 0.3
     for entry in entries:
         label, look = entry

@@ -30,7 +30,7 @@ from stf.visualize.animation import encode_animation
 from stf.visualize.assignment import Assignment, assign
 from stf.visualize.curves import phase_ends
 from stf.visualize.exhibit import ALONE, Exhibit, Tell
-from stf.visualize.gallery import SPLIT, exhibits, training
+from stf.visualize.gallery import SPLIT, exhibits, searching, training
 from stf.visualize.material import Traversal
 from stf.visualize.motion import DPI as MOTION_DPI
 from stf.visualize.motion import durations, motion_frames
@@ -106,7 +106,7 @@ def run(
         tell("inferring activity")
         found = assign(model, data, SPLIT, seed)
         shown = exhibits(model, data, found, seed, plane, tell)
-        for exhibit in chain(shown, _training(metrics, config, name)):
+        for exhibit in chain(shown, _training(metrics, config, found, name)):
             paths, picture = _write(exhibit, folder, form)
             written += paths
             still.append(picture)
@@ -154,8 +154,10 @@ class _Doing:
             self.console.print(doing, markup=False, highlight=False, soft_wrap=True)
 
 
-def _training(metrics: Sequence[dict[str, Any]], config: Any, name: str) -> list[Exhibit]:
-    return [training(metrics, phase_ends(config), config.steps, name)] if metrics else []
+def _training(metrics: Sequence[dict[str, Any]], config: Any, found: Assignment, name: str) -> list[Exhibit]:
+    search = searching(metrics, found.roles, name)
+    curves = [training(metrics, phase_ends(config), config.steps, name)] if metrics else []
+    return curves if search is None else [search, *curves]
 
 
 def _write(exhibit: Exhibit, folder: Path, form: Format) -> tuple[list[Path], Picture]:

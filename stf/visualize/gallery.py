@@ -22,7 +22,9 @@ from stf.visualize.field_exhibits import field_exhibits
 from stf.visualize.material import Observed, Traversal, count_distribution, error_curve, move_images, prior_on
 from stf.visualize.overview import draw_overview
 from stf.visualize.raster import draw_raster
-from stf.visualize.roles import lanes
+from stf.visualize.roles import FieldRole, lanes
+from stf.visualize.search import draw_search
+from stf.visualize.search_log import read_search
 from stf.visualize.style import field_name
 from stf.visualize.traversals import draw_strip, draw_traversals
 
@@ -103,12 +105,29 @@ def training(metrics: Sequence[dict[str, Any]], ends: Mapping[str, float], total
     return Exhibit("curves", TRAINING, "Training curves", figure, captions.of_curves(metrics, ends), alt)
 
 
+def searching(metrics: Sequence[dict[str, Any]], roles: Sequence[FieldRole], run: str) -> Exhibit | None:
+    """Draw the search for the fields, None for a run that had none.
+
+    Args:
+        metrics: entries of ``metrics.jsonl``.
+        roles: of all fields.
+        run: its name.
+    """
+    search = read_search(metrics)
+    if search is None:
+        return None
+    alt = "Fields as lanes over the optimisation steps, with what merged, ended and branched; below them log evidence."
+    figure = draw_search(search, roles, run)
+    return Exhibit("search", TRAINING, "Search for the fields", figure, captions.of_search(search), alt)
+
+
 def _overview(model: Any, found: Assignment, moved: list[Traversal], names: tuple[str, ...]) -> Exhibit:
     """The overview, with the sequence in which most happens."""
     observed, told = found.observed, given(model)
     mode = "supervised" if told else model.config.mode
     example = observed.example
     frames = observed.frames[example]
+    sure = None if observed.certainty is None else observed.certainty[example]
     true_speeds = torch.from_numpy(observed.truth[example]).to(frames)
     speeds = true_speeds if told else model.infer(frames[None])[0]
     latents = model.flow(model.encode(frames[:1]), speeds[None])[0]
@@ -121,7 +140,7 @@ def _overview(model: Any, found: Assignment, moved: list[Traversal], names: tupl
         "overview",
         GLANCE,
         "Overview",
-        draw_overview(frames.cpu(), predicted.cpu(), inferred, truth, moved, found.roles, names, mode),
+        draw_overview(frames.cpu(), predicted.cpu(), inferred, truth, moved, found.roles, names, mode, sure),
         captions.of_overview(lanes(found.roles, names), inferred, truth, error, still, told),
         "Left: the frames of a sequence, the speed of each field over time, and the predicted frames. "
         "Right: other images moved by each field alone.",
@@ -202,4 +221,6 @@ def _typical(observed: Observed) -> Observed:
     """The first few sequences in which at least two transformations act go first; only their frames are kept."""
     several = (observed.truth[: len(observed.frames)] != 0).any(axis=1).sum(-1) >= 2
     order = np.r_[(~several).argsort(kind="stable"), len(several) : len(observed.truth)]
-    return Observed(observed.frames[order[:RASTERS]].cpu(), observed.inferred[order], observed.truth[order])
+    sure = None if observed.certainty is None else observed.certainty[order]
+    frames = observed.frames[order[:RASTERS]].cpu()
+    return Observed(frames, observed.inferred[order], observed.truth[order], certainty=sure)

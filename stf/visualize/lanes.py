@@ -6,8 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
-from numpy.typing import ArrayLike
+from matplotlib.patches import Rectangle
+from numpy.typing import ArrayLike, NDArray
 
+from stf.visualize.certainty import Certainty, error_bars, opacity
 from stf.visualize.roles import Lane
 from stf.visualize.style import FAINT, SMALL, TEXT, TRUTH, Page, field_name, field_style, fitted
 
@@ -15,14 +17,20 @@ MOST_FRAMES = 14
 """Frames of a sequence that are drawn and numbered."""
 
 
-def speed_limits(drawn: Sequence[Lane], inferred: ArrayLike, truth: ArrayLike) -> tuple[float, float]:
-    """Return the range of speeds that lanes have in common, which holds 0, 1 and all speeds.
+def speed_limits(
+    drawn: Sequence[Lane], inferred: ArrayLike, truth: ArrayLike, certainty: Certainty | None = None
+) -> tuple[float, float]:
+    """Return the range of speeds that lanes have in common, which holds 0, 1 and all speeds with their error bars.
 
     Example:
         >>> speed_limits([Lane(None, 0, "hue")], np.zeros((2, 1)), np.full((2, 1), 2.0))
         (0.0, 2.1)
     """
     found = [lane.speeds(inferred) for lane in drawn] + [lane.truth(truth) for lane in drawn]
+    if certainty is not None:
+        inferred = np.asarray(inferred)
+        spread = np.where(inferred != 0, certainty.deviation, 0)
+        found += [lane.speeds(inferred + sign * spread) for lane in drawn for sign in (-1, 1)]
     speeds = np.concatenate([np.array([0.0, 1.2]), *(np.ravel(values) for values in found if values is not None)])
     low, high = float(speeds.min()), float(speeds.max())
     return 1.05 * low if low < 0 else 0.0, 1.05 * high
@@ -79,10 +87,19 @@ def draw_frames(page: Page, frames: ArrayLike, x: float, y: float, pitch: float,
     return size
 
 
-def draw_lane(axes: Axes, lane: Lane, inferred: ArrayLike, truth: ArrayLike, limits: tuple[float, float]) -> None:
+def draw_lane(
+    axes: Axes,
+    lane: Lane,
+    inferred: ArrayLike,
+    truth: ArrayLike,
+    limits: tuple[float, float],
+    certainty: Certainty | None = None,
+) -> None:
     """Draw g_1 .. g_T of one lane as steps, g_t between frame t - 1 and frame t.
 
-    The drawn steps have the gids ``inferred`` and ``truth``.
+    The drawn steps have the gids ``inferred`` and ``truth``. Where it is known how sure they are, the inferred ones are
+    an outline that is filled as opaquely as the field is likely on, with the gids ``on-T``, and with error bars,
+    ``deviation``.
 
     Args:
         axes: where; its x axis counts frames.
@@ -90,6 +107,7 @@ def draw_lane(axes: Axes, lane: Lane, inferred: ArrayLike, truth: ArrayLike, lim
         inferred: ``(T, K)``.
         truth: ``(T, J)``.
         limits: range of speeds.
+        certainty: of ``(T, K)``, None if it is not known.
     """
     edges = np.arange(len(np.asarray(inferred)) + 1)
     for level in (0, 1):
@@ -98,11 +116,24 @@ def draw_lane(axes: Axes, lane: Lane, inferred: ArrayLike, truth: ArrayLike, lim
     if speeds is not None:
         look = field_style(lane.role.field)
         options = dict(facecolor=look.colour, edgecolor=look.ink, linewidth=0, hatch=look.hatch or None)
-        axes.stairs(speeds, edges, fill=True, gid="inferred", **options)
+        if certainty is None:
+            axes.stairs(speeds, edges, fill=True, gid="inferred", **options)
+        else:
+            _draw_sure(axes, speeds, certainty, lane.role.field)
     if there is not None:
         axes.stairs(there, edges, color=TRUTH, linewidth=1.5, baseline=None, gid="truth", zorder=3)
     axes.set(ylim=limits, yticks=[0, 1], xlim=(-0.5, edges[-1] + 0.5), xticks=edges[:: stride(len(edges))])
     axes.tick_params(labelsize=SMALL)
+
+
+def _draw_sure(axes: Axes, speeds: NDArray[np.float64], certainty: Certainty, field: int) -> None:
+    """Draw the speeds ``(T,)`` of a field whose probabilities are known."""
+    look, on = field_style(field), np.flatnonzero(speeds)
+    axes.stairs(speeds, np.arange(len(speeds) + 1), color=look.colour, linewidth=0.9, gid="inferred")
+    for step, alpha in zip(on, opacity(certainty.probability[on, field]), strict=True):
+        options = dict(facecolor=look.colour, edgecolor=look.ink, linewidth=0, hatch=look.hatch or None, alpha=alpha)
+        axes.add_patch(Rectangle((step, 0), 1, speeds[step], gid=f"on-{step + 1}", **options))
+    error_bars(axes, on + 0.5, speeds[on], certainty.deviation[on, field], "deviation")
 
 
 def draw_lanes(
@@ -112,6 +143,7 @@ def draw_lanes(
     truth: ArrayLike,
     box: tuple[float, float, float, float],
     limits: tuple[float, float],
+    certainty: Certainty | None = None,
 ) -> None:
     """Draw lanes under each other with their names and mean differences, and number the frames under the last.
 
@@ -124,6 +156,7 @@ def draw_lanes(
         truth: ``(T, J)``.
         box: x, y, width and height in inches; the x axis spans frames -1/2 to T + 1/2.
         limits: range of speeds.
+        certainty: of the inferred activity, ``(T, K)``, None if it is not known.
     """
     x, y, width, height = box
     pitch = height / len(drawn)
@@ -131,7 +164,7 @@ def draw_lanes(
         top = y + number * pitch
         middle, last = top + pitch / 2 - 0.06, number == len(drawn) - 1
         axes = page.axes(x, top, width, pitch - 0.12, label=f"lane-{number}")
-        draw_lane(axes, lane, inferred, truth, limits)
+        draw_lane(axes, lane, inferred, truth, limits, certainty)
         axes.tick_params(axis="x", labelbottom=last, bottom=last, pad=1)
         label_lane(page, lane, x - 0.3, middle)
         difference = mean_difference(lane, inferred, truth)

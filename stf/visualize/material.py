@@ -15,10 +15,10 @@ from torch import Tensor
 from ffrl.data.base import SequenceBatch, SequenceData, Split
 from ffrl.data.states import moved, renderable
 from ffrl.evaluation.alignment import strongest_part
-from ffrl.evaluation.calibration import field_posterior
 from ffrl.evaluation.equivariance import frame_errors
 from ffrl.evaluation.kind import activity_of, likeliest, with_posterior
 from ffrl.evaluation.sequences import batch_size
+from stf.visualize.certainty import Certainty, certainty_of, joined, per_field
 from stf.visualize.roles import FieldRole
 
 MOST_FRAMES = 18
@@ -91,16 +91,14 @@ class Observed:
         inferred: one speed per field, ``(M, T, K)``, M >= N.
         truth: ``(M, T, J)``, J = 0 where transformations are not known.
         codes: encoded frames of the first sequences, of at least those with frames, ``(N', T+1, D)``, if they are kept.
-        probability: P(on) of every field, ``(M, T, K)``, of a model with a posterior over activity.
-        deviation: of the posterior of its speed where it is on, ``(M, T, K)``, of such a model.
+        certainty: of the inferred activity, where the model has a posterior of it.
     """
 
     frames: Tensor
     inferred: NDArray[np.float64]
     truth: NDArray[np.float64]
     codes: Tensor | None = None
-    probability: NDArray[np.float64] | None = None
-    deviation: NDArray[np.float64] | None = None
+    certainty: Certainty | None = None
 
     @property
     def example(self) -> int:
@@ -258,26 +256,22 @@ def observe(model: Any, batches: Iterable[SequenceBatch]) -> Observed:
     Kept are all frames until there are :data:`FEWEST` sequences, and all codes until there are :data:`CODES`. The
     activity of a supervised model is given, not inferred.
     """
-    frames, codes, inferred, truth, posteriors = [], [], [], [], []
+    frames, codes, inferred, truth, sure = [], [], [], [], []
     for batch in batches:
         if sum(map(len, frames)) < FEWEST:
             frames.append(batch.frames)
         if sum(map(len, codes)) < CODES:
             codes.append(model.encode(batch.frames))
-        if with_posterior(model):
-            posteriors.append(model.activity(batch.frames))
-        inferred.append(likeliest(posteriors[-1]) if posteriors else activity_of(model, batch))
+        found = model.activity(batch.frames) if with_posterior(model) else None
+        inferred.append(activity_of(model, batch) if found is None else likeliest(found))
+        sure.append(None if found is None else certainty_of(found))
         truth.append(batch.activity)
-    controls = torch.cat(inferred).cpu().numpy()
-    speeds = strongest_part(controls, model.num_fields)
+    every = torch.cat(inferred).cpu().numpy()
+    speeds, known = strongest_part(every, model.num_fields), joined(sure)
+    known = None if known is None else per_field(known, every, model.num_fields)
     true = torch.cat(truth).cpu().numpy().astype(np.float64)
     kept = torch.cat(codes)[: max(CODES, sum(map(len, frames)))]
-    if not posteriors:
-        return Observed(torch.cat(frames), speeds, true, kept)
-    sure, spread = (
-        torch.cat([getattr(one, name) for one in posteriors]).cpu().numpy() for name in ("probability", "deviation")
-    )
-    return Observed(torch.cat(frames), speeds, true, kept, *field_posterior(sure, controls, spread, model.num_fields))
+    return Observed(torch.cat(frames), speeds, true, kept, known)
 
 
 def most_eventful(frames: Tensor, truth: ArrayLike) -> int:

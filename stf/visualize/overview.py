@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
+from stf.visualize.certainty import PALER, Certainty
 from stf.visualize.lanes import draw_frames, draw_lanes, speed_limits
 from stf.visualize.material import Traversal
 from stf.visualize.roles import FieldRole, Lane, lanes, remainder, silence
@@ -52,6 +53,7 @@ def draw_overview(
     roles: Sequence[FieldRole],
     transformations: Sequence[str],
     mode: str = "unsupervised",
+    certainty: Certainty | None = None,
 ) -> Figure:
     """Draw one sequence with its activity and prediction (left) and every matched field alone (right).
 
@@ -69,6 +71,7 @@ def draw_overview(
         roles: of all fields.
         transformations: names of the J transformations, none if they are not known.
         mode: of the model, which the title depends on.
+        certainty: of the inferred activity, ``(T, K)``, where the model has a posterior of it.
     """
     title, caption = WORDS[mode]
     drawn = [lane for lane in lanes(roles, transformations) if lane.row is not None or np.any(lane.speeds(inferred))]
@@ -86,7 +89,7 @@ def draw_overview(
         if not transformations
         else (f"speeds in unit steps per frame: colour {'given' if mode == 'supervised' else 'inferred'}, line true")
     )
-    _left(page, (frames, predicted), inferred, truth, drawn, explained, span)
+    _left(page, (frames, predicted), inferred, truth, drawn, explained, span, certainty)
     _right(page, matched, roles, right)
     return page.figure
 
@@ -99,6 +102,7 @@ def _left(
     drawn: Sequence[Lane],
     explained: str,
     span: float,
+    certainty: Certainty | None,
 ) -> None:
     """Draw the sequence, its speeds, and what they predict."""
     frames, predicted = sequence
@@ -109,10 +113,14 @@ def _left(
     size = draw_frames(page, frames, LEFT, y, pitch, "input")
     lane_top, lane_bottom = y + size + 0.36, page.height - size - 1.32
     page.text(name_edge, y + size / 2, "frames", TEXT, ha="right", va="center", weight="bold")
-    page.text(LEFT, lane_top - 0.26, f"↓  {explained}", TEXT)
+    if certainty is None:
+        page.text(LEFT, lane_top - 0.26, f"↓  {explained}", TEXT)
+    else:
+        page.text(LEFT, lane_top - 0.29, f"↓  {explained}", TEXT)
+        page.text(LEFT, lane_top - 0.14, PALER, SMALL - 1, color=NEUTRAL)
     box = (LEFT, lane_top, width, lane_bottom - lane_top)
     if drawn:
-        draw_lanes(page, drawn, inferred, truth, box, speed_limits(drawn, inferred, truth))
+        draw_lanes(page, drawn, inferred, truth, box, speed_limits(drawn, inferred, truth, certainty), certainty)
     else:
         page.text(LEFT, lane_top + 0.2, "No field acts in this sequence.", TEXT)
     y = lane_bottom + 0.43

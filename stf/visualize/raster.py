@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ffrl.evaluation.alignment import speed_agreement
 from ffrl.evaluation.usage import usage
+from stf.visualize.certainty import PALER, Certainty, error_bars, opacity
 from stf.visualize.lanes import draw_frames, draw_lanes, speed_limits, stride
 from stf.visualize.material import Observed
 from stf.visualize.roles import FieldRole, Lane, lanes, silence
@@ -81,7 +82,11 @@ def draw_raster(
         "and the share of all steps at which they are on.\n"
         "What is drawn between frames t − 1 and t moves the one to the other. What really happened is not known.",
     )
-    limits = speed_limits(drawn, observed.inferred[:count], observed.truth[:count])
+    sure = observed.certainty
+    if sure is not None:
+        page.text(total - 0.2, 0.22, PALER, TEXT, ha="right")
+    shown = None if sure is None else sure[:count]
+    limits = speed_limits(drawn, observed.inferred[:count], observed.truth[:count], shown)
     for number, frames in enumerate(observed.frames):
         x = 0.15 + number % columns * column + LABELS
         y = TOP + number // columns * (row + GAP)
@@ -89,7 +94,8 @@ def draw_raster(
         page.text(x - 0.3, y + cell / 2, f"sequence {number + 1}", TEXT, ha="right", va="center")
         box = (x, y + cell + 0.08, width, lane * len(drawn))
         if drawn:
-            draw_lanes(page, drawn, observed.inferred[number], observed.truth[number], box, limits)
+            one = None if sure is None else sure[number]
+            draw_lanes(page, drawn, observed.inferred[number], observed.truth[number], box, limits, one)
         else:
             page.text(x, y + cell + 0.2, "no field acts", TEXT)
     y = bottom + 0.62
@@ -99,8 +105,8 @@ def draw_raster(
     panels = {
         "speeds": ("Speeds where on", lambda axes: draw_speeds(axes, drawn, inferred, truth)),
         "agreement": (
-            "Inferred against true speed (lines: means)",
-            lambda axes: draw_agreement(axes, drawn, inferred, truth),
+            f"Inferred against true speed ({'lines: means' if sure is None else 'means ± s.d.'})",
+            lambda axes: draw_agreement(axes, drawn, inferred, truth, sure),
         ),
         "usage": ("How often each field acts", lambda axes: draw_usage(axes, drawn, inferred)),
         "count": ("How many fields act at once", lambda axes: draw_count(axes, inferred, truth, prior)),
@@ -138,8 +144,14 @@ def draw_speeds(axes: Axes, drawn: Sequence[Lane], inferred: ArrayLike, truth: A
     _label(axes, f"speed [{unit}]", f"steps per bin of {BIN:g}")
 
 
-def draw_agreement(axes: Axes, drawn: Sequence[Lane], inferred: ArrayLike, truth: ArrayLike) -> None:
-    """Draw inferred against true speeds of matched fields where both are on, their bin means and correlation."""
+def draw_agreement(
+    axes: Axes, drawn: Sequence[Lane], inferred: ArrayLike, truth: ArrayLike, certainty: Certainty | None = None
+) -> None:
+    """Draw inferred against true speeds of matched fields where both are on, their bin means and correlation.
+
+    Where it is known how sure the inferred speeds are, points are as opaque as the field is likely on, and bin means
+    have bars of the mean deviation, with the gids ``deviation-K``.
+    """
     handles, largest, least = [], 1.5, 0.0
     for lane in drawn:
         if lane.role is None or lane.row is None:
@@ -148,10 +160,20 @@ def draw_agreement(axes: Axes, drawn: Sequence[Lane], inferred: ArrayLike, truth
         both = (found != 0) & (true != 0)
         look = field_style(lane.role.field)
         places, means = binned_means(true[both], found[both])
+        if certainty is not None:
+            one = (
+                np.ravel(values[..., lane.role.field])[both] for values in (certainty.probability, certainty.deviation)
+            )
+            alpha, spread = opacity(next(one))[:MOST_POINTS], binned_means(true[both], next(one))[1]
+            error_bars(axes, places, means, spread, f"deviation-{lane.role.field}", cap=2.2)
         found, true = found[both][:MOST_POINTS], true[both][:MOST_POINTS]
         options = dict(marker=look.marker, color=look.colour, markeredgewidth=0)
         points = dict(markersize=2.2, linestyle="none", alpha=0.35)
-        axes.plot(true, found, gid=f"field-{lane.role.field}", **options, **points)
+        if certainty is None:
+            axes.plot(true, found, gid=f"field-{lane.role.field}", **options, **points)
+        else:
+            look_of = dict(s=2.2**2, color=look.colour, marker=look.marker, linewidths=0)
+            axes.scatter(true, found, gid=f"field-{lane.role.field}", alpha=0.7 * alpha, **look_of)
         line = options | dict(markersize=5.5, linestyle=look.line, markeredgewidth=0.7, markeredgecolor="white")
         halo = [withStroke(linewidth=3, foreground="white")]
         axes.plot(places, means, gid=f"mean-{lane.role.field}", zorder=4, path_effects=halo, linewidth=1.6, **line)

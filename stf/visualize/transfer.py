@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from torch import Tensor
 
+from stf.visualize.certainty import PALER, Certainty
 from stf.visualize.lanes import draw_frames, draw_lanes, speed_limits, stride
 from stf.visualize.roles import FieldRole, Lane, lanes
 from stf.visualize.sources import Source, Targets
@@ -20,6 +21,8 @@ CELL, LEFT, RIGHT = 0.6, 2.0, 1.15
 INPUT = 0.95
 TOP, LANE, GAP, HEAD, FOOT = 1.05, 0.42, 0.34, 0.27, 0.25
 NARROWEST = 8.6
+MORE = 0.2
+"""Height of a further line of the caption."""
 SHOWN = 6
 """Most images that are drawn."""
 
@@ -46,6 +49,7 @@ class Transfer:
         frames: the images moved and decoded, ``(N, T+1, C, H, W)``.
         truth: what was applied in terms of true speeds, ``(T, J)``, where that is known.
         true_frames: the images moved by ``truth``, ``(N, T+1, C, H, W)``, where that is known.
+        certainties: of the activity of each source, ``(T_i, K)``, None where it is given or the model has no posterior.
     """
 
     sources: list[Source]
@@ -58,12 +62,19 @@ class Transfer:
     frames: Tensor
     truth: NDArray[np.float64] | None = None
     true_frames: Tensor | None = None
+    certainties: Sequence[Certainty | None] = ()
 
     @property
     def verb(self) -> str:
         """Whether the speeds were inferred, given, or one of each."""
         given = [source.speeds is not None for source in self.sources]
         return "given" if all(given) else "inferred or given" if any(given) else "inferred"
+
+    @property
+    def certainty(self) -> Certainty | None:
+        """How sure the applied activity is, where it is what was inferred from one sequence."""
+        alone = self.join is None and not self.edits
+        return self.certainties[0] if alone and self.certainties else None
 
     def errors(self) -> tuple[list[float], list[float]] | None:
         r"""Mean over t = 1 .. T of the L1 error of each image, and what it would be had nothing moved.
@@ -134,16 +145,19 @@ def draw_transfer(transfer: Transfer, roles: Sequence[FieldRole], transformation
     pitch, left = side / stride(columns), LEFT + side - CELL
     shown = min(len(transfer.frames), SHOWN)
     cell = side + 0.1
-    everything = np.concatenate([activity for _, _, activity, _ in blocks])
-    limits = speed_limits(drawn, everything, np.concatenate([or_zeros(truth, a, drawn) for _, _, a, truth in blocks]))
+    sure = [*transfer.certainties, *[None] * len(blocks)][: len(blocks)]
+    ranges = [
+        speed_limits(drawn, activity, or_zeros(truth, activity, drawn), one)
+        for (_, _, activity, truth), one in zip(blocks, sure, strict=True)
+    ]
+    limits = min(low for low, _ in ranges), max(high for _, high in ranges)
     lane = LANE * stretch(limits)
     strips = [0.0 if frames is None else stride(len(frames)) * pitch + 0.06 for _, frames, _, _ in blocks]
     heights = [HEAD + strip + lane * max(1, len(drawn)) + GAP for strip in strips]
-    known = transfer.true_frames is not None
+    known, y = transfer.true_frames is not None, TOP + MORE * any(one is not None for one in sure)
     rows = shown * cell + side * known
-    page = Page(max(left + columns * pitch + RIGHT, NARROWEST), TOP + sum(heights) + 0.5 + rows + 0.2 + FOOT * known)
+    page = Page(max(left + columns * pitch + RIGHT, NARROWEST), y + sum(heights) + 0.5 + rows + 0.2 + FOOT * known)
     page.title(TITLE, _caption(transfer, roles))
-    y = TOP
     for number, (heading, frames, activity, truth) in enumerate(blocks):
         size = fitted(heading, HEADING, 1.25 * (page.width - 0.3))
         page.text(0.2, y, heading, size, weight="bold")
@@ -153,7 +167,7 @@ def draw_transfer(transfer: Transfer, roles: Sequence[FieldRole], transformation
             page.text(left - 0.3, top + strips[number] / 2 - 0.04, "frames", TEXT, ha="right", va="center")
             top += strips[number]
         box = (left, top, pitch * (len(activity) + 1), lane * len(drawn))
-        draw_activity(page, drawn, activity, truth, box, limits)
+        draw_activity(page, drawn, activity, truth, box, limits, sure[number])
         y += heights[number]
     _targets(page, transfer, shown, (left, y), pitch, cell)
     return page.figure
@@ -166,11 +180,12 @@ def draw_activity(
     truth: NDArray | None,
     box: tuple[float, float, float, float],
     limits: tuple[float, float],
+    certainty: Certainty | None = None,
 ) -> None:
     """Draw the lanes of an activity, without true speeds where there are none; see :func:`lanes.draw_lanes`."""
     known = drawn if truth is not None else [replace(lane, row=None) for lane in drawn]
     if known:
-        draw_lanes(page, known, activity, or_zeros(truth, activity, drawn), box, limits)
+        draw_lanes(page, known, activity, or_zeros(truth, activity, drawn), box, limits, certainty)
     else:
         page.text(box[0], box[1], "no field acts", TEXT)
 
@@ -198,7 +213,8 @@ def _caption(transfer: Transfer, roles: Sequence[FieldRole]) -> str:
     words += "1 being what the prior expects" if unknown else "in unit steps per transition"
     if any(known_truth(source) is not None for source in transfer.sources):
         words += "; black line: true speed"
-    return words + "."
+    sure = any(one is not None for one in transfer.certainties)
+    return f"{words};\n{PALER}." if sure else f"{words}."
 
 
 def _targets(

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from stf.visualize.certainty import PALER
 from stf.visualize.lanes import speed_limits
 from stf.visualize.roles import FieldRole
-from stf.visualize.style import HEADING, TEXT, Page, to_image
+from stf.visualize.style import HEADING, TEXT, Page, fitted, to_image
 from stf.visualize.transfer import Transfer, applied_truth, draw_activity, drawn_lanes, or_zeros, stretch
 
 PIXELS = 100
@@ -99,7 +100,7 @@ def _background(
     """All that does not move, and the box of the lanes in pixels."""
     width, high, left, sources = layout
     drawn, truth = drawn_lanes(transfer, roles, transformations), applied_truth(transfer)
-    limits = speed_limits(drawn, transfer.applied, or_zeros(truth, transfer.applied, drawn))
+    limits = speed_limits(drawn, transfer.applied, or_zeros(truth, transfer.applied, drawn), transfer.certainty)
     top = TOP + high + 44
     box = (LABELS, top, width - RIGHT, top + round(LANE * stretch(limits)) * max(1, len(drawn)))
     page = Page(width / PIXELS, (box[3] + 24) / PIXELS)
@@ -112,9 +113,12 @@ def _background(
     page.text(left / PIXELS, 0.09, heading, HEADING, weight="bold")
     words = f"applied: {transfer.edits}" if transfer.edits else f"{transfer.verb} speeds"
     words += "" if truth is None else " (black line: true)"
-    page.text(LABELS / PIXELS, (top - 26) / PIXELS, words, TEXT)
+    words += "" if transfer.certainty is None else f"; {PALER}"
+    page.text(
+        LABELS / PIXELS, (top - 26) / PIXELS, words, fitted(words, TEXT, 1.25 * (page.width - LABELS / PIXELS - 0.1))
+    )
     inches = (box[0] / PIXELS, box[1] / PIXELS, (box[2] - box[0]) / PIXELS, (box[3] - box[1]) / PIXELS)
-    draw_activity(page, drawn, transfer.applied, truth, inches, limits)
+    draw_activity(page, drawn, transfer.applied, truth, inches, limits, transfer.certainty)
     page.figure.set_dpi(PIXELS)
     page.figure.canvas.draw()
     pixels = np.asarray(page.figure.canvas.buffer_rgba())[..., :3].copy()

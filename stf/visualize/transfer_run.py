@@ -40,6 +40,7 @@ from stf.run import load_with_fields
 from stf.transfer import apply, edit, followed_by, parts_for, together_with
 from stf.visualize.animation import write_animation
 from stf.visualize.assignment import assign
+from stf.visualize.certainty import Certainty, certainty, per_field
 from stf.visualize.roles import FieldRole, listed
 from stf.visualize.sources import SPEEDS, Source, Sources
 from stf.visualize.style import save
@@ -177,6 +178,7 @@ def compute(
         frames=frames,
         truth=None if truth is None else truth.cpu().numpy(),
         true_frames=true_frames,
+        certainties=[sureness(model, *both) for both in zip(sources, activities, strict=True)],
     )
     return transfer, controls.cpu(), roles, names
 
@@ -184,6 +186,12 @@ def compute(
 def infer(model: Any, source: Source) -> Tensor:
     """Return the activity of a source ``(T, C)``: as given, or inferred from its frames."""
     return model.infer(source.frames[None])[0] if source.speeds is None else source.speeds
+
+
+def sureness(model: Any, source: Source, activity: Tensor) -> Certainty | None:
+    """Return how sure the activity ``(T, C)`` inferred from a source is, ``(T, K)``; None if it is given or unknown."""
+    found = None if source.speeds is not None else certainty(model, source.frames[None])
+    return None if found is None else per_field(found[0], activity.cpu().numpy(), model.num_fields)
 
 
 def _edited(activities: list[Tensor], join: Join | None, request: Request, columns: int, off: list[int]) -> Tensor:
