@@ -10,6 +10,7 @@ from ffrl.config import (
     DataConfig,
     ModelConfig,
     RunConfig,
+    StillConfig,
     SupervisedConfig,
     TrainingPhase,
     _at_least,
@@ -27,7 +28,7 @@ from stf.sta.config import StaConfig
 class DiscoveryConfig:
     """Second phase of training: the fields are learnt on encoded sequences, by expectation-maximisation with moves."""
 
-    fraction: float = 0.5
+    fraction: float = 0.48
     """Share of the steps that this phase takes; 0 leaves it out, and the fields to the joint training."""
     sequences: int = 2000
     """Sequences that are encoded for it, once."""
@@ -75,6 +76,8 @@ class DiscoveryConfig:
     """Weight of the log-likelihood in the chain at first, while fields form; it grows geometrically to 1."""
     settle_temper: float = 0.3
     """The same after a refill."""
+    unit: float = 10.0
+    """Weight of what holds the unit of speed: fields grow where the mean of their speeds exceeds 1."""
     learning_rate: float = 1e-2
     """Peak learning rate of Adam in every stage but those below."""
     trial_learning_rate: float = 4e-3
@@ -99,7 +102,7 @@ class DiscoveryConfig:
             _at_least("discovery." + key.replace("_", "-"), getattr(self, key), 1)
         for key in ("deletions", "extra"):
             _at_least("discovery." + key, getattr(self, key), 0)
-        for key in ("accept", "accept_longer", "hopeless", "screen", "perturbation", "silent"):
+        for key in ("accept", "accept_longer", "hopeless", "screen", "perturbation", "silent", "unit"):
             _non_negative("discovery." + key.replace("_", "-"), getattr(self, key))
         for key in ("temper", "settle_temper"):
             value = getattr(self, key)
@@ -131,8 +134,12 @@ class JointConfig:
     """Weight of the squared difference, in units of the encoder's noise, between the flow and the encoder's own codes,
     which keeps activity inferable from them."""
 
+    unit: float = 10.0
+    """Weight of what holds the unit of speed: fields grow where the mean of their speeds exceeds 1."""
+
     def __post_init__(self) -> None:
         _non_negative("joint.agreement", self.agreement)
+        _non_negative("joint.unit", self.unit)
 
 
 @dataclass(frozen=True)
@@ -181,6 +188,9 @@ class WeakConfig(RunConfig):
 
     sequences = "single"
     mode: Literal["weak"] = "weak"
+    steps: int = 5000
+    """Steps of all phases; those of the discovery are steps of expectation-maximisation on encoded sequences."""
+    still: StillConfig = field(default_factory=lambda: StillConfig(fraction=0.2))
     model: ModelConfig = field(default_factory=lambda: ModelConfig(time_dependent=True))
     discovery: DiscoveryConfig = field(default_factory=DiscoveryConfig)
     joint: JointConfig = field(default_factory=JointConfig)
@@ -200,6 +210,9 @@ class UnsupervisedConfig(RunConfig):
     """Unsupervised: which fields act, when, and how fast is inferred from the frames alone."""
 
     mode: Literal["unsupervised"] = "unsupervised"
+    steps: int = 5000
+    """Steps of all phases; those of the discovery are steps of expectation-maximisation on encoded sequences."""
+    still: StillConfig = field(default_factory=lambda: StillConfig(fraction=0.2))
     model: SparseModelConfig = field(default_factory=lambda: SparseModelConfig(integrator="midpoint"))
     sparsity: SparsityConfig = field(default_factory=SparsityConfig)
     discovery: DiscoveryConfig = field(default_factory=DiscoveryConfig)
@@ -256,6 +269,9 @@ def default_config(mode: str, data: DataConfig | None = None) -> RunConfig:
     if image_shape(data)[-1] >= LARGE:
         model = replace(config.model, architecture="conv-coarse", width=32, depth=1)
         config = replace(config, model=model, batch_size=32, steps=4000)
+        if isinstance(config, UnsupervisedConfig | WeakConfig):
+            discovery = replace(config.discovery, fraction=0.36)
+            config = replace(config, steps=7500, still=replace(config.still, fraction=0.34), discovery=discovery)
     names = transformations(data)
     known = bool(names) or not config.needs_transformations
     expected = "data whose transformations are known, or mode unsupervised, weak, sta or msp"

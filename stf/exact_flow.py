@@ -22,10 +22,14 @@ class ExactFlow(FlowFactorizedVAE):
     activity_model: ExactActivity
     has_activity_posterior = True
 
-    def _posterior(self, means: Tensor) -> ActivityPosterior:
+    def _velocities(self, means: Tensor) -> Tensor:
+        """Every control's field at the midpoints of the transitions of ``means (B, T+1, D)``: ``(B, T, C, D)``."""
         midpoints = (means[:, 1:] + means[:, :-1]) / 2
-        times = self._times(midpoints) if self.config.model.time_dependent else None
-        return self.activity_model.posterior(means, self.field_model.per_control(midpoints, times))
+        times = self._times(midpoints[..., 0]) if self.config.model.time_dependent else None
+        return self.field_model.per_control(midpoints, times)
+
+    def _posterior(self, means: Tensor) -> ActivityPosterior:
+        return self.activity_model.posterior(means, self._velocities(means))
 
     def activity(self, frames: Tensor) -> ActivityPosterior:
         """The exact posterior over activity, with ``probability``, ``speed`` and ``deviation``, ``(B, T, C)`` each.
@@ -42,32 +46,37 @@ class ExactFlow(FlowFactorizedVAE):
     def sample_activity(
         self, means: Tensor, log_variances: Tensor, features: Tensor, uniform: Tensor, phase: Phase
     ) -> ActivitySample:
-        """Activity at the mean of what is on, or a draw; its KLs, as numbers; and the agreement of flow and codes."""
+        """Activity at the mean of what is on, or a draw; its KLs, as numbers; and what ties flow and codes together."""
         joint = self.config.joint
+        velocities = self._velocities(means)
         with torch.no_grad():
-            found = self._posterior(means)
+            found = self.activity_model.posterior(means, velocities)
             if joint.activity == "draw":
                 normal = normal_from(uniform[..., : found.space.most, 1])
                 g = found.draws(uniform[None, ..., 0, 0], normal[None])[0][0]
             else:
                 g = found.mean_on()
-            kl = found.kl()
             if self.training:
                 self.activity_model.follow(found, means, log_variances.exp())
         penalties = {}
         if joint.agreement:
-            penalties["agreement"] = joint.agreement * self._agreement(means, g)
-        return ActivitySample(g, kl, penalties)
+            penalties["agreement"] = joint.agreement * self._agreement(means, velocities, g)
+        if joint.unit and self.training and self.activity_model.prior.speed_spread:
+            penalties["unit"] = joint.unit * self._unit(velocities, found)
+        return ActivitySample(g, found.kl(), penalties)
 
-    def _agreement(self, means: Tensor, g: Tensor) -> Tensor:
+    def _agreement(self, means: Tensor, velocities: Tensor, g: Tensor) -> Tensor:
         r"""Half the whitened squared difference of encoded displacements and the flow at their midpoints, ``(B,)``.
 
         .. math:: \tfrac12 \sum_t \| \lambda \circ (\mu_t - \mu_{t-1} - \sum_k g_t^k v^k(m_t)) \|^2
         """
-        midpoints = (means[:, 1:] + means[:, :-1]) / 2
-        times = self._times(g) if self.config.model.time_dependent else None
-        moved = self.field_model.units().velocity(midpoints, g, times)
+        moved = (g.unsqueeze(-2) @ velocities).squeeze(-2)
         return 0.5 * ((means.diff(dim=1) - moved) * self.activity_model.unit).square().sum((-2, -1))
+
+    def _unit(self, velocities: Tensor, found: ActivityPosterior) -> Tensor:
+        """Zero, with the gradient of :func:`stf.discovery.population.unit_force`: fields grow where speeds exceed 1."""
+        size = (velocities * self.activity_model.unit).norm(dim=-1)
+        return (found.excess() * (size.detach() - size)).sum((-2, -1))
 
     def draw_activity(
         self, frames: Tensor, means: Tensor, samples: int, generator: torch.Generator | None
@@ -93,7 +102,8 @@ class ExactFlow(FlowFactorizedVAE):
         """What the discovery of the fields has to know of the model."""
         activity = self.activity_model
         timed = self.config.model.time_dependent
-        return Setting(activity.prior, *activity.initial_rates, self.num_steps, timed)
+        unit = self.config.discovery.unit if activity.prior.speed_spread else 0.0
+        return Setting(activity.prior, *activity.initial_rates, self.num_steps, timed, unit)
 
     @property
     def fields_alive(self) -> list[int]:

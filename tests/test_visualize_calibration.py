@@ -29,6 +29,7 @@ from ffrl.evaluation.calibration import calibrate
 from stf import visualize
 from stf.visualize import assignment, captions, gallery
 from stf.visualize.calibration import MOST_POINTS, draw_reliability
+from stf.visualize.certainty import Certainty
 from stf.visualize.material import Observed, observe
 from stf.visualize.style import field_style
 
@@ -47,7 +48,7 @@ def material(names: tuple[str, ...], num_fields: int, sign: float = 1.0, count: 
         probability[..., field], deviations[..., field] = p[..., j], deviation[..., j]
         speeds[..., field] = np.where(p[..., j] > 0.5, sign * mean[..., j], 0.0)
     found = align(speeds, truth, names)
-    observed = Observed(torch.zeros(0), speeds, truth, None, probability, deviations)
+    observed = Observed(torch.zeros(0), speeds, truth, None, Certainty(probability, deviations))
     return calibrate(probability, speeds, deviations, truth, found), found, observed
 
 
@@ -95,7 +96,7 @@ def test_what_is_undefined_is_said() -> None:
     truth = np.array([[1.0, 0.0], [1.0, 0.0], [0.0, 2.0], [0.0, 1.0]])[None]
     speeds = np.array([[1.1, 0.0], [1.2, 0.0], [0.0, 0.0], [0.0, 0.0]])[None]
     found = align(speeds, truth, ["flat", "lost"])
-    seen = Observed(torch.zeros(0), speeds, truth, None, 0.9 * (speeds != 0), 0.1 + 0 * speeds)
+    seen = Observed(torch.zeros(0), speeds, truth, None, Certainty(0.9 * (speeds != 0), 0.1 + 0 * speeds))
     made = calibrate(seen.certainty.probability, speeds, seen.certainty.deviation, truth, found)
     text = texts(draw_reliability(made, found, seen))
     assert "true speeds do not vary" in text and "RMSE undefined" in text and "No field matches lost." in text

@@ -64,6 +64,7 @@ class Setting:
     off_rate: float
     num_steps: int
     timed: bool = False
+    unit: float = 0.0
 
     def times(self, like: Tensor) -> Tensor | None:
         """t / T of every transition ``(T,)``, None for fields without time."""
@@ -149,6 +150,10 @@ class Population:
             second = by_transition(weighted.second, count).movedim((0, 1), (-2, -1)).contiguous()
             first = by_transition(weighted.first, count).movedim(0, -1)
             gradient = second @ moved - first.unsqueeze(-1) * batch.displacement[:, :, None, None]
+            on = by_transition(found.probability.movedim(-1, 0), count).movedim(0, -1)
+            if self.setting.unit:
+                excess = by_transition(found.excess().movedim(-1, 0), count).movedim(0, -1)
+                gradient -= self.setting.unit * unit_force(excess, moved)
             gradient *= self.alive.unsqueeze(-1) / (len(batch) * steps)
         self.optimizer.zero_grad(set_to_none=True)
         velocities.backward(gradient)
@@ -158,7 +163,6 @@ class Population:
                 group["lr"] = learning_rate
             self.optimizer.step()
             residual = plain.misfit(found.data).view(count, -1).mean(-1) / dim
-            on = by_transition(found.probability.movedim(-1, 0), count).movedim(0, -1)
             power = (on * moved.square().sum(-1)).sum(-1).mean((0, 1)) / dim
             relative = torch.maximum(residual - FLOOR, LEAST_MISFIT * residual) / power.clamp_min(1e-3)
             self.misfit = ((1 - MOMENTUM) * self.misfit + MOMENTUM * relative).clamp(LEAST_MISFIT, LARGEST_MISFIT)
@@ -209,6 +213,22 @@ class Population:
         steps = sequences.means.shape[1] - 1
         count = len(sequences) * steps
         return total / count - self.silent_offset(alive, steps), on / count
+
+
+def unit_force(excess: Tensor, velocities: Tensor) -> Tensor:
+    r"""What holds the unit of speed: the direction in which a field has to grow where its mean speed exceeds 1.
+
+    Speed and size of a field are one product, of which the misfit says nothing. The unit is therefore held by the
+    estimating equation :math:`E[s - 1 | y = 1] = 0` at every place, whatever the spread of speeds:
+
+    .. math:: E[y_k (s_k - 1)] \, \partial \|V^k\| / \partial V^k = E[y_k (s_k - 1)] \, V^k / \|V^k\|
+
+    Args:
+        excess: :math:`E[y_k (s_k - 1)]`, ``(...)``.
+        velocities: whitened fields, ``(..., D)``.
+    """
+    size = velocities.square().sum(-1).clamp_min(1e-3).sqrt()
+    return (excess / size).unsqueeze(-1) * velocities
 
 
 def by_candidate(values: Tensor) -> Tensor:

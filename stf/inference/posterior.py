@@ -13,7 +13,7 @@ from stf.inference.chain import PathPosterior
 from stf.inference.evidence import Evidence, Noise, Transitions, evidence
 from stf.inference.prior import ActivityPrior
 from stf.inference.states import StateSpace
-from stf.inference.statistics import SpeedStatistics, expected_speeds
+from stf.inference.statistics import SpeedStatistics, excess_speed, expected_speeds
 from stf.inference.truncation import choose, left_out, put_back, put_back_pairs, select, singles
 
 ON = 0.5
@@ -87,6 +87,10 @@ class ActivityPosterior:
     def deviation(self) -> Tensor:
         """Standard deviation of s_t given y_t = 1, ``(B, T, C)``."""
         return self._moments[1]
+
+    def excess(self) -> Tensor:
+        """How much faster than 1 every control runs on average, ``(B, T, C)``; zero where it is off."""
+        return self._all(excess_speed(self.found, self.marginal, self.space))
 
     def mean_on(self) -> Tensor:
         """Speeds of the controls that are more probably on than off, exact zeros elsewhere: ``(B, T, C)``.

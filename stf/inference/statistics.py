@@ -46,17 +46,32 @@ def expected_speeds(found: Evidence, marginal: Tensor, space: StateSpace, weight
         space: the states.
         weighted: weigh every state by :math:`1/\tau_S`, as the fields' own objective does.
     """
-    size, controls, batch = space.most, space.num_controls, marginal.shape[1:]
     weights = marginal / found.noise if weighted else marginal
-    column = space.members.T
-
-    def scatter(rows: int, index: Tensor, values: Tensor) -> Tensor:
-        target = values.new_zeros(rows, batch.numel())
-        return target.index_add_(0, index.flatten(), values.reshape(index.numel(), -1)).view(rows, *batch)
-
-    first = scatter(controls + 1, column, weights * found.mean)[:controls]
+    controls, column = space.num_controls, space.members.T
+    first = _sum(weights * found.mean, column, controls + 1)[:controls]
     moment = weights * (found.mean.unsqueeze(0) * found.mean.unsqueeze(1) + found.covariance)
     pairs = column.unsqueeze(0) * (controls + 1) + column.unsqueeze(1)
-    second = scatter((controls + 1) ** 2, pairs, moment).view(controls + 1, controls + 1, *batch)
-    assert size == moment.shape[0]
+    second = _sum(moment, pairs, (controls + 1) ** 2).unflatten(0, (controls + 1, controls + 1))
     return SpeedStatistics(first, second[:controls, :controls], weights.sum(0) if weighted else 1.0)
+
+
+def excess_speed(found: Evidence, marginal: Tensor, space: StateSpace) -> Tensor:
+    r"""How much faster than 1 every control runs, :math:`E[y_k (|s_k| - 1)]` with :math:`|s|` along its sign.
+
+    Args:
+        found: speeds of every state.
+        marginal: q(S), ``(M, *batch)``.
+        space: the states.
+
+    Returns:
+        ``(C, *batch)``.
+    """
+    signs = space.signs.T.reshape(space.most, -1, *[1] * (marginal.ndim - 1))
+    return _sum(marginal * (signs * found.mean - 1), space.members.T, space.num_controls + 1)[:-1]
+
+
+def _sum(values: Tensor, index: Tensor, rows: int) -> Tensor:
+    """Sum ``values (*index.shape, *batch)`` into the rows that ``index`` names: ``(rows, *batch)``."""
+    batch = values.shape[index.ndim :]
+    target = values.new_zeros(rows, batch.numel())
+    return target.index_add_(0, index.flatten(), values.reshape(index.numel(), -1)).view(rows, *batch)
