@@ -49,8 +49,8 @@ class ActivityDraws:
 
 
 def still_phase(progress: float, config: StillConfig) -> Phase:
-    """Phase at ``progress`` in [0, ``config.fraction``): frames alone, the KL of their latents ramped from 0 to 1."""
-    weight = progress / config.fraction
+    """Phase at ``progress`` in [0, ``config.fraction``): frames alone, the KL of their latents ramped up from 0."""
+    weight = config.latent_weight * progress / config.fraction
     return Phase(still=True, latent_weight=weight, cross_entropy_weight=config.cross_entropy)
 
 

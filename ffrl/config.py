@@ -213,6 +213,9 @@ class StillConfig:
     """Share of the steps, the first ones, that this phase takes."""
     frames: int = 3
     """Frames taken from each sequence, evenly spaced over it."""
+    latent_weight: float = 1.0
+    """Weight of the KL of a frame's latent when this phase ends (it rises from 0): 1 / (T + 1) is its share in the
+    bound of a sequence, which has one latent for all its frames."""
     cross_entropy: float = 1.0
     """Weight of the pixels' cross-entropy beside their likelihood: its gradient does not vanish on black pixels."""
 
@@ -220,6 +223,7 @@ class StillConfig:
         require(0.0 <= self.fraction < 1.0, "still.fraction", self.fraction, "a number in [0, 1)")
         _at_least("still.frames", self.frames, 1)
         _non_negative("still.cross-entropy", self.cross_entropy)
+        _non_negative("still.latent-weight", self.latent_weight)
 
 
 @dataclass(frozen=True)

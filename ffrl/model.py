@@ -341,4 +341,5 @@ class FlowFactorizedVAE(nn.Module):
             log_density_change=log_q,
             log_prior=log_p,
             penalties=penalties,
+            latent_weight=phase.latent_weight,
         )

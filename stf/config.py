@@ -136,9 +136,12 @@ class JointConfig:
 
     unit: float = 10.0
     """Weight of what holds the unit of speed: fields grow where the mean of their speeds exceeds 1."""
+    anneal: float = 0.7
+    """Share of this phase over which the weight of the KL of z_0 falls from that of still frames, T + 1, to 1."""
 
     def __post_init__(self) -> None:
         _non_negative("joint.agreement", self.agreement)
+        require(0.0 <= self.anneal <= 1.0, "joint.anneal", self.anneal, "a number in [0, 1]")
         _non_negative("joint.unit", self.unit)
 
 

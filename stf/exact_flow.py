@@ -22,6 +22,21 @@ class ExactFlow(FlowFactorizedVAE):
     activity_model: ExactActivity
     has_activity_posterior = True
 
+    def phase(self, progress: float) -> Phase:
+        """Phase at ``progress``; in joint training the KL of z_0 falls from its weight on still frames to 1.
+
+        A still frame bears the whole KL of its latent, in a sequence one latent bears it for all T + 1 frames. The
+        codes would change at once where the one follows the other; so the weight goes geometrically from T + 1 to 1,
+        and the fields follow.
+        """
+        config = self.config
+        before = config.still.fraction + config.discovery.fraction
+        first = config.still.latent_weight * (self.num_steps + 1)
+        if progress < before or first <= 1 or config.still.fraction == 0:
+            return super().phase(progress)
+        passed = (progress - before) / (1 - before) / max(config.joint.anneal, 1e-9)
+        return Phase(latent_weight=first ** (1 - min(passed, 1.0)))
+
     def _velocities(self, means: Tensor) -> Tensor:
         """Every control's field at the midpoints of the transitions of ``means (B, T+1, D)``: ``(B, T, C, D)``."""
         midpoints = (means[:, 1:] + means[:, :-1]) / 2
