@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
@@ -224,11 +224,13 @@ def infer(
         nothing = torch.zeros_like(paths.log_evidence)
         return ActivityPosterior(data, data, found, paths, space, prior, noise, controls, None, nothing)
     alone = singles(data, prior.slab == "signed", noise)
+    if alive is not None:
+        alone = torch.cat([alone[:1], alone[1:].masked_fill(alive.unsqueeze(-1) == 0, -torch.inf)])
     chosen = choose(alone, prior.enumerated)
     kept = select(data, chosen)
     space = prior.space(prior.enumerated, data.energy)
     found = evidence(kept, space, noise)
     allowed = _allowed(found.log, space, None if alive is None else alive.gather(0, chosen))
     paths = prior.paths(temper * allowed.movedim(0, -1), space, on[chosen].T, off[chosen].T)
-    missing = left_out(found, space, alone, chosen, torch.log(on / off))
+    missing = left_out(replace(found, log=allowed), space, alone, chosen, torch.log(on / off))
     return ActivityPosterior(data, kept, found, paths, space, prior, noise, controls, chosen, missing)

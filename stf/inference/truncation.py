@@ -28,11 +28,14 @@ def singles(data: Transitions, signed: bool, noise: Noise) -> Tensor:
 def choose(alone: Tensor, count: int) -> Tensor:
     """The ``count`` controls of each sequence that explain most, from :func:`singles` ``(C + 1, B, T)``: ``(count, B)``.
 
+    Impossible ones, with log evidence -inf, come last.
+
     Example:
         >>> choose(torch.tensor([[[0.0]], [[-1.0]], [[3.0]], [[5.0]]]), 2).flatten().tolist()
         [2, 1]
     """
-    gain = (alone[1:] - alone[:1]).clamp_min(0).sum(-1)
+    gain = alone[1:] - alone[:1]
+    gain = gain.clamp_min(0).where(gain > -torch.inf, -1.0).sum(-1)
     return gain.topk(count, dim=0).indices
 
 
