@@ -102,7 +102,7 @@ class ActivityPosterior:
         return self.speeds_of(self.paths.mode().unsqueeze(0))[0]
 
     def log_evidence(self) -> Tensor:
-        """log p(all displacements of a sequence), ``(B,)`` nats."""
+        """log p(all displacements of a sequence), ``(B,)`` nats; what was not enumerated is off throughout."""
         return self.paths.log_evidence
 
     def statistics(self, weighted: bool = False) -> SpeedStatistics:
@@ -232,5 +232,8 @@ def infer(
     found = evidence(kept, space, noise)
     allowed = _allowed(found.log, space, None if alive is None else alive.gather(0, chosen))
     paths = prior.paths(temper * allowed.movedim(0, -1), space, on[chosen].T, off[chosen].T)
+    others = alone.new_ones(controls, len(data.energy)).scatter(0, chosen, 0.0)  # those are off throughout
+    silent = prior.log_silent(on, off, data.energy.shape[-1]) @ others
+    paths = replace(paths, log_evidence=paths.log_evidence + silent)
     missing = left_out(replace(found, log=allowed), space, alone, chosen, torch.log(on / off))
     return ActivityPosterior(data, kept, found, paths, space, prior, noise, controls, chosen, missing)
