@@ -8,21 +8,23 @@ Source: Luecke and Eggert 2010, Expectation truncation and the benefits of prese
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
 from stf.inference.evidence import Evidence, Noise, Transitions, evidence
-from stf.inference.states import StateSpace, subsets
+from stf.inference.states import StateSpace, log_signs, subsets
 
 
 def singles(data: Transitions, signed: bool, noise: Noise) -> Tensor:
-    """Log evidence of nothing and of every control alone, the better sign of it: ``(C + 1, *batch)`` nats."""
+    """Log evidence of nothing and of every control alone, with either sign: ``(C + 1, *batch)`` nats."""
     controls = len(data.cross)
     space = subsets(controls, 1, signed, data.cross.device, data.cross.dtype)
     log = evidence(data, space, noise).log
     if not signed:
         return log
-    return torch.cat([log[:1], log[1:].unflatten(0, (controls, 2)).logsumexp(1)])
+    return torch.cat([log[:1], log[1:].unflatten(0, (controls, 2)).logsumexp(1) - math.log(2)])
 
 
 def choose(alone: Tensor, count: int) -> Tensor:
@@ -77,7 +79,7 @@ def left_out(found: Evidence, space: StateSpace, alone: Tensor, chosen: Tensor, 
         chosen: the controls that were kept, ``(c, B)``.
         on_alone: log-odds that a control is on, ``(C,)``.
     """
-    odds = on_alone[chosen].mT @ space.on.T  # B, M
+    odds = on_alone[chosen].mT @ space.on.T + log_signs(space)  # B, M
     kept = torch.logsumexp(found.log + odds.T.unsqueeze(-1), 0)
     others = alone[1:] + on_alone[:, None, None]
     others = others.scatter(0, chosen.unsqueeze(-1).expand(-1, *alone.shape[1:]), -torch.inf)
