@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from ffrl.activity import Activity, ActivityDraws, ActivitySample, Phase
-from stf.inference.encoded import whitening
 from stf.inference.chain import rates, switches
+from stf.inference.encoded import whitening
 from stf.inference.evidence import Noise, Transitions, transitions
 from stf.inference.posterior import ActivityPosterior, infer
 from stf.inference.prior import ActivityPrior

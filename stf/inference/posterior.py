@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from stf.inference.chain import PathPosterior
-from stf.inference.evidence import Evidence, Noise, Transitions, evidence, transitions
+from stf.inference.evidence import Evidence, Noise, Transitions, evidence
 from stf.inference.prior import ActivityPrior
 from stf.inference.states import StateSpace
 from stf.inference.statistics import SpeedStatistics, expected_speeds
@@ -210,6 +210,7 @@ def infer(
         temper: weight of the log-likelihood in the chain, below 1 while fields form.
 
     Example:
+        >>> from stf.inference.evidence import transitions
         >>> fields = 5 * torch.eye(2).expand(1, 4, 2, 2)
         >>> rates = torch.full((2,), 0.1), torch.full((2,), 0.3)
         >>> q = infer(transitions(fields, fields[:, :, 0] * 1.2), ActivityPrior(), Noise(0.5, 0.01, 0.3), *rates)

@@ -28,7 +28,7 @@ def singles(data: Transitions, signed: bool, noise: Noise) -> Tensor:
 
 
 def choose(alone: Tensor, count: int) -> Tensor:
-    """The ``count`` controls of each sequence that explain most, from :func:`singles` ``(C + 1, B, T)``: ``(count, B)``.
+    """The ``count`` controls of a sequence that explain most, ``(count, B)``, from :func:`singles` ``(C + 1, B, T)``.
 
     Impossible ones, with log evidence -inf, come last.
 
