@@ -150,6 +150,8 @@ class ExactActivity(Activity):
                 total = switched.sum(0)
             else:
                 total = torch.zeros_like(self.counts).index_add_(0, found.chosen.T.flatten(), switched.flatten(0, 1))
+                rest = residual.shape[0] * (residual.shape[1] - 1) - total.sum((-2, -1))  # not enumerated: off
+                total[:, 0, 0] += self.alive * rest.clamp_min(0)
             self.counts.mul_(1 - MOMENTUM).add_(total)
 
     # -- the interface of all activity -------------------------------------------------------------------------------
