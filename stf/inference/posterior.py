@@ -165,7 +165,7 @@ class ActivityPosterior:
         if normal is not None and self.prior.speed_spread > 0:
             pairs = self.found.covariance.movedim(2, 0).unsqueeze(3).expand(-1, -1, -1, samples, -1, -1)
             picked = pairs.gather(0, states.expand(1, size, size, samples, batch, steps)).squeeze(0)
-            factor = torch.linalg.cholesky(picked.movedim((0, 1), (-2, -1)))
+            factor = torch.linalg.cholesky_ex(picked.movedim((0, 1), (-2, -1))).L  # never raises, nor waits
             speeds = speeds + (factor @ normal.unsqueeze(-1)).squeeze(-1).movedim(-1, 0)
         members = self.space.members[states]  # S, B, T, m
         if self.chosen is not None:

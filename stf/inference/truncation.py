@@ -36,8 +36,8 @@ def choose(alone: Tensor, count: int) -> Tensor:
         >>> choose(torch.tensor([[[0.0]], [[-1.0]], [[3.0]], [[5.0]]]), 2).flatten().tolist()
         [2, 1]
     """
-    gain = alone[1:] - alone[:1]
-    gain = gain.clamp_min(0).where(gain > -torch.inf, -1.0).sum(-1)
+    gain = (alone[1:] - alone[:1]).clamp_min(0)
+    gain = gain.masked_fill(alone[1:] == -torch.inf, -1.0).sum(-1)
     return gain.topk(count, dim=0).indices
 
 
