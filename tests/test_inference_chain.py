@@ -163,13 +163,10 @@ def test_a_draw_is_never_of_an_impossible_state() -> None:
         assert ((drawn == 1) | (drawn == 2)).all()
 
 
-@pytest.mark.parametrize("most", [1, 2])
-@pytest.mark.parametrize("signed", [False, True])
-def test_fewer_states_condition_on_never_visiting_the_others(most: int, signed: bool) -> None:
-    controls, steps = 3 if not signed else 2, 3
+@pytest.mark.parametrize(("controls", "most", "signed"), [(3, 1, False), (3, 2, False), (2, 1, True)])
+def test_fewer_states_condition_on_never_visiting_the_others(controls: int, most: int, signed: bool) -> None:
+    steps = 3
     whole = subsets(controls, controls, signed, dtype=torch.float64)
-    if most >= controls:
-        pytest.skip("nothing is left out")
     small = subsets(controls, most, signed, dtype=torch.float64)
     kept = [whole.values.tolist().index(row) for row in small.values.tolist()]
     log = 2 * normal(0, 1, steps, whole.num_states)
