@@ -123,21 +123,22 @@ class ExactActivity(Activity):
         """Let the running estimates follow a batch.
 
         The expected squared residual per dimension of a transition is tau_0 + epsilon^2 p, with the power p of what is
-        on; both are fitted by least squares to its running moments.
+        on; both are fitted by least squares to its running moments. What of a batch is not finite is left out, as the
+        step of the optimizer is.
 
         Args:
             found: posterior of the batch.
             means: latent means, ``(B, T+1, D)``.
             variance: of q(z | x), the same shape.
         """
-        self.variance.lerp_(variance.mean((0, 1)), MOMENTUM)
+        _towards(self.variance, variance.mean((0, 1)))
         kept: Transitions = found.kept
         statistics = expected_speeds(found.found, found.marginal, found.space)
         residual = statistics.misfit(kept) / kept.dim
         on = torch.tensordot(found.space.on.T, found.marginal, dims=1)
         power = (on * kept.gram.diagonal(dim1=0, dim2=1).movedim(-1, 0)).sum(0) / kept.dim
         moments = torch.stack([torch.ones_like(power), power, power.square(), residual, power * residual])
-        self.fit.lerp_(moments.mean((1, 2)), MOMENTUM)
+        _towards(self.fit, moments.mean((1, 2)))
         one, p, pp, r, pr = (self.fit / self.fit[0].clamp_min(1e-6)).unbind()
         slope = ((pr - p * r) / (pp - p * p).clamp_min(1e-6)).clamp(LEAST, 4.0)
         floor = (r - slope * p).clamp(LEAST * FLOOR, FLOOR)
@@ -150,7 +151,9 @@ class ExactActivity(Activity):
                 total = switched.sum(0)
             else:
                 total = torch.zeros_like(self.counts).index_add_(0, found.chosen.T.flatten(), switched.flatten(0, 1))
-            self.counts.mul_(1 - MOMENTUM).add_(total)
+                rest = residual.shape[0] * (residual.shape[1] - 1) - total.sum((-2, -1))  # not enumerated: off
+                total[:, 0, 0] += self.alive * rest.clamp_min(0)
+            _towards(self.counts, total / MOMENTUM)
 
     # -- the interface of all activity -------------------------------------------------------------------------------
 
@@ -165,6 +168,11 @@ class ExactActivity(Activity):
     def draws(self, means: Tensor, samples: int, generator: torch.Generator | None) -> ActivityDraws:
         """Raises TypeError, as :meth:`forward` does."""
         raise TypeError("exact activity is inferred with the fields of its model: use the model's methods")
+
+
+def _towards(running: Tensor, value: Tensor) -> None:
+    """Let a running mean follow ``value``, unless that is not finite."""
+    running.copy_(torch.where(value.isfinite().all(), running.lerp(value, MOMENTUM), running))
 
 
 def normal_from(uniform: Tensor) -> Tensor:

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from stf.inference.states import StateSpace
+from stf.inference.states import StateSpace, log_signs
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ def factorial_prior(space: StateSpace, on: Tensor, off: Tensor) -> PathPrior:
         >>> bool(torch.allclose(prior.transition.exp().sum(-1), torch.ones(4)))
         True
     """
-    was, signs = space.on, -math.log(2) * space.on.sum(-1) * bool((space.values < 0).any())
+    was, signs = space.on, log_signs(space)
     rest = 1 - was
     stationary = torch.log(on / (on + off)), torch.log(off / (on + off))
     initial = stationary[0] @ was.T + stationary[1] @ rest.T + signs
@@ -179,7 +179,28 @@ def infer_paths(log_likelihood: Tensor, prior: PathPrior) -> PathPosterior:
     return PathPosterior(prior, log_likelihood, forward, backward, marginal, log_evidence)
 
 
-def infer_constant(log_likelihood: Tensor) -> PathPosterior:
+class ConstantPosterior(PathPosterior):
+    """Posterior over paths that never leave their state.
+
+    The recursions over steps would multiply what is likely at first by what is likely later, and find zero where both
+    disagree by more than the exponent of a float; the last step already tells all.
+    """
+
+    def pairwise(self) -> Tensor:
+        """Pairwise marginals, all on the diagonal: ``(B, T-1, M, M)``."""
+        return self.marginal[:, 1:].diag_embed()
+
+    def expected_transitions(self) -> Tensor:
+        """T - 1 transitions from the state to itself, ``(B, M, M)``."""
+        return self.pairwise().sum(1)
+
+    def draw(self, uniform: Tensor) -> Tensor:
+        """States drawn with the noise of the last step, ``(S, B, T)`` -> ``(S, B, T)``."""
+        state = _invert_distribution(self.marginal[:, -1], uniform[..., -1])
+        return state.unsqueeze(-1).expand(uniform.shape)
+
+
+def infer_constant(log_likelihood: Tensor) -> ConstantPosterior:
     """Posterior over paths that never leave their state, each as probable as any other a priori: ``(B, T, M)``.
 
     The weakly supervised case: :math:`q(k | \\bar x) \\propto \\prod_t p(\\Delta_t | k)`.
@@ -197,7 +218,7 @@ def infer_constant(log_likelihood: Tensor) -> PathPosterior:
     later = (whole - total - (whole - total).amax(-1, keepdim=True)).exp()
     marginal = whole.softmax(-1).expand_as(filtered)
     log_evidence = torch.logsumexp(whole[:, 0], -1) - math.log(states)
-    return PathPosterior(PathPrior(uniform, stay), log_likelihood, filtered, later, marginal, log_evidence)
+    return ConstantPosterior(PathPrior(uniform, stay), log_likelihood, filtered, later, marginal, log_evidence)
 
 
 def switches(expected: Tensor, space: StateSpace) -> Tensor:

@@ -14,9 +14,8 @@ the speeds of a subset S are linear-Gaussian. With :math:`P_S = G_S/\tau_S + I/\
     \log p(\Delta|S) = -\tfrac12 [\|\Delta\|^2/\tau_S + |S|/\varsigma^2 - h_S^T P_S^{-1} h_S + \log|P_S|
     + |S| \log \varsigma^2 + D \log(2\pi\tau_S)].
 
-Subsets smaller than m are filled up with a control whose field is zero: its speed keeps its prior, and what it adds
-cancels.
-Transitions are the last axes of every array, so that all states of all transitions are computed at once.
+Subsets smaller than m are filled up with a control whose field is zero: its speed keeps its prior, and its terms
+cancel. Transitions are the last axes of every array, so that all states of all transitions are computed at once.
 """
 
 from __future__ import annotations
@@ -99,9 +98,9 @@ def invert(matrix: Tensor) -> tuple[Tensor, Tensor]:
     Vectorised over the last axes, which is what makes it fast: m is at most a handful, the batch is large.
 
     Example:
-        >>> inverse, log_det = invert(torch.tensor([[2.0, 0.0], [0.0, 4.0]])[..., None])
+        >>> inverse, log_det = invert(torch.tensor([[4.0, 2.0], [2.0, 2.0]])[..., None])
         >>> inverse[..., 0].tolist(), round(log_det.item(), 4)
-        ([[0.5, 0.0], [0.0, 0.25]], 2.0794)
+        ([[0.5, -0.5], [-0.5, 1.0]], 1.3863)
     """
     inverse = matrix.clone()
     log_det = torch.zeros_like(matrix[0, 0])

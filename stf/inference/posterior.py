@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
@@ -106,7 +106,7 @@ class ActivityPosterior:
         return self.speeds_of(self.paths.mode().unsqueeze(0))[0]
 
     def log_evidence(self) -> Tensor:
-        """log p(all displacements of a sequence), ``(B,)`` nats."""
+        """log p(all displacements of a sequence), ``(B,)`` nats; what was not enumerated is off throughout."""
         return self.paths.log_evidence
 
     def statistics(self, weighted: bool = False) -> SpeedStatistics:
@@ -169,7 +169,7 @@ class ActivityPosterior:
         if normal is not None and self.prior.speed_spread > 0:
             pairs = self.found.covariance.movedim(2, 0).unsqueeze(3).expand(-1, -1, -1, samples, -1, -1)
             picked = pairs.gather(0, states.expand(1, size, size, samples, batch, steps)).squeeze(0)
-            factor = torch.linalg.cholesky(picked.movedim((0, 1), (-2, -1)))
+            factor = torch.linalg.cholesky_ex(picked.movedim((0, 1), (-2, -1))).L  # never raises, nor waits
             speeds = speeds + (factor @ normal.unsqueeze(-1)).squeeze(-1).movedim(-1, 0)
         members = self.space.members[states]  # S, B, T, m
         if self.chosen is not None:
@@ -214,6 +214,7 @@ def infer(
         temper: weight of the log-likelihood in the chain, below 1 while fields form.
 
     Example:
+        >>> from stf.inference.evidence import transitions
         >>> fields = 5 * torch.eye(2).expand(1, 4, 2, 2)
         >>> rates = torch.full((2,), 0.1), torch.full((2,), 0.3)
         >>> q = infer(transitions(fields, fields[:, :, 0] * 1.2), ActivityPrior(), Noise(0.5, 0.01, 0.3), *rates)
@@ -228,11 +229,16 @@ def infer(
         nothing = torch.zeros_like(paths.log_evidence)
         return ActivityPosterior(data, data, found, paths, space, prior, noise, controls, None, nothing)
     alone = singles(data, prior.slab == "signed", noise)
+    if alive is not None:
+        alone = torch.cat([alone[:1], alone[1:].masked_fill(alive.unsqueeze(-1) == 0, -torch.inf)])
     chosen = choose(alone, prior.enumerated)
     kept = select(data, chosen)
     space = prior.space(prior.enumerated, data.energy)
     found = evidence(kept, space, noise)
     allowed = _allowed(found.log, space, None if alive is None else alive.gather(0, chosen))
     paths = prior.paths(temper * allowed.movedim(0, -1), space, on[chosen].T, off[chosen].T)
-    missing = left_out(found, space, alone, chosen, torch.log(on / off))
+    others = alone.new_ones(controls, len(data.energy)).scatter(0, chosen, 0.0)  # those are off throughout
+    silent = prior.log_silent(on, off, data.energy.shape[-1]) @ others
+    paths = replace(paths, log_evidence=paths.log_evidence + silent)
+    missing = left_out(replace(found, log=allowed), space, alone, chosen, torch.log(on / off))
     return ActivityPosterior(data, kept, found, paths, space, prior, noise, controls, chosen, missing)

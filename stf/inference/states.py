@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -86,6 +87,16 @@ def singletons(num_controls: int, device: torch.device | str = "cpu", dtype: tor
     """
     members = [(control,) for control in range(num_controls)]
     return _build(num_controls, members, [(1.0,)] * num_controls, torch.device(device), dtype)
+
+
+def log_signs(space: StateSpace) -> Tensor:
+    """log-probability of the signs of every state given which controls are on, ``(M,)``: 1/2 each, or 1 without signs.
+
+    Example:
+        >>> log_signs(subsets(1, most=1, signed=True)).exp().tolist()
+        [1.0, 0.5, 0.5]
+    """
+    return -math.log(2) * space.on.sum(-1) * bool((space.values < 0).any())
 
 
 def _build(

@@ -8,31 +8,36 @@ Source: Luecke and Eggert 2010, Expectation truncation and the benefits of prese
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
 from stf.inference.evidence import Evidence, Noise, Transitions, evidence
-from stf.inference.states import StateSpace, subsets
+from stf.inference.states import StateSpace, log_signs, subsets
 
 
 def singles(data: Transitions, signed: bool, noise: Noise) -> Tensor:
-    """Log evidence of nothing and of every control alone, the better sign of it: ``(C + 1, *batch)`` nats."""
+    """Log evidence of nothing and of every control alone, with either sign: ``(C + 1, *batch)`` nats."""
     controls = len(data.cross)
     space = subsets(controls, 1, signed, data.cross.device, data.cross.dtype)
     log = evidence(data, space, noise).log
     if not signed:
         return log
-    return torch.cat([log[:1], log[1:].unflatten(0, (controls, 2)).logsumexp(1)])
+    return torch.cat([log[:1], log[1:].unflatten(0, (controls, 2)).logsumexp(1) - math.log(2)])
 
 
 def choose(alone: Tensor, count: int) -> Tensor:
-    """The ``count`` controls of each sequence that explain most, from :func:`singles` ``(C+1, B, T)``: ``(count, B)``.
+    """The ``count`` controls of a sequence that explain most, ``(count, B)``, from :func:`singles` ``(C + 1, B, T)``.
+
+    Impossible ones, with log evidence -inf, come last.
 
     Example:
         >>> choose(torch.tensor([[[0.0]], [[-1.0]], [[3.0]], [[5.0]]]), 2).flatten().tolist()
         [2, 1]
     """
-    gain = (alone[1:] - alone[:1]).clamp_min(0).sum(-1)
+    gain = (alone[1:] - alone[:1]).clamp_min(0)
+    gain = gain.masked_fill(alone[1:] == -torch.inf, -1.0).sum(-1)
     return gain.topk(count, dim=0).indices
 
 
@@ -74,7 +79,7 @@ def left_out(found: Evidence, space: StateSpace, alone: Tensor, chosen: Tensor, 
         chosen: the controls that were kept, ``(c, B)``.
         on_alone: log-odds that a control is on, ``(C,)``.
     """
-    odds = on_alone[chosen].mT @ space.on.T  # B, M
+    odds = on_alone[chosen].mT @ space.on.T + log_signs(space)  # B, M
     kept = torch.logsumexp(found.log + odds.T.unsqueeze(-1), 0)
     others = alone[1:] + on_alone[:, None, None]
     others = others.scatter(0, chosen.unsqueeze(-1).expand(-1, *alone.shape[1:]), -torch.inf)
