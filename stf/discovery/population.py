@@ -174,12 +174,17 @@ class Population:
             g.mul_(factor.unsqueeze(-1))
 
     def silent_offset(self, alive: Tensor, num_steps: int) -> Tensor:
-        """Log-probability per transition, of the chains that a candidate lacks, of being off throughout: ``(C,)``."""
+        """What the evidence of a candidate pays per transition for chains that it lacks, ``(C,)`` nats.
+
+        They are enumerated, and off throughout; where a candidate has more fields than are enumerated, those that are
+        left out are off as well, and it has yet to pay for them.
+        """
         prior, setting = self.setting.prior, self.setting
         if prior.constant:
             return torch.log(alive.sum(-1) / alive.shape[-1]) / num_steps
         rate = alive.new_tensor([setting.on_rate]), alive.new_tensor([setting.off_rate])
-        return (1 - alive).sum(-1) * prior.log_silent(*rate, num_steps) / num_steps
+        enumerated = min(alive.shape[-1], prior.enumerated)
+        return (enumerated - alive.sum(-1)) * prior.log_silent(*rate, num_steps) / num_steps
 
     @torch.no_grad()
     def held_out(

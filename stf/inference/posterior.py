@@ -224,7 +224,7 @@ def infer(
         nothing = torch.zeros_like(paths.log_evidence)
         return ActivityPosterior(data, data, found, paths, space, prior, noise, controls, None, nothing)
     alone = singles(data, prior.slab == "signed", noise)
-    chosen = choose(alone, prior.enumerated)
+    chosen = choose(alone, prior.enumerated, alive)
     kept = select(data, chosen)
     space = prior.space(prior.enumerated, data.energy)
     found = evidence(kept, space, noise)

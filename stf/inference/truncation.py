@@ -25,14 +25,18 @@ def singles(data: Transitions, signed: bool, noise: Noise) -> Tensor:
     return torch.cat([log[:1], log[1:].unflatten(0, (controls, 2)).logsumexp(1)])
 
 
-def choose(alone: Tensor, count: int) -> Tensor:
+def choose(alone: Tensor, count: int, alive: Tensor | None = None) -> Tensor:
     """The ``count`` controls of each sequence that explain most, from :func:`singles` ``(C + 1, B, T)``: ``(count, B)``.
+
+    Controls that must not be on, 0 in ``alive (C, B)``, are the last to be chosen.
 
     Example:
         >>> choose(torch.tensor([[[0.0]], [[-1.0]], [[3.0]], [[5.0]]]), 2).flatten().tolist()
         [2, 1]
     """
     gain = (alone[1:] - alone[:1]).clamp_min(0).sum(-1)
+    if alive is not None:
+        gain = gain.masked_fill(alive == 0, -1.0)
     return gain.topk(count, dim=0).indices
 
 
