@@ -262,6 +262,9 @@ class Search:
             candidates.append((rows, lives))
             moves.append(Move((places[c],), max(lost[c], floor)))
         progress.moves, progress.gone = moves, lost
+        if not moves:
+            self.pair_fit, progress.pairs = None, []
+            return self._round_ends(float(evidence[0]))
         self.population = gather(candidates, self.template, base.misfit[0], self.setting)
         self.pair_fit, progress.pairs = None, []
         self._enter(TRIAL, config.trial)
