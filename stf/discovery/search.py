@@ -299,9 +299,9 @@ class Search:
         self.population.misfit = misfit.clone()
 
     def _accept(self, order: list[int], ratios: list[float], costs: list[float], evidence: float) -> None:
-        """The best trial takes the place of the model, with others that are clear and concern other fields."""
+        """The best trial takes the place of the model, with others that are clear, concern other fields and go with it."""
         progress, config, population = self.progress, self.config, self.population
-        best = order[0]
+        best, common = order[0], population.misfit[0]
         rows, alive = population.candidate(best + 1), population.alive[best + 1].clone()
         rows = {name: value.clone() for name, value in rows.items()}
         taken = [best]
@@ -312,10 +312,16 @@ class Search:
                 continue
             row = [progress.places.index(place) for place in move.places]
             other = population.candidate(index + 1)
+            further, lives = {name: value.clone() for name, value in rows.items()}, alive.clone()
             if move.kind == "merge":
-                for name, value in rows.items():
+                for name, value in further.items():
                     value[row[0]] = other[name][row[0]]
-            alive[row[-1]] = 0
+            lives[row[-1]] = 0
+            both = gather([(rows, alive), (further, lives)], self.template, common, self.setting)
+            before, after = both.held_out(self.held)[0].tolist()
+            if before - after >= config.accept * move.gone:  # what one move relies on, the other may have taken away
+                continue
+            rows, alive = further, lives
             touched |= set(move.places)
             taken.append(index)
         self.population = gather([(rows, alive)], self.template, population.misfit[best + 1], self.setting)
