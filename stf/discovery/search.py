@@ -23,6 +23,7 @@ acceptance is this project's own.
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -34,12 +35,13 @@ from ffrl.engine.checkpoint import load_optimizer, optimizer_tensors
 from ffrl.engine.seed import generator
 from stf.inference.encoded import Encoded
 from stf.discovery.pairs import PairFit, all_pairs, promising
-from stf.discovery.population import Population, Setting, annealed, gather, rows_of, tempering, with_rows
+from stf.discovery.population import FLOOR, Population, Setting, annealed, gather, rows_of, tempering, with_rows
 from stf.inference.posterior import ON
 
 FORM, PAIRS, TRIAL, LONGER, SETTLE, POLISH = "form", "pairs", "trial", "longer", "settle", "polish"
 FAINT = 0.05
-"""Gone counts as at least this share of the largest, so that a ratio of next to nothing means nothing."""
+"""Gone counts as at least this share of the largest, and of what a field contributes on average, so that a ratio of next
+to nothing means nothing; where all fields are duplicates of one another, every gone is next to nothing."""
 
 
 @dataclass(frozen=True)
@@ -241,7 +243,7 @@ class Search:
         without = 1 - torch.eye(size, device=self.device)
         evidence, _ = base.held_out(self.held, base.misfit[0], torch.cat([base.alive, without]))
         lost = (evidence[0] - evidence[1:]).tolist()
-        floor = FAINT * max(lost)
+        floor = FAINT * max(*lost, (float(evidence[0]) - evidence_at_rest(self.held)) / size)
         excess = self.pair_fit.excess(self.held)
         fitted = rows_of(self.pair_fit.fields)
         rows, alive = rows_of(base.fields), base.alive[0]
@@ -456,6 +458,13 @@ class Search:
     def result(self) -> tuple[dict[str, Tensor], list[int], Tensor]:
         """The fields that are alive, ``(K_alive, ...)`` by name, their places, and the relative misfit ``()``."""
         return self.population.candidate(0), self.progress.places, self.population.misfit[0]
+
+
+def evidence_at_rest(sequences: Encoded) -> float:
+    """Log evidence, nats per transition, if nothing ever moved."""
+    energy = sequences.displacement.square().sum(-1).mean()
+    dim = sequences.means.shape[-1]
+    return -0.5 * float(energy / FLOOR + dim * math.log(2 * math.pi * FLOOR))
 
 
 def _reshuffled(value: Tensor, source: torch.Generator) -> Tensor:
