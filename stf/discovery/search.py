@@ -74,6 +74,7 @@ class Progress:
     moves: list[Move] = field(default_factory=list)
     pairs: list[tuple[int, int]] = field(default_factory=list)
     gone: list[float] = field(default_factory=list)
+    misfit: float = 1.0
     finished: bool = False
 
 
@@ -263,7 +264,7 @@ class Search:
             lives[c] = 0
             candidates.append((rows, lives))
             moves.append(Move((places[c],), max(lost[c], floor)))
-        progress.moves, progress.gone = moves, lost
+        progress.moves, progress.gone, progress.misfit = moves, lost, float(base.misfit[0])
         if not moves:
             self.pair_fit, progress.pairs = None, []
             return self._round_ends(float(evidence[0]))
@@ -274,7 +275,7 @@ class Search:
     def _decide(self, stage: str) -> None:
         """Accept the best trials, try the best two for longer, or keep the model as it is."""
         progress, config = self.progress, self.config
-        evidence, _ = self.population.held_out(self.held, self.population.misfit[0])
+        evidence, _ = self.population.held_out(self.held, self._common_misfit())
         costs = (evidence[0] - evidence[1:]).tolist()
         ratios = [cost / max(move.gone, 1e-6) for cost, move in zip(costs, progress.moves, strict=True)]
         order = sorted(range(len(ratios)), key=ratios.__getitem__)
@@ -291,6 +292,13 @@ class Search:
         self._tell(move.kind, list(move.places), costs[best], ratios[best], alive_evidence, accepted=False)
         self._round_ends(alive_evidence)
 
+    def _common_misfit(self) -> Tensor:
+        """The misfit at which trials are compared: of the unchanged model, but none that grew since gone was measured.
+
+        The larger the misfit, the cheaper is every loss.
+        """
+        return self.population.misfit[0].clamp_max(self.progress.misfit)
+
     def _narrow(self, kept: list[int]) -> None:
         """Only the unchanged model and some of the trials go on."""
         progress, population = self.progress, self.population
@@ -303,7 +311,7 @@ class Search:
     def _accept(self, order: list[int], ratios: list[float], costs: list[float], evidence: float) -> None:
         """The best trial takes the place of the model, with others that are clear, concern other fields and go with it."""
         progress, config, population = self.progress, self.config, self.population
-        best, common = order[0], population.misfit[0]
+        best, common = order[0], self._common_misfit()
         rows, alive = population.candidate(best + 1), population.alive[best + 1].clone()
         rows = {name: value.clone() for name, value in rows.items()}
         taken = [best]
