@@ -397,7 +397,8 @@ class Search:
             self._only(0)
             self._tell("silent", dropped, evidence=float(evidence[0]))
         progress.finished = True
-        self._tell("end", [], evidence=float(evidence[0]))
+        rates = dict(zip(progress.places, on_rates(self.population, self.held).tolist(), strict=True))
+        self._tell("end", [], evidence=float(evidence[0]), on=[rates[place] for place in sorted(rates)])
 
     def _tell(
         self,
@@ -479,6 +480,20 @@ def _reshuffled(value: Tensor, source: torch.Generator) -> Tensor:
     """Another draw of initial values: the same ones in another order, each time for another field."""
     flat = value.flatten()
     return flat[torch.randperm(flat.numel(), generator=source).to(flat.device)].view_as(value)
+
+
+@torch.no_grad()
+def on_rates(population: Population, sequences: Encoded, chunk: int = 64) -> Tensor:
+    """Share of the transitions at which each field is on in the most probable path, ``(K,)``.
+
+    Of fields that do the same one is on; a field that does nothing is off, though its probability is that of the prior.
+    """
+    count = 0.0
+    for part in range(0, len(sequences), chunk):
+        batch = sequences[part : part + chunk]
+        found = population.infer(batch, population.velocities(batch), population.alive, population.misfit)
+        count = count + (found.mode() != 0).sum((0, 1))
+    return count / (len(sequences) * (sequences.means.shape[1] - 1))
 
 
 @torch.no_grad()
