@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+NEVER = 0.005
+"""A field is called never on if it is on in a smaller share of the steps."""
+
 
 def describe_move(
     entry: Mapping[str, Any], num_fields: int | None = None, refused: Sequence[Mapping[str, Any]] = ()
@@ -26,6 +29,8 @@ def describe_move(
         >>> trial = {"move": "merge", "fields": [1, 4], "cost": 12.0, "accepted": False}
         >>> describe_move({"move": "keep", "fields": []} | alive, 8, [trial])
         '5 of 8 fields alive: kept all 5, the cheapest trial, merging 1 and 4, would cost 12 nats'
+        >>> describe_move({"move": "end", "fields": [], "alive": [2], "on": [0.0]})
+        "1 field alive: the search ended, no field is ever on: no motion beyond the encoder's noise was found"
     """
     move = _move(entry)
     alive = len(move["alive"]) if move.get("alive") is not None else None
@@ -91,6 +96,8 @@ def _deed(move: Mapping[str, Any], alive: int, refused: Sequence[Mapping[str, An
         return kept + _trial(cheapest(refused))
     evidence = move.get("evidence")
     known = "" if evidence is None else f", held-out log evidence {_signed(evidence)} nats per transition"
+    if name == "end" and move.get("on") and max(move["on"]) < NEVER:
+        return "the search ended, no field is ever on: no motion beyond the encoder's noise was found"
     words = {"start": "start of the search", "choose": "took the best of several starts", "end": "the search ended"}
     return words.get(name, name) + known
 

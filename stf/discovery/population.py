@@ -165,20 +165,24 @@ class Population:
             residual = plain.misfit(found.data).view(count, -1).mean(-1) / dim
             power = (on * moved.square().sum(-1)).sum(-1).mean((0, 1)) / dim
             relative = torch.maximum(residual - FLOOR, LEAST_MISFIT * residual) / power.clamp_min(1e-3)
-            self.misfit = ((1 - MOMENTUM) * self.misfit + MOMENTUM * relative).clamp(LEAST_MISFIT, LARGEST_MISFIT)
+            followed = ((1 - MOMENTUM) * self.misfit + MOMENTUM * relative).clamp(LEAST_MISFIT, LARGEST_MISFIT)
+            self.misfit = torch.where(relative.isfinite(), followed, self.misfit)
             evidence = found.log_evidence().view(count, -1).mean(-1) / steps
         return {"log_evidence": evidence, "residual": residual, "misfit": self.misfit}
 
     def _clip(self) -> None:
-        """Scale the gradient of every candidate down to :data:`CLIP`."""
+        """Scale the gradient of every candidate down to :data:`CLIP`; to nothing where it is not finite."""
         gradients = [p.grad.view(self.count, -1) for p in self.fields.parameters() if p.grad is not None]
         norm = torch.stack([g.square().sum(-1) for g in gradients]).sum(0).sqrt()
-        factor = (CLIP / (norm + 1e-6)).clamp_max(1.0).nan_to_num(0.0)
+        factor = (CLIP / (norm + 1e-6)).clamp_max(1.0).unsqueeze(-1)
         for g in gradients:
-            g.mul_(factor.unsqueeze(-1))
+            g.copy_(torch.where(norm.isfinite().unsqueeze(-1), g * factor, 0.0))
 
     def silent_offset(self, alive: Tensor, num_steps: int) -> Tensor:
-        """Log-probability per transition, of the chains that a candidate lacks, of being off throughout: ``(C,)``."""
+        """What the evidence of a candidate pays per transition for chains that it lacks, ``(C,)`` nats.
+
+        They are off throughout, enumerated or not.
+        """
         prior, setting = self.setting.prior, self.setting
         if prior.constant:
             return torch.log(alive.sum(-1) / alive.shape[-1]) / num_steps

@@ -23,6 +23,7 @@ acceptance is this project's own.
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -33,13 +34,14 @@ from torch import Tensor, nn
 from ffrl.engine.checkpoint import load_optimizer, optimizer_tensors
 from ffrl.engine.seed import generator
 from stf.discovery.pairs import PairFit, all_pairs, promising
-from stf.discovery.population import Population, Setting, annealed, gather, rows_of, tempering, with_rows
+from stf.discovery.population import FLOOR, Population, Setting, annealed, gather, rows_of, tempering, with_rows
 from stf.inference.encoded import Encoded
 from stf.inference.posterior import ON
 
 FORM, PAIRS, TRIAL, LONGER, SETTLE, POLISH = "form", "pairs", "trial", "longer", "settle", "polish"
 FAINT = 0.05
-"""Gone counts as at least this share of the largest, so that a ratio of next to nothing means nothing."""
+"""Gone counts as at least this share of the largest, and of what a field contributes on average, so that a ratio of next
+to nothing means nothing; where all fields are duplicates of one another, every gone is next to nothing."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,7 @@ class Progress:
     moves: list[Move] = field(default_factory=list)
     pairs: list[tuple[int, int]] = field(default_factory=list)
     gone: list[float] = field(default_factory=list)
+    misfit: float = 1.0
     finished: bool = False
 
 
@@ -241,7 +244,7 @@ class Search:
         without = 1 - torch.eye(size, device=self.device)
         evidence, _ = base.held_out(self.held, base.misfit[0], torch.cat([base.alive, without]))
         lost = (evidence[0] - evidence[1:]).tolist()
-        floor = FAINT * max(lost)
+        floor = FAINT * max(*lost, (float(evidence[0]) - evidence_at_rest(self.held)) / size)
         excess = self.pair_fit.excess(self.held)
         fitted = rows_of(self.pair_fit.fields)
         rows, alive = rows_of(base.fields), base.alive[0]
@@ -261,7 +264,10 @@ class Search:
             lives[c] = 0
             candidates.append((rows, lives))
             moves.append(Move((places[c],), max(lost[c], floor)))
-        progress.moves, progress.gone = moves, lost
+        progress.moves, progress.gone, progress.misfit = moves, lost, float(base.misfit[0])
+        if not moves:
+            self.pair_fit, progress.pairs = None, []
+            return self._round_ends(float(evidence[0]))
         self.population = gather(candidates, self.template, base.misfit[0], self.setting)
         self.pair_fit, progress.pairs = None, []
         self._enter(TRIAL, config.trial)
@@ -269,7 +275,7 @@ class Search:
     def _decide(self, stage: str) -> None:
         """Accept the best trials, try the best two for longer, or keep the model as it is."""
         progress, config = self.progress, self.config
-        evidence, _ = self.population.held_out(self.held, self.population.misfit[0])
+        evidence, _ = self.population.held_out(self.held, self._common_misfit())
         costs = (evidence[0] - evidence[1:]).tolist()
         ratios = [cost / max(move.gone, 1e-6) for cost, move in zip(costs, progress.moves, strict=True)]
         order = sorted(range(len(ratios)), key=ratios.__getitem__)
@@ -286,6 +292,13 @@ class Search:
         self._tell(move.kind, list(move.places), costs[best], ratios[best], alive_evidence, accepted=False)
         self._round_ends(alive_evidence)
 
+    def _common_misfit(self) -> Tensor:
+        """The misfit at which trials are compared: of the unchanged model, but none that grew since gone was measured.
+
+        The larger the misfit, the cheaper is every loss.
+        """
+        return self.population.misfit[0].clamp_max(self.progress.misfit)
+
     def _narrow(self, kept: list[int]) -> None:
         """Only the unchanged model and some of the trials go on."""
         progress, population = self.progress, self.population
@@ -296,9 +309,9 @@ class Search:
         self.population.misfit = misfit.clone()
 
     def _accept(self, order: list[int], ratios: list[float], costs: list[float], evidence: float) -> None:
-        """The best trial takes the place of the model, with others that are clear and concern other fields."""
+        """The best trial takes the place of the model, with others that are clear, concern other fields and go with it."""
         progress, config, population = self.progress, self.config, self.population
-        best = order[0]
+        best, common = order[0], self._common_misfit()
         rows, alive = population.candidate(best + 1), population.alive[best + 1].clone()
         rows = {name: value.clone() for name, value in rows.items()}
         taken = [best]
@@ -309,10 +322,16 @@ class Search:
                 continue
             row = [progress.places.index(place) for place in move.places]
             other = population.candidate(index + 1)
+            further, lives = {name: value.clone() for name, value in rows.items()}, alive.clone()
             if move.kind == "merge":
-                for name, value in rows.items():
+                for name, value in further.items():
                     value[row[0]] = other[name][row[0]]
-            alive[row[-1]] = 0
+            lives[row[-1]] = 0
+            both = gather([(rows, alive), (further, lives)], self.template, common, self.setting)
+            before, after = both.held_out(self.held)[0].tolist()
+            if before - after >= config.accept * move.gone:  # what one move relies on, the other may have taken away
+                continue
+            rows, alive = further, lives
             touched |= set(move.places)
             taken.append(index)
         self.population = gather([(rows, alive)], self.template, population.misfit[best + 1], self.setting)
@@ -378,7 +397,8 @@ class Search:
             self._only(0)
             self._tell("silent", dropped, evidence=float(evidence[0]))
         progress.finished = True
-        self._tell("end", [], evidence=float(evidence[0]))
+        rates = dict(zip(progress.places, on_rates(self.population, self.held).tolist(), strict=True))
+        self._tell("end", [], evidence=float(evidence[0]), on=[rates[place] for place in sorted(rates)])
 
     def _tell(
         self,
@@ -449,10 +469,31 @@ class Search:
         return self.population.candidate(0), self.progress.places, self.population.misfit[0]
 
 
+def evidence_at_rest(sequences: Encoded) -> float:
+    """Log evidence, nats per transition, if nothing ever moved."""
+    energy = sequences.displacement.square().sum(-1).mean()
+    dim = sequences.means.shape[-1]
+    return -0.5 * float(energy / FLOOR + dim * math.log(2 * math.pi * FLOOR))
+
+
 def _reshuffled(value: Tensor, source: torch.Generator) -> Tensor:
     """Another draw of initial values: the same ones in another order, each time for another field."""
     flat = value.flatten()
     return flat[torch.randperm(flat.numel(), generator=source).to(flat.device)].view_as(value)
+
+
+@torch.no_grad()
+def on_rates(population: Population, sequences: Encoded, chunk: int = 64) -> Tensor:
+    """Share of the transitions at which each field is on in the most probable path, ``(K,)``.
+
+    Of fields that do the same one is on; a field that does nothing is off, though its probability is that of the prior.
+    """
+    count = 0.0
+    for part in range(0, len(sequences), chunk):
+        batch = sequences[part : part + chunk]
+        found = population.infer(batch, population.velocities(batch), population.alive, population.misfit)
+        count = count + (found.mode() != 0).sum((0, 1))
+    return count / (len(sequences) * (sequences.means.shape[1] - 1))
 
 
 @torch.no_grad()
