@@ -40,8 +40,8 @@ from stf.inference.posterior import ON
 
 FORM, PAIRS, TRIAL, LONGER, SETTLE, POLISH = "form", "pairs", "trial", "longer", "settle", "polish"
 FAINT = 0.05
-"""Gone counts as at least this share of the largest, and of what a field contributes on average, so that a ratio of next
-to nothing means nothing; where all fields are duplicates of one another, every gone is next to nothing."""
+"""Gone counts as at least this share of the largest, and of what a field contributes on average, so that a ratio of
+next to nothing means nothing; where all fields are duplicates of one another, every gone is next to nothing."""
 
 
 @dataclass(frozen=True)
@@ -309,7 +309,7 @@ class Search:
         self.population.misfit = misfit.clone()
 
     def _accept(self, order: list[int], ratios: list[float], costs: list[float], evidence: float) -> None:
-        """The best trial takes the place of the model, with others that are clear, concern other fields and go with it."""
+        """The best trial takes the place of the model, with clear ones that concern other fields and go with it."""
         progress, config, population = self.progress, self.config, self.population
         best, common = order[0], self._common_misfit()
         rows, alive = population.candidate(best + 1), population.alive[best + 1].clone()
