@@ -17,6 +17,10 @@ from stf.inference.evidence import Evidence, Noise, Transitions, evidence
 from stf.inference.states import StateSpace, log_signs, subsets
 
 
+LEAK = 1e-3
+"""Weight of what a control loses where it explains nothing: decides among those that explain nothing anywhere."""
+
+
 def singles(data: Transitions, signed: bool, noise: Noise) -> Tensor:
     """Log evidence of nothing and of every control alone, with either sign: ``(C + 1, *batch)`` nats."""
     controls = len(data.cross)
@@ -36,8 +40,8 @@ def choose(alone: Tensor, count: int) -> Tensor:
         >>> choose(torch.tensor([[[0.0]], [[-1.0]], [[3.0]], [[5.0]]]), 2).flatten().tolist()
         [2, 1]
     """
-    gain = (alone[1:] - alone[:1]).clamp_min(0)
-    gain = gain.masked_fill(alone[1:] == -torch.inf, -1.0).sum(-1)
+    gain = alone[1:] - alone[:1]
+    gain = torch.nn.functional.leaky_relu(gain, LEAK).sum(-1)
     return gain.topk(count, dim=0).indices
 
 
