@@ -143,6 +143,9 @@ class FlowFactorizedVAE(nn.Module):
         """What is worth saying of the model at the end of its training, by name: here nothing."""
         return {}
 
+    def after_step(self) -> None:
+        """What follows every step of the optimizer, without gradient: here nothing."""
+
     def compose(self, g: Tensor, other: Tensor) -> Tensor:
         """Activity under which two act at once, ``(B, T, C)`` twice -> ``(B, T, C)``: their sum."""
         return g + other

@@ -68,6 +68,11 @@ class Potentials(nn.Module):
         """What every control does at unit speed, ``(..., D)`` -> ``(..., K, D)``: the gradients."""
         return self.units().per_control(z, t)
 
+    @torch.no_grad()
+    def rescale(self, factors: Tensor) -> None:
+        """Multiply every field by its factor, ``(K,)``."""
+        self.scale.mul_(factors[:, None])
+
     def hessian(self, z: Tensor, t: Tensor | None = None) -> Tensor:
         """Hessians, ``(..., D)`` -> ``(..., K, D, D)``."""
         curvature = self.scale * self.phi.second(self._hidden(z, t))

@@ -134,8 +134,9 @@ class JointConfig:
     """Weight of the squared difference, in units of the encoder's noise, between the flow and the encoder's own codes,
     which keeps activity inferable from them."""
 
-    unit: float = 10.0
-    """Weight of what holds the unit of speed: fields grow where the mean of their speeds exceeds 1."""
+    unit: float = 3.0
+    """Weight of what makes the unit of speed the same everywhere: fields grow where the mean of their speeds exceeds
+    1."""
     anneal: float = 0.7
     """Share of this phase over which the weight of the KL of z_0 falls from that of still frames, T + 1, to 1."""
 

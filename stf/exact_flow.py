@@ -7,7 +7,7 @@ from torch import Tensor
 
 from ffrl.activity import ActivityDraws, ActivitySample, Phase
 from ffrl.model import FlowFactorizedVAE
-from stf.discovery.population import Setting
+from stf.discovery.population import GROWTH, Setting
 from stf.inference.activity import ExactActivity, normal_from
 from stf.inference.posterior import ActivityPosterior
 
@@ -92,6 +92,16 @@ class ExactFlow(FlowFactorizedVAE):
         """Zero, with the gradient of :func:`stf.discovery.population.unit_force`: fields grow where speeds exceed 1."""
         size = (velocities * self.activity_model.unit).norm(dim=-1)
         return (found.excess() * (size.detach() - size)).sum((-2, -1))
+
+    def after_step(self) -> None:
+        """Fields grow by a share of the mean excess of their speeds over 1: the unit of speed is held.
+
+        Speed and size of a field are one product, of which neither bound nor misfit say anything, and while the codes
+        change it would drift. This is the reduction step of parameter-expanded expectation-maximisation (Liu, Rubin
+        and Wu 1998), taken by a share of its length for the noise of batches.
+        """
+        if self.activity_model.prior.speed_spread:
+            self.field_model.rescale(1 + GROWTH * self.activity_model.excess.clamp(-0.5, 0.5))
 
     def draw_activity(
         self, frames: Tensor, means: Tensor, samples: int, generator: torch.Generator | None

@@ -74,6 +74,13 @@ class HelmholtzFields(nn.Module):
             blocks=None if separate else (*curl_free.blocks, *rotational.blocks),
         )
 
+    def rescale(self, factors: Tensor) -> None:
+        """Multiply what every control moves by its factor, ``(C,)``: a field, or one part of it."""
+        curl_free = factors[: self.num_fields]
+        self.potentials.rescale(curl_free)
+        if self.rotational is not None:
+            self.rotational.rescale(factors[-self.num_fields :])
+
     def per_control(self, z: Tensor, t: Tensor | None = None) -> Tensor:
         """What every control does at unit speed, ``(..., D)`` -> ``(..., C, D)``: a field, or one part of it."""
         if self.num_controls > self.num_fields:

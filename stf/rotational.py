@@ -70,6 +70,12 @@ class RotationalFields(nn.Module):
         product = self.left @ self.right.mT
         return product - product.mT
 
+    @torch.no_grad()
+    def rescale(self, factors: Tensor) -> None:
+        """Multiply every field by its factor, ``(K,)``."""
+        self.scale.mul_(factors[:, None, None])
+        self.linear.mul_(factors[:, None])
+
     def units(self) -> RidgeUnits:
         """The K fields as ridge units; control k drives field k, and every trace is exactly zero."""
         left, right = self.left, self.right

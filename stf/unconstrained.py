@@ -54,6 +54,11 @@ class UnconstrainedFields(nn.Module):
         self.output = nn.Parameter(torch.randn(num_fields, width, dim) * (0.1 / width**0.5))
         self.time_weight = nn.Parameter(0.1 * torch.randn(num_fields, width, TIME_FEATURES)) if time_dependent else None
 
+    @torch.no_grad()
+    def rescale(self, factors: Tensor) -> None:
+        """Multiply every field by its factor, ``(K,)``."""
+        self.output.mul_(factors[:, None, None])
+
     def units(self) -> RidgeUnits:
         """The K fields as ridge units with o_j = v_j; control k drives field k."""
         weight, output = self.weight.flatten(0, 1), self.output.flatten(0, 1)

@@ -128,4 +128,5 @@ class TrainingStep:
         for group in self.optimizer.param_groups:
             group["lr"] = group["factor"] * rate_at(config, step)
         norm, finite = update(self.model, self.optimizer, terms["loss"], config.optimizer.gradient_clip)
+        self.model.after_step()
         self.window.add({**terms, "gradient_norm": norm}, finite)

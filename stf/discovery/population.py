@@ -20,14 +20,14 @@ import torch
 from torch import Tensor, nn
 
 from stf.inference.encoded import Encoded
-from stf.inference.evidence import Noise, Transitions, transitions
+from stf.inference.evidence import FLOOR, Noise, Transitions, relative_misfit, transitions
 from stf.inference.posterior import ActivityPosterior, infer
 from stf.inference.prior import ActivityPrior
 
-FLOOR = 0.5
-r"""tau_0: a whitened displacement has the encoder's noise, twice the variance of its posterior, as its unit."""
-LEAST_MISFIT, LARGEST_MISFIT, MOMENTUM = 0.01, 4.0, 0.03
-"""Bounds of the relative misfit, and the weight of a batch in its running mean."""
+MOMENTUM = 0.03
+"""Weight of a batch in the running mean of the relative misfit."""
+GROWTH = 0.1
+"""By which share of the mean excess of its speeds over 1 a field grows at every step."""
 CLIP = 5.0
 """Largest gradient norm of a candidate."""
 CHUNK = 64
@@ -164,9 +164,8 @@ class Population:
             self.optimizer.step()
             residual = plain.misfit(found.data).view(count, -1).mean(-1) / dim
             power = (on * moved.square().sum(-1)).sum(-1).mean((0, 1)) / dim
-            relative = torch.maximum(residual - FLOOR, LEAST_MISFIT * residual) / power.clamp_min(1e-3)
-            followed = ((1 - MOMENTUM) * self.misfit + MOMENTUM * relative).clamp(LEAST_MISFIT, LARGEST_MISFIT)
-            self.misfit = torch.where(relative.isfinite(), followed, self.misfit)
+            followed = (1 - MOMENTUM) * self.misfit + MOMENTUM * relative_misfit(residual, power)
+            self.misfit = torch.where(followed.isfinite(), followed, self.misfit)
             evidence = found.log_evidence().view(count, -1).mean(-1) / steps
         return {"log_evidence": evidence, "residual": residual, "misfit": self.misfit}
 

@@ -34,8 +34,9 @@ from torch import Tensor, nn
 from ffrl.engine.checkpoint import load_optimizer, optimizer_tensors
 from ffrl.engine.seed import generator
 from stf.discovery.pairs import PairFit, all_pairs, promising
-from stf.discovery.population import FLOOR, Population, Setting, annealed, gather, rows_of, tempering, with_rows
+from stf.discovery.population import Population, Setting, annealed, gather, rows_of, tempering, with_rows
 from stf.inference.encoded import Encoded
+from stf.inference.evidence import FLOOR
 from stf.inference.posterior import ON
 
 FORM, PAIRS, TRIAL, LONGER, SETTLE, POLISH = "form", "pairs", "trial", "longer", "settle", "polish"

@@ -10,15 +10,11 @@ from torch import Tensor
 from ffrl.activity import Activity, ActivityDraws, ActivitySample, Phase
 from stf.inference.chain import rates, switches
 from stf.inference.encoded import whitening
-from stf.inference.evidence import Noise, Transitions, transitions
+from stf.inference.evidence import FLOOR, Noise, Transitions, relative_misfit, transitions
 from stf.inference.posterior import ActivityPosterior, infer
 from stf.inference.prior import ActivityPrior
 from stf.inference.statistics import expected_speeds
 
-FLOOR = 0.5
-r"""tau_0 at first: a whitened displacement has the encoder's noise, twice the posterior's variance, as its unit."""
-LEAST = 0.01
-"""Least relative misfit, and least share of tau_0 that its estimate may reach."""
 MOMENTUM = 0.02
 """Weight of a batch in the running means."""
 PSEUDO = 20.0
@@ -28,9 +24,10 @@ PSEUDO = 20.0
 class ExactActivity(Activity):
     r"""Spikes that are independent chains, normal slabs, and their exact posterior given the fields.
 
-    Its state is what the observation model needs: the mean variance of q(z | x), the noise floor tau_0 and the relative
-    misfit epsilon^2 of the fields, the rates of the chains, and which fields are alive. While training they follow the
-    batches as running means, without gradient.
+    Its state is what the observation model needs: the mean variance of q(z | x), which is the unit of whitened
+    displacements, the relative misfit epsilon^2 of the fields, the rates of the chains, and which fields are alive.
+    While training they follow the batches as running means, without gradient. ``excess`` is how much faster than 1
+    every control ran on average in the last batch, by which its field is to grow.
 
     Args:
         num_controls: C.
@@ -50,9 +47,8 @@ class ExactActivity(Activity):
         self.initial_rates = on_rate, off_rate
         self.register_buffer("alive", torch.ones(num_controls))
         self.register_buffer("variance", torch.ones(dim))
-        self.register_buffer("noise", torch.tensor(FLOOR))
         self.register_buffer("misfit", torch.tensor(1.0))
-        self.register_buffer("fit", torch.zeros(5))  # running moments of the residual over the power of what is on
+        self.register_buffer("excess", torch.zeros(num_controls))
         self.register_buffer("counts", torch.zeros(num_controls, 2, 2))
         self._places: list[int] | None = None
 
@@ -64,8 +60,7 @@ class ExactActivity(Activity):
         self.alive[places] = 1.0
         self.variance.copy_(variance)
         self.misfit.copy_(misfit)
-        self.noise.fill_(FLOOR)
-        self.fit.zero_()
+        self.excess.zero_()
         self._places = None
 
     def _load_from_state_dict(self, *arguments, **options) -> None:
@@ -111,7 +106,7 @@ class ExactActivity(Activity):
         fields = velocities.index_select(-2, places) * unit
         data = transitions(fields, means.diff(dim=1) * unit)
         on, off = self.rates()
-        noise = Noise(self.noise, self.misfit, self.prior.speed_spread)
+        noise = Noise(FLOOR, self.misfit, self.prior.speed_spread)
         found = infer(data, self.prior, noise, on[places], off[places])
         if len(places) == self.num_controls:
             return found
@@ -120,11 +115,7 @@ class ExactActivity(Activity):
 
     @torch.no_grad()
     def follow(self, found: ActivityPosterior, means: Tensor, variance: Tensor) -> None:
-        """Let the running estimates follow a batch.
-
-        The expected squared residual per dimension of a transition is tau_0 + epsilon^2 p, with the power p of what is
-        on; both are fitted by least squares to its running moments. What of a batch is not finite is left out, as the
-        step of the optimizer is.
+        """Let the running estimates follow a batch; what of it is not finite is left out, as the optimizer's step is.
 
         Args:
             found: posterior of the batch.
@@ -133,17 +124,12 @@ class ExactActivity(Activity):
         """
         _towards(self.variance, variance.mean((0, 1)))
         kept: Transitions = found.kept
-        statistics = expected_speeds(found.found, found.marginal, found.space)
-        residual = statistics.misfit(kept) / kept.dim
+        residual = expected_speeds(found.found, found.marginal, found.space).misfit(kept) / kept.dim
         on = torch.tensordot(found.space.on.T, found.marginal, dims=1)
         power = (on * kept.gram.diagonal(dim1=0, dim2=1).movedim(-1, 0)).sum(0) / kept.dim
-        moments = torch.stack([torch.ones_like(power), power, power.square(), residual, power * residual])
-        _towards(self.fit, moments.mean((1, 2)))
-        one, p, pp, r, pr = (self.fit / self.fit[0].clamp_min(1e-6)).unbind()
-        slope = ((pr - p * r) / (pp - p * p).clamp_min(1e-6)).clamp(LEAST, 4.0)
-        floor = (r - slope * p).clamp(LEAST * FLOOR, FLOOR)
-        self.misfit.lerp_(slope, MOMENTUM)
-        self.noise.lerp_(floor, MOMENTUM)
+        _towards(self.misfit, relative_misfit(residual.mean(), power.mean()))
+        excess = found.excess().sum((0, 1)) / found.probability.sum((0, 1)).clamp_min(1.0)
+        self.excess.copy_(torch.where(excess.isfinite(), excess, 0.0))
         if self.learn_rates:
             joint = found.paths.expected_transitions()
             switched = switches(joint, found.space)  # B, c, 2, 2

@@ -28,6 +28,26 @@ from torch import Tensor
 
 from stf.inference.states import StateSpace
 
+FLOOR = 0.5
+r"""tau_0: a whitened displacement has the encoder's noise, twice the variance of its posterior, as its unit."""
+LEAST_MISFIT, LARGEST_MISFIT = 0.01, 4.0
+"""Bounds of the relative misfit."""
+
+
+def relative_misfit(residual: Tensor, power: Tensor) -> Tensor:
+    r"""The relative misfit of fields, from the mean expected squared residual and the mean power of what is on.
+
+    .. math:: \epsilon^2 = \max(r - \tau_0, r / 100) / p
+
+    within bounds; both are per dimension, in whitened units.
+
+    Example:
+        >>> round(relative_misfit(torch.tensor(0.9), torch.tensor(4.0)).item(), 4)
+        0.1
+    """
+    beyond = torch.maximum(residual - FLOOR, LEAST_MISFIT * residual)
+    return (beyond / power.clamp_min(1e-3)).clamp(LEAST_MISFIT, LARGEST_MISFIT)
+
 
 @dataclass(frozen=True)
 class Transitions:

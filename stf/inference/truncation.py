@@ -16,7 +16,6 @@ from torch import Tensor
 from stf.inference.evidence import Evidence, Noise, Transitions, evidence
 from stf.inference.states import StateSpace, log_signs, subsets
 
-
 LEAK = 1e-3
 """Weight of what a control loses where it explains nothing: decides among those that explain nothing anywhere."""
 
