@@ -51,6 +51,7 @@ class ExactActivity(Activity):
         self.register_buffer("excess", torch.zeros(num_controls))
         self.register_buffer("counts", torch.zeros(num_controls, 2, 2))
         self._places: list[int] | None = None
+        self._index: Tensor | None = None
 
     # -- state -------------------------------------------------------------------------------------------------------
 
@@ -61,11 +62,11 @@ class ExactActivity(Activity):
         self.variance.copy_(variance)
         self.misfit.copy_(misfit)
         self.excess.zero_()
-        self._places = None
+        self._places = self._index = None
 
     def _load_from_state_dict(self, *arguments, **options) -> None:
         super()._load_from_state_dict(*arguments, **options)
-        self._places = None
+        self._places = self._index = None
 
     @property
     def places(self) -> list[int]:
@@ -73,6 +74,13 @@ class ExactActivity(Activity):
         if self._places is None:
             self._places = self.alive.nonzero().flatten().tolist()
         return self._places
+
+    @property
+    def index(self) -> Tensor:
+        """:attr:`places` as indices on the device of the activity."""
+        if self._index is None or self._index.device != self.alive.device or len(self._index) != len(self.places):
+            self._index = torch.tensor(self.places, dtype=torch.int64, device=self.alive.device)
+        return self._index
 
     @property
     def unit(self) -> Tensor:
@@ -102,7 +110,7 @@ class ExactActivity(Activity):
             velocities: of all controls at the midpoints of the transitions, ``(B, T, C, D)``.
         """
         unit = self.unit
-        places = torch.tensor(self.places, device=means.device)
+        places = self.index
         fields = velocities.index_select(-2, places) * unit
         data = transitions(fields, means.diff(dim=1) * unit)
         on, off = self.rates()

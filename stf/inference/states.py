@@ -19,11 +19,13 @@ class StateSpace:
         values: sign of every control in every state, -1, 0 or 1: ``(M, C)``.
         members: the controls that are on, ``(M, m)``, filled up with C, which stands for a control that does nothing.
         signs: the values of ``members``, ``(M, m)``, 1 where filled up.
+        signed: whether controls have both signs.
     """
 
     values: Tensor
     members: Tensor
     signs: Tensor
+    signed: bool = False
 
     @property
     def num_states(self) -> int:
@@ -96,7 +98,7 @@ def log_signs(space: StateSpace) -> Tensor:
         >>> log_signs(subsets(1, most=1, signed=True)).exp().tolist()
         [1.0, 0.5, 0.5]
     """
-    return -math.log(2) * space.on.sum(-1) * bool((space.values < 0).any())
+    return -math.log(2) * space.on.sum(-1) * space.signed
 
 
 def _build(
@@ -109,4 +111,5 @@ def _build(
     chosen = torch.tensor(members, device=device)
     sign = torch.tensor(signs, device=device, dtype=dtype)
     values = torch.zeros(len(members), num_controls + 1, device=device, dtype=dtype).scatter_(1, chosen, sign)
-    return StateSpace(values[:, :num_controls].contiguous(), chosen, sign)
+    signed = any(value < 0 for state in signs for value in state)
+    return StateSpace(values[:, :num_controls].contiguous(), chosen, sign, signed)
