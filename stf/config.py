@@ -28,7 +28,7 @@ from stf.sta.config import StaConfig
 class DiscoveryConfig:
     """Second phase of training: the fields are learnt on encoded sequences, by expectation-maximisation with moves."""
 
-    fraction: float = 0.48
+    fraction: float = 0.46
     """Share of the steps that this phase takes; 0 leaves it out, and the fields to the joint training."""
     sequences: int = 2000
     """Sequences that are encoded for it, once."""
@@ -125,8 +125,32 @@ class DiscoveryPhase(TrainingPhase):
 
 
 @dataclass(frozen=True)
+class RefinePhase(TrainingPhase):
+    """The phase in which the fields that were found catch up with the codes that joint training has left."""
+
+    by_gradient = False
+
+    def runner(self, run: Any) -> Any:
+        """EM steps without moves; see :class:`stf.discovery.runner.RefineRunner`."""
+        from stf.discovery.runner import RefineRunner
+
+        return RefineRunner(run)
+
+
+@dataclass(frozen=True)
+class RefineConfig:
+    """Last phase of training: the fields are fitted to the final codes, as in the discovery but without moves."""
+
+    fraction: float = 0.08
+    """Share of the steps that this phase takes; 0 leaves it out."""
+
+    def __post_init__(self) -> None:
+        require(0.0 <= self.fraction < 1.0, "refine.fraction", self.fraction, "a number in [0, 1)")
+
+
+@dataclass(frozen=True)
 class JointConfig:
-    """Last phase of training: encoder, decoder and fields together, on the bound with the exact posterior."""
+    """Third phase of training: encoder, decoder and fields together, on the bound with the exact posterior."""
 
     activity: Literal["mean", "draw"] = "mean"
     """What moves the latents in training: the speeds of what is more probably on than off, or a draw."""
@@ -134,10 +158,10 @@ class JointConfig:
     """Weight of the squared difference, in units of the encoder's noise, between the flow and the encoder's own codes,
     which keeps activity inferable from them."""
 
-    unit: float = 3.0
+    unit: float = 0.0
     """Weight of what makes the unit of speed the same everywhere: fields grow where the mean of their speeds exceeds
-    1."""
-    anneal: float = 0.7
+    1. On the whole of every field it is held in any case."""
+    anneal: float = 0.5
     """Share of this phase over which the weight of the KL of z_0 falls from that of still frames, T + 1, to 1."""
 
     def __post_init__(self) -> None:
@@ -173,17 +197,22 @@ class SparsityConfig:
         _at_least("sparsity.enumerated", self.enumerated, 1)
 
 
-def _with_discovery(config: RunConfig, discovery: DiscoveryConfig) -> tuple[TrainingPhase, ...]:
-    """The schedule still, discovery, joint."""
+def _with_discovery(config: WeakConfig | UnsupervisedConfig) -> tuple[TrainingPhase, ...]:
+    """The schedule still, discovery, joint, refine."""
     still, _ = RunConfig.schedule.fget(config)
-    middle = DiscoveryPhase("discovery", discovery.fraction, 1, "discovery ends")
-    joint = TrainingPhase("joint", 1.0 - still.fraction - discovery.fraction, None, "joint training ends")
-    return (still, middle, joint)
+    found, refined = config.discovery.fraction, config.refine.fraction
+    return (
+        still,
+        DiscoveryPhase("discovery", found, 1, "discovery ends"),
+        TrainingPhase("joint", 1.0 - still.fraction - found - refined, None, "joint training ends"),
+        RefinePhase("refine", refined, 1, "refinement ends"),
+    )
 
 
-def _require_time_for_all(still: float, discovery: float) -> None:
-    expected = f"below {1 - still:g}, as still.fraction is {still:g}"
-    require(still + discovery < 1.0, "discovery.fraction", discovery, expected)
+def _require_time_for_all(config: WeakConfig | UnsupervisedConfig) -> None:
+    others = config.still.fraction + config.refine.fraction
+    expected = f"below {1 - others:g}, what still.fraction and refine.fraction leave"
+    require(config.discovery.fraction + others < 1.0, "discovery.fraction", config.discovery.fraction, expected)
 
 
 @dataclass(frozen=True)
@@ -192,21 +221,22 @@ class WeakConfig(RunConfig):
 
     sequences = "single"
     mode: Literal["weak"] = "weak"
-    steps: int = 5000
+    steps: int = 5200
     """Steps of all phases; those of the discovery are steps of expectation-maximisation on encoded sequences."""
-    still: StillConfig = field(default_factory=lambda: StillConfig(fraction=0.2))
+    still: StillConfig = field(default_factory=lambda: StillConfig(fraction=0.19))
     model: ModelConfig = field(default_factory=lambda: ModelConfig(time_dependent=True))
     discovery: DiscoveryConfig = field(default_factory=DiscoveryConfig)
     joint: JointConfig = field(default_factory=JointConfig)
+    refine: RefineConfig = field(default_factory=RefineConfig)
 
     @property
     def schedule(self) -> tuple[TrainingPhase, ...]:
-        """Still frames, discovery of the fields, joint training."""
-        return _with_discovery(self, self.discovery)
+        """Still frames, discovery of the fields, joint training, refinement of the fields."""
+        return _with_discovery(self)
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _require_time_for_all(self.still.fraction, self.discovery.fraction)
+        _require_time_for_all(self)
 
 
 @dataclass(frozen=True)
@@ -214,23 +244,24 @@ class UnsupervisedConfig(RunConfig):
     """Unsupervised: which fields act, when, and how fast is inferred from the frames alone."""
 
     mode: Literal["unsupervised"] = "unsupervised"
-    steps: int = 5000
+    steps: int = 5200
     """Steps of all phases; those of the discovery are steps of expectation-maximisation on encoded sequences."""
-    still: StillConfig = field(default_factory=lambda: StillConfig(fraction=0.2))
+    still: StillConfig = field(default_factory=lambda: StillConfig(fraction=0.19))
     model: SparseModelConfig = field(default_factory=lambda: SparseModelConfig(integrator="midpoint"))
     sparsity: SparsityConfig = field(default_factory=SparsityConfig)
     discovery: DiscoveryConfig = field(default_factory=DiscoveryConfig)
     joint: JointConfig = field(default_factory=JointConfig)
+    refine: RefineConfig = field(default_factory=RefineConfig)
 
     @property
     def schedule(self) -> tuple[TrainingPhase, ...]:
-        """Still frames, discovery of the fields, joint training."""
-        return _with_discovery(self, self.discovery)
+        """Still frames, discovery of the fields, joint training, refinement of the fields."""
+        return _with_discovery(self)
 
     def __post_init__(self) -> None:
         super().__post_init__()
         require_potentials(self)
-        _require_time_for_all(self.still.fraction, self.discovery.fraction)
+        _require_time_for_all(self)
 
 
 CONFIGS: dict[str, type[RunConfig]] = {
@@ -274,8 +305,9 @@ def default_config(mode: str, data: DataConfig | None = None) -> RunConfig:
         model = replace(config.model, architecture="conv-coarse", width=32, depth=1)
         config = replace(config, model=model, batch_size=32, steps=4000)
         if isinstance(config, UnsupervisedConfig | WeakConfig):
-            discovery = replace(config.discovery, fraction=0.36)
-            config = replace(config, steps=7500, still=replace(config.still, fraction=0.34), discovery=discovery)
+            discovery, refine = replace(config.discovery, fraction=0.35), replace(config.refine, fraction=0.06)
+            still = replace(config.still, fraction=0.3)
+            config = replace(config, steps=8000, still=still, discovery=discovery, refine=refine)
     names = transformations(data)
     known = bool(names) or not config.needs_transformations
     expected = "data whose transformations are known, or mode unsupervised, weak, sta or msp"

@@ -34,7 +34,7 @@ class ExactFlow(FlowFactorizedVAE):
         first = config.still.latent_weight * (self.num_steps + 1)
         if progress < before or first <= 1 or config.still.fraction == 0:
             return super().phase(progress)
-        passed = (progress - before) / (1 - before) / max(config.joint.anneal, 1e-9)
+        passed = (progress - before) / (1 - before - config.refine.fraction) / max(config.joint.anneal, 1e-9)
         return Phase(latent_weight=first ** (1 - min(passed, 1.0)))
 
     def _velocities(self, means: Tensor) -> Tensor:

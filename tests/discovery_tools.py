@@ -176,7 +176,8 @@ def setting(timed: bool = False, steps: int = STEPS, **prior: Any) -> Setting:
 
 def short(**changes: Any) -> DiscoveryConfig:
     """Lengths of stages that are enough for a few fields in a few dimensions."""
-    values = dict(form=200, pairs=40, trial=40, longer=100, settle=80, polish=60, batch_size=32, trial_batch_size=24)
+    stages = dict(form=150, pairs=30, trial=40, longer=80, settle=60, polish=50)
+    values = stages | dict(batch_size=32, trial_batch_size=16)
     return DiscoveryConfig(**(values | changes))
 
 
@@ -229,7 +230,7 @@ def searched(
     places: int,
     seed: int,
     prior: Setting | None = None,
-    steps: int = 900,
+    steps: int = 620,
     count: int = 500,
     width: int = 16,
     config: DiscoveryConfig | None = None,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-NEVER = 0.005
+NEVER = 0.01
 """A field is called never on if it is on in a smaller share of the steps."""
 
 

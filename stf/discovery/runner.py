@@ -1,4 +1,4 @@
-"""The phase of training in which the fields are searched for: sequences are encoded once, and the search is run."""
+"""The phases of training in which fields are learnt on encoded sequences: the search for them, and their refinement."""
 
 from __future__ import annotations
 
@@ -14,9 +14,13 @@ from ffrl.engine.phases import RunContext
 from ffrl.engine.seed import generator
 from ffrl.evaluation.mode import evaluation_mode
 from stf.discovery.moves_text import describe_move
-from stf.discovery.search import Search
+from stf.discovery.population import annealed, gather, rows_of
+from stf.discovery.saving import learner_tensors, restored
+from stf.discovery.search import Search, draw_encoded
 from stf.inference.encoded import Encoded, whitening
 
+STATE = Path("training_state.safetensors")
+"""What messages about a damaged state name."""
 HELD_OUT = 10
 """One image in so many, the last ones, is for the held-out log evidence alone."""
 
@@ -49,55 +53,66 @@ def encode_sequences(
     return torch.cat(means), variance / count
 
 
-class DiscoveryRunner:
-    """Takes the steps of the discovery, and hands the fields it finds to the model.
+class EncodedPhase:
+    """A phase of training on sequences that are encoded once, with the encoder held.
 
     Args:
-        run: the run; its model has an ``activity_model`` with ``adopt``, and fields.
+        run: the run; its model is a :class:`stf.exact_flow.ExactFlow`.
+        name: of the phase, part of the names of its random streams.
     """
 
-    def __init__(self, run: RunContext) -> None:
-        config, model = run.config, run.model
+    def __init__(self, run: RunContext, name: str) -> None:
+        config, self.model, self.add = run.config, run.model, run.add
         discovery, size = config.discovery, training_size(config, run.data)
         held = max(1, size // HELD_OUT)
         train, kept = (range(size - held), range(size - held, size)) if size > 1 else (range(1), range(1))
-        means, variance = encode_sequences(
-            config, model, run.data, train, discovery.sequences, "discovery-train", run.device
-        )
-        others, _ = encode_sequences(
-            config, model, run.data, kept, discovery.held_out, "discovery-held-out", run.device
-        )
-        unit = whitening(variance)
-        self.model, self.variance, self.add = model, variance, run.add
-        self.search = Search(
-            discovery,
-            model.field_model,
-            model.discovery_setting(),
-            Encoded(means, unit),
-            Encoded(others, unit),
-            run.span.steps,
-            config.seed,
-        )
+        given = config, run.model, run.data
+        means, self.variance = encode_sequences(*given, train, discovery.sequences, f"{name}-train", run.device)
+        others, _ = encode_sequences(*given, kept, discovery.held_out, f"{name}-held-out", run.device)
+        unit = whitening(self.variance)
+        self.sequences, self.held_out = Encoded(means, unit), Encoded(others, unit)
 
-    def __call__(self, step: int) -> None:
-        """Take step ``step`` of the run."""
-        terms = self.search.step()
-        values = torch.stack(list(terms.values()))
-        self.add(terms, torch.isfinite(values).all())
-        if self.search.progress.finished:
-            self._install()
+    def log(self, terms: dict[str, Tensor]) -> None:
+        """Add the 0-dim terms of a step to the log."""
+        self.add(terms, torch.isfinite(torch.stack(list(terms.values()))).all())
 
-    def _install(self) -> None:
-        """Put the fields that are alive into their places in the model."""
-        rows, places, misfit = self.search.result()
+    def install(self, rows: dict[str, Tensor], places: list[int], misfit: Tensor) -> None:
+        """Put fields ``(K, ...)`` into their places in the model, which are the ones alive from now on."""
         index = torch.tensor(places, device=misfit.device)
         with torch.no_grad():
             for name, parameter in self.model.field_model.named_parameters():
                 parameter[index] = rows[name]
         self.model.adopt(places, self.variance, misfit)
 
+
+class DiscoveryRunner(EncodedPhase):
+    """Takes the steps of the search, and hands the fields it finds to the model.
+
+    Args:
+        run: the run.
+    """
+
+    def __init__(self, run: RunContext) -> None:
+        super().__init__(run, "discovery")
+        config, model = run.config, run.model
+        self.search = Search(
+            config.discovery,
+            model.field_model,
+            model.discovery_setting(),
+            self.sequences,
+            self.held_out,
+            run.span.steps,
+            config.seed,
+        )
+
+    def __call__(self, step: int) -> None:
+        """Take step ``step`` of the run."""
+        self.log(self.search.step())
+        if self.search.progress.finished:
+            self.install(*self.search.result())
+
     def tensors(self) -> dict[str, Tensor]:
-        """The state of the search; the model gets the fields as they stand."""
+        """The state of the search."""
         return self.search.tensors()
 
     def numbers(self) -> dict[str, Any]:
@@ -106,10 +121,58 @@ class DiscoveryRunner:
 
     def load(self, tensors: dict[str, Tensor], numbers: dict[str, Any]) -> None:
         """Go on from a checkpoint."""
-        self.search.load(tensors, numbers, Path("training_state.safetensors"))
+        self.search.load(tensors, numbers, STATE)
 
     def events(self) -> list[dict[str, Any]]:
         """The moves since the last call."""
         found = [{"search": event, "text": describe_move(event, event["allocated"])} for event in self.search.events]
         self.search.events.clear()
         return found
+
+
+class RefineRunner(EncodedPhase):
+    """Fits the fields that are alive to the codes as joint training has left them, by EM steps without moves.
+
+    Joint training moves codes and fields at once, and its gradients are those of pixels; here the fields catch up, and
+    the unit of speed and the misfit are those of the final codes.
+
+    Args:
+        run: the run.
+    """
+
+    def __init__(self, run: RunContext) -> None:
+        super().__init__(run, "refine")
+        model, self.config, self.seed, self.span = run.model, run.config.discovery, run.config.seed, run.span
+        self.places = model.fields_alive
+        self.template, self.setting = model.field_model, model.discovery_setting()
+        rows = {name: value[self.places] for name, value in rows_of(model.field_model).items()}
+        alive = torch.ones(len(self.places), device=run.device)
+        self.population = gather([(rows, alive)], self.template, model.activity_model.misfit, self.setting)
+
+    def __call__(self, step: int) -> None:
+        """Take step ``step`` of the run."""
+        done = step - self.span.first
+        batch = draw_encoded(self.sequences, self.config.batch_size, self.seed, "refine-batch", done)
+        rate = annealed(done, self.span.steps, self.config.learning_rate / 2)
+        self.log({name: value[0] for name, value in self.population.step(batch, rate).items()})
+        if done + 1 == self.span.steps:
+            self.install(self.population.candidate(0), self.places, self.population.misfit[0])
+
+    def tensors(self) -> dict[str, Tensor]:
+        """The fields and their optimizer."""
+        found = {"alive": self.population.alive, "misfit": self.population.misfit}
+        return found | learner_tensors("population", self.population)
+
+    def numbers(self) -> dict[str, Any]:
+        """Nothing but that there is a state."""
+        return {}
+
+    def load(self, tensors: dict[str, Tensor], numbers: dict[str, Any]) -> None:
+        """Go on from a checkpoint."""
+        device = self.population.alive.device
+        tensors = {name: tensor.to(device) for name, tensor in tensors.items()}
+        self.population = restored(self.template, tensors, self.setting, STATE)
+
+    def events(self) -> list[dict[str, Any]]:
+        """None."""
+        return []

@@ -8,8 +8,9 @@ what the lack of its field costs at first:
 
     ratio = (log evidence of the unchanged model - log evidence of the trial) / gone,
 
-where gone is the held-out log evidence that is lost when the field is simply left out. The ratio has no scale, so that
-it is as fair to faint transformations as to strong ones: duplicates give most of it back, fields of their own do not.
+where gone is the held-out log evidence that is lost when the field is simply left out, or one that has changed its job
+to do that field's. The ratio has no scale, so that it is as fair to faint transformations as to strong ones: duplicates
+give most of it back, fields of their own do not.
 When no trial is accepted, empty places are refilled with perturbed copies of the fields that explain their steps worst,
 which is how two faint transformations that share a field come apart.
 
@@ -31,10 +32,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ffrl.engine.checkpoint import load_optimizer, optimizer_tensors
 from ffrl.engine.seed import generator
 from stf.discovery.pairs import PairFit, all_pairs, promising
-from stf.discovery.population import Population, Setting, annealed, gather, rows_of, tempering, with_rows
+from stf.discovery.population import CHUNK, Population, Setting, annealed, gather, rows_of, tempering
+from stf.discovery.saving import learner_tensors, restore_optimizer, restored, saved_rows
 from stf.inference.encoded import Encoded
 from stf.inference.evidence import FLOOR
 from stf.inference.posterior import ON
@@ -43,6 +44,9 @@ FORM, PAIRS, TRIAL, LONGER, SETTLE, POLISH = "form", "pairs", "trial", "longer",
 FAINT = 0.05
 """Gone counts as at least this share of the largest, and of what a field contributes on average, so that a ratio of
 next to nothing means nothing; where all fields are duplicates of one another, every gone is next to nothing."""
+
+RECRUITED = 0.5
+"""A field whose velocities change by more than this share of their energy during a trial has got another job."""
 
 
 @dataclass(frozen=True)
@@ -150,11 +154,9 @@ class Search:
         return terms
 
     def _batch(self) -> Encoded:
-        source = generator(self.device, self.seed, "discovery-batch", self.taken)
         forming = self.progress.stage in (FORM, SETTLE, POLISH)
         size = self.config.batch_size if forming else self.config.trial_batch_size
-        size = min(size, len(self.sequences))
-        return self.sequences[torch.randint(len(self.sequences), (size,), generator=source, device=self.device)]
+        return draw_encoded(self.sequences, size, self.seed, "discovery-batch", self.taken)
 
     def _length(self, steps: int) -> int:
         return max(1, round(steps * self.scale))
@@ -265,7 +267,8 @@ class Search:
             lives[c] = 0
             candidates.append((rows, lives))
             moves.append(Move((places[c],), max(lost[c], floor)))
-        progress.moves, progress.gone, progress.misfit = moves, lost, float(base.misfit[0])
+        progress.moves, progress.misfit = moves, float(base.misfit[0])
+        progress.gone = [max(value, floor) for value in lost]
         if not moves:
             self.pair_fit, progress.pairs = None, []
             return self._round_ends(float(evidence[0]))
@@ -278,7 +281,8 @@ class Search:
         progress, config = self.progress, self.config
         evidence, _ = self.population.held_out(self.held, self._common_misfit())
         costs = (evidence[0] - evidence[1:]).tolist()
-        ratios = [cost / max(move.gone, 1e-6) for cost, move in zip(costs, progress.moves, strict=True)]
+        gone = self._gone()
+        ratios = [cost / max(least, 1e-6) for cost, least in zip(costs, gone, strict=True)]
         order = sorted(range(len(ratios)), key=ratios.__getitem__)
         best = order[0]
         limit = config.accept if stage == TRIAL else config.accept_longer
@@ -292,6 +296,19 @@ class Search:
         self._only(0)
         self._tell(move.kind, list(move.places), costs[best], ratios[best], alive_evidence, accepted=False)
         self._round_ends(alive_evidence)
+
+    def _gone(self) -> list[float]:
+        """For every trial the least that is gone of what it gave up: its field, or one that has another job now.
+
+        A field that is deleted may come back in the place of a fainter one, whose lack costs less.
+        """
+        progress = self.progress
+        changed = changes(self.population, self.held, self._common_misfit())
+        found = []
+        for change, move in zip(changed[1:], progress.moves, strict=True):
+            others = [k for k, place in enumerate(progress.places) if place not in move.places]
+            found.append(min([move.gone, *(progress.gone[k] for k in others if change[k] > RECRUITED)]))
+        return found
 
     def _common_misfit(self) -> Tensor:
         """The misfit at which trials are compared: of the unchanged model, but none that grew since gone was measured.
@@ -310,7 +327,7 @@ class Search:
         self.population.misfit = misfit.clone()
 
     def _accept(self, order: list[int], ratios: list[float], costs: list[float], evidence: float) -> None:
-        """The best trial takes the place of the model, with clear ones that concern other fields and go with it."""
+        """The best trial takes the place of the model, with others that are clear and still are beside it."""
         progress, config, population = self.progress, self.config, self.population
         best, common = order[0], self._common_misfit()
         rows, alive = population.candidate(best + 1), population.alive[best + 1].clone()
@@ -420,14 +437,9 @@ class Search:
 
     def tensors(self) -> dict[str, Tensor]:
         """Everything that learns, by name."""
-        stacks = {"population": self.population} | ({"pairs": self.pair_fit} if self.pair_fit is not None else {})
         found = {"alive": self.population.alive, "misfit": self.population.misfit}
-        for stack, learner in stacks.items():
-            found |= {f"{stack}/rows/{name}": rows for name, rows in rows_of(learner.fields).items()}
-            found |= {
-                f"{stack}/{key}": value for key, value in optimizer_tensors(learner.fields, learner.optimizer).items()
-            }
-        return found
+        found |= learner_tensors("population", self.population)
+        return found if self.pair_fit is None else found | learner_tensors("pairs", self.pair_fit)
 
     def numbers(self) -> dict[str, Any]:
         """Where the search stands, as JSON values."""
@@ -447,27 +459,24 @@ class Search:
         self.progress = Progress(**values)
         self.events.clear()
         tensors = {name: tensor.to(self.device) for name, tensor in tensors.items()}
-
-        def rows(stack: str) -> dict[str, Tensor]:
-            return {name: tensors[f"{stack}/rows/{name}"] for name in rows_of(self.template)}
-
-        def restore(stack: str, learner: Population | PairFit) -> None:
-            own = {
-                key.removeprefix(f"{stack}/"): value for key, value in tensors.items() if key.startswith(f"{stack}/")
-            }
-            load_optimizer(source, own, learner.fields, learner.optimizer)
-
-        fields = with_rows(self.template, rows("population"))
-        self.population = Population(fields, tensors["alive"], tensors["misfit"], self.setting)
-        restore("population", self.population)
+        self.population = restored(self.template, tensors, self.setting, source)
         self.pair_fit = None
         if self.progress.stage == PAIRS:
-            self.pair_fit = PairFit(self.population, self.progress.pairs, rows("pairs"))
-            restore("pairs", self.pair_fit)
+            rows = saved_rows("pairs", self.template, tensors)
+            self.pair_fit = PairFit(self.population, self.progress.pairs, rows)
+            restore_optimizer("pairs", self.pair_fit, tensors, source)
 
     def result(self) -> tuple[dict[str, Tensor], list[int], Tensor]:
         """The fields that are alive, ``(K_alive, ...)`` by name, their places, and the relative misfit ``()``."""
         return self.population.candidate(0), self.progress.places, self.population.misfit[0]
+
+
+def draw_encoded(sequences: Encoded, size: int, seed: int, stream: str, step: int) -> Encoded:
+    """A batch of ``size`` sequences, or all if there are fewer; it depends on seed, stream and step alone."""
+    device = sequences.means.device
+    size = min(size, len(sequences))
+    source = generator(device, seed, stream, step)
+    return sequences[torch.randint(len(sequences), (size,), generator=source, device=device)]
 
 
 def evidence_at_rest(sequences: Encoded) -> float:
@@ -481,6 +490,25 @@ def _reshuffled(value: Tensor, source: torch.Generator) -> Tensor:
     """Another draw of initial values: the same ones in another order, each time for another field."""
     flat = value.flatten()
     return flat[torch.randperm(flat.numel(), generator=source).to(flat.device)].view_as(value)
+
+
+@torch.no_grad()
+def changes(population: Population, sequences: Encoded, misfit: Tensor) -> list[list[float]]:
+    """How far every field of every candidate is from that of the first one, where that is on, as a share of its energy.
+
+    Returns:
+        C lists of K.
+    """
+    moved = whole = 0.0
+    for part in range(0, len(sequences), CHUNK):
+        batch = sequences[part : part + CHUNK]
+        velocities = population.velocities(batch)
+        unchanged = velocities[:, :, :1]
+        found = population.infer(batch, unchanged, population.alive[:1], misfit.view(1))
+        on = found.probability.unsqueeze(2)
+        moved = moved + (on * (velocities - unchanged).square().sum(-1)).sum((0, 1))
+        whole = whole + (on * unchanged.square().sum(-1)).sum((0, 1))
+    return (moved / whole.clamp_min(1e-6)).tolist()
 
 
 @torch.no_grad()
