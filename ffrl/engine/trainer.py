@@ -305,7 +305,7 @@ class _Run:
         newest: dict[str, dict[str, Any]] = {}
         for entry in read_metrics(self.run_dir / METRICS):
             for kind in ("train/", "validation/"):
-                newest[kind] = {key: entry[key] for key in entry if key.startswith(kind)} or newest.get(kind, {})
+                newest.setdefault(kind, {}).update({key: entry[key] for key in entry if key.startswith(kind)})
         metrics = {key: value for terms in newest.values() for key, value in terms.items()}
         speed = frames / self.seconds if self.seconds > 0 else 0.0
         share = self.feed.waited / max(self.seconds - self.earlier_seconds, 1e-9)
