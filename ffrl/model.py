@@ -90,7 +90,7 @@ class FlowFactorizedVAE(nn.Module):
     has_fields = True
     """Whether its activity drives vector fields, :meth:`fields`, that can be drawn."""
     has_activity_posterior = False
-    """Whether it says with which probability and at which speed, give or take, each field acts: ``activity(frames)``."""
+    """Whether it says how probably and at which speed, give or take, each field acts: ``activity(frames)``."""
     latents_per_code = 1
     """Gaussian latents of a frame for every dimension of the code that it is decoded from."""
     has_variance = True

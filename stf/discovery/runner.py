@@ -10,13 +10,15 @@ from torch import Tensor
 
 from ffrl.data.base import SequenceData
 from ffrl.engine.batch import draw_frames, training_size
+from ffrl.engine.checkpoint import STATE_TENSORS, require_alike
 from ffrl.engine.phases import RunContext
 from ffrl.engine.seed import generator
+from ffrl.errors import UserError
 from ffrl.evaluation.mode import evaluation_mode
-from stf.inference.encoded import Encoded, whitening
 from stf.discovery.moves_text import describe_move
 from stf.discovery.population import rows_of
 from stf.discovery.search import Search
+from stf.inference.encoded import Encoded, whitening
 
 HELD_OUT = 10
 """One image in so many, the last ones, is for the held-out log evidence alone."""
@@ -70,6 +72,7 @@ class DiscoveryRunner:
         )
         unit = whitening(variance)
         self.model, self.variance, self.add = model, variance, run.add
+        self.initial = {name: value.clone() for name, value in rows_of(model.field_model).items()}
         self.search = Search(
             discovery,
             model.field_model,
@@ -89,25 +92,38 @@ class DiscoveryRunner:
             self._install()
 
     def _install(self) -> None:
-        """Put the fields that are alive into their places in the model."""
+        """Put the fields that are alive into their places in the model; in the others are the initial ones."""
         rows, places, misfit = self.search.result()
         index = torch.tensor(places, device=misfit.device)
         with torch.no_grad():
             for name, parameter in self.model.field_model.named_parameters():
+                parameter.copy_(self.initial[name])
                 parameter[index] = rows[name]
         self.model.adopt(places, self.variance, misfit)
 
     def tensors(self) -> dict[str, Tensor]:
         """The state of the search; the model gets the fields as they stand."""
-        return self.search.tensors()
+        self._install()
+        return self.search.tensors() | {f"initial/{name}": value for name, value in self.initial.items()}
 
     def numbers(self) -> dict[str, Any]:
         """Where the search stands."""
         return self.search.numbers()
 
-    def load(self, tensors: dict[str, Tensor], numbers: dict[str, Any]) -> None:
-        """Go on from a checkpoint."""
-        self.search.load(tensors, numbers, Path("training_state.safetensors"))
+    def load(self, tensors: dict[str, Tensor], numbers: dict[str, Any], checkpoint: Path) -> None:
+        """Go on from a checkpoint.
+
+        Raises:
+            UserError: its state is damaged.
+        """
+        path = checkpoint / STATE_TENSORS
+        for name, value in self.initial.items():
+            key = f"initial/{name}"
+            if key not in tensors:
+                raise UserError(f"{path}: found no tensor {key!r} of the discovery, expected one")
+            require_alike(path, key, tensors[key], value)
+            value.copy_(tensors[key])
+        self.search.load(tensors, numbers, checkpoint)
 
     def events(self) -> list[dict[str, Any]]:
         """The moves since the last call."""

@@ -2,8 +2,8 @@
 
 Some hundred EM steps from random fields make every field serve one transformation only; what remains are duplicates,
 two or three fields to one transformation, divided by region or sharing a step, and fields that serve several in
-patches. So the search goes on in rounds of trials: models with one field less (two fitted by one, or one left out) learn
-beside the unchanged model, on the same sequences, and the best of them takes its place if it recovers most of what the
+patches. So the search goes on in rounds of trials: models with one field less (two fitted by one, or one left out)
+learn beside the unchanged model, on the same sequences, and the best of them takes its place if it recovers most of what the
 lack of its field costs at first:
 
     ratio = (log evidence of the unchanged model - log evidence of the trial) / gone,
@@ -30,11 +30,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ffrl.engine.checkpoint import load_optimizer, optimizer_tensors
+from ffrl.engine.checkpoint import STATE, STATE_TENSORS, load_optimizer, optimizer_tensors, require_alike
 from ffrl.engine.seed import generator
-from stf.inference.encoded import Encoded
+from ffrl.errors import UserError
 from stf.discovery.pairs import PairFit, all_pairs, promising
 from stf.discovery.population import Population, Setting, annealed, gather, rows_of, tempering, with_rows
+from stf.inference.encoded import Encoded
 from stf.inference.posterior import ON
 
 FORM, PAIRS, TRIAL, LONGER, SETTLE, POLISH = "form", "pairs", "trial", "longer", "settle", "polish"
@@ -107,6 +108,7 @@ class Search:
         whole = (
             config.form + config.settle + config.rounds * (config.pairs + config.trial + config.longer) + config.polish
         )
+        whole -= 0 if config.rounds else config.settle
         self.scale = min(1.0, steps / whole)
         self.events: list[dict[str, Any]] = []
         self.progress = Progress(places=list(range(self.places_total)), length=self._length(config.form))
@@ -173,6 +175,8 @@ class Search:
         stage = self.progress.stage
         if stage == FORM:
             self._choose_start()
+            if not self.config.rounds:
+                return self._enter(POLISH, self.config.polish)
             self._propose()
         elif stage == SETTLE:
             self._propose()
@@ -262,6 +266,9 @@ class Search:
             candidates.append((rows, lives))
             moves.append(Move((places[c],), max(lost[c], floor)))
         progress.moves, progress.gone = moves, lost
+        if not moves:
+            self.pair_fit, progress.pairs = None, []
+            return self._round_ends(float(evidence[0]))
         self.population = gather(candidates, self.template, base.misfit[0], self.setting)
         self.pair_fit, progress.pairs = None, []
         self._enter(TRIAL, config.trial)
@@ -412,23 +419,37 @@ class Search:
         """Where the search stands, as JSON values."""
         return {"taken": self.taken, **dataclasses.asdict(self.progress)}
 
-    def load(self, tensors: dict[str, Tensor], numbers: dict[str, Any], source: Path) -> None:
-        """Go on from the state of :meth:`tensors` and :meth:`numbers`; ``source`` is named in messages.
+    def load(self, tensors: dict[str, Tensor], numbers: dict[str, Any], checkpoint: Path) -> None:
+        """Go on from the state of :meth:`tensors` and :meth:`numbers`, read from the folder ``checkpoint``.
 
         Raises:
-            KeyError, TypeError, ValueError: the state is not one of a search.
-            UserError: its tensors do not fit.
+            UserError: it is not the state of this search; the message names the file.
         """
-        values = dict(numbers)
-        self.taken = int(values.pop("taken"))
-        values["moves"] = [Move(tuple(move["places"]), float(move["gone"])) for move in values["moves"]]
-        values["pairs"] = [(int(a), int(b)) for a, b in values["pairs"]]
-        self.progress = Progress(**values)
+        source = checkpoint / STATE_TENSORS
+        try:
+            self.taken, self.progress = self._progress_from(numbers)
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            message = f"{checkpoint / STATE}: found no usable entry {error} of the discovery, expected one"
+            raise UserError(message) from None
         self.events.clear()
         tensors = {name: tensor.to(self.device) for name, tensor in tensors.items()}
+        candidates = self._candidates()
+        size = len(self.progress.places)
+        like = torch.ones(candidates, size, device=self.device)
+        for name, expected in {"alive": like, "misfit": like[:, 0]}.items():
+            if name not in tensors:
+                raise UserError(f"{source}: found no tensor {name!r} of the discovery, expected one")
+            require_alike(source, name, tensors[name], expected)
 
-        def rows(stack: str) -> dict[str, Tensor]:
-            return {name: tensors[f"{stack}/rows/{name}"] for name in rows_of(self.template)}
+        def rows(stack: str, count: int) -> dict[str, Tensor]:
+            found = {}
+            for name, like in rows_of(self.template).items():
+                key = f"{stack}/rows/{name}"
+                if key not in tensors:
+                    raise UserError(f"{source}: found no tensor {key!r} of the discovery, expected one")
+                require_alike(source, key, tensors[key], like.new_empty(count, *like.shape[1:]))
+                found[name] = tensors[key]
+            return found
 
         def restore(stack: str, learner: Population | PairFit) -> None:
             own = {
@@ -436,13 +457,47 @@ class Search:
             }
             load_optimizer(source, own, learner.fields, learner.optimizer)
 
-        fields = with_rows(self.template, rows("population"))
+        fields = with_rows(self.template, rows("population", candidates * size))
         self.population = Population(fields, tensors["alive"], tensors["misfit"], self.setting)
         restore("population", self.population)
         self.pair_fit = None
         if self.progress.stage == PAIRS:
-            self.pair_fit = PairFit(self.population, self.progress.pairs, rows("pairs"))
+            self.pair_fit = PairFit(self.population, self.progress.pairs, rows("pairs", len(self.progress.pairs)))
             restore("pairs", self.pair_fit)
+
+    def _candidates(self) -> int:
+        """How many models learn side by side where the search stands."""
+        if self.progress.stage in (TRIAL, LONGER):
+            return 1 + len(self.progress.moves)
+        return self.config.starts if self.progress.stage == FORM else 1
+
+    def _progress_from(self, numbers: dict[str, Any]) -> tuple[int, Progress]:
+        """How many steps were taken and where the search stands, from :meth:`numbers`, if that can be."""
+        values = dict(numbers)
+        taken = values.pop("taken")
+        values["moves"] = [Move(tuple(move["places"]), float(move["gone"])) for move in values["moves"]]
+        values["pairs"] = [(int(a), int(b)) for a, b in values["pairs"]]
+        values["gone"] = [float(value) for value in values["gone"]]
+        found = Progress(**values)
+        places = found.places
+        fits = {
+            "taken": type(taken) is int and 0 <= taken < self.steps,
+            "stage": found.stage in (FORM, PAIRS, TRIAL, LONGER, SETTLE, POLISH),
+            "done": type(found.done) is type(found.length) is int and 0 <= found.done < found.length,
+            "round": type(found.round) is int and found.round >= 0,
+            "places": 0 < len(places) == len(set(places)) and set(places) <= set(range(self.places_total)),
+            "finished": found.finished is False,
+        }
+        if found.stage in (TRIAL, LONGER):
+            known = all(move.places and set(move.places) <= set(places) for move in found.moves)
+            fits["moves"] = bool(found.moves) and known
+        if found.stage == PAIRS:
+            known = all(0 <= place < len(places) for pair in found.pairs for place in pair)
+            fits["pairs"] = bool(found.pairs) and known
+        for name, fit in fits.items():
+            if not fit:
+                raise ValueError(repr(name))
+        return taken, found
 
     def result(self) -> tuple[dict[str, Tensor], list[int], Tensor]:
         """The fields that are alive, ``(K_alive, ...)`` by name, their places, and the relative misfit ``()``."""
