@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -60,7 +62,7 @@ class ExactFlow(FlowFactorizedVAE):
         return ActivitySample(g, kl, penalties)
 
     def _agreement(self, means: Tensor, g: Tensor) -> Tensor:
-        r"""Half the whitened squared difference between encoded displacements and the flow at their midpoints, ``(B,)``.
+        r"""Half the whitened squared difference of encoded displacements and the flow at their midpoints, ``(B,)``.
 
         .. math:: \tfrac12 \sum_t \| \lambda \circ (\mu_t - \mu_{t-1} - \sum_k g_t^k v^k(m_t)) \|^2
         """
@@ -113,7 +115,7 @@ def enumerated(found: ActivityPosterior, samples: int) -> ActivityDraws:
     steps = found.paths.marginal.shape[1]
     states = torch.arange(cases, device=log_q.device)[:, None, None].expand(-1, batch, steps)
     g = found.speeds_of(states)
-    log_ratio = -torch.log(torch.tensor(float(cases))) - log_q.T
+    log_ratio = -math.log(cases) - log_q.T
     return ActivityDraws(
         g=g.unsqueeze(1).expand(-1, samples, -1, -1, -1),
         log_ratio=log_ratio.unsqueeze(1).expand(-1, samples, -1),

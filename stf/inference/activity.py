@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from ffrl.activity import Activity, ActivityDraws, ActivitySample, Phase
-from stf.inference.encoded import whitening
 from stf.inference.chain import rates, switches
+from stf.inference.encoded import whitening
 from stf.inference.evidence import Noise, Transitions, transitions
 from stf.inference.posterior import ActivityPosterior, infer
 from stf.inference.prior import ActivityPrior
@@ -54,7 +54,8 @@ class ExactActivity(Activity):
         self.register_buffer("misfit", torch.tensor(1.0))
         self.register_buffer("fit", torch.zeros(5))  # running moments of the residual over the power of what is on
         self.register_buffer("counts", torch.zeros(num_controls, 2, 2))
-        self._places: list[int] | None = None
+        self._places: list[int] | None = list(range(num_controls))
+        self.register_buffer("_index", torch.arange(num_controls), persistent=False)
 
     # -- state -------------------------------------------------------------------------------------------------------
 
@@ -66,7 +67,7 @@ class ExactActivity(Activity):
         self.misfit.copy_(misfit)
         self.noise.fill_(FLOOR)
         self.fit.zero_()
-        self._places = None
+        self._remember(sorted(places))
 
     def _load_from_state_dict(self, *arguments, **options) -> None:
         super()._load_from_state_dict(*arguments, **options)
@@ -74,10 +75,19 @@ class ExactActivity(Activity):
 
     @property
     def places(self) -> list[int]:
-        """Which controls are alive; read from the device once."""
+        """Which controls are alive; read from the device once after the state was loaded."""
         if self._places is None:
-            self._places = self.alive.nonzero().flatten().tolist()
+            self._remember(self.alive.nonzero().flatten().tolist())
         return self._places
+
+    @property
+    def index(self) -> Tensor:
+        """The same as a tensor, sent to the device once."""
+        assert self.places, "no control is alive"
+        return self._index
+
+    def _remember(self, places: list[int]) -> None:
+        self._places, self._index = places, torch.tensor(places, device=self.alive.device)
 
     @property
     def unit(self) -> Tensor:
@@ -107,7 +117,7 @@ class ExactActivity(Activity):
             velocities: of all controls at the midpoints of the transitions, ``(B, T, C, D)``.
         """
         unit = self.unit
-        places = torch.tensor(self.places, device=means.device)
+        places = self.index
         fields = velocities.index_select(-2, places) * unit
         data = transitions(fields, means.diff(dim=1) * unit)
         on, off = self.rates()
@@ -123,26 +133,29 @@ class ExactActivity(Activity):
         """Let the running estimates follow a batch.
 
         The expected squared residual per dimension of a transition is tau_0 + epsilon^2 p, with the power p of what is
-        on; both are fitted by least squares to its running moments.
+        on; both are fitted by least squares to its running moments. A batch that is not finite changes nothing.
 
         Args:
             found: posterior of the batch.
             means: latent means, ``(B, T+1, D)``.
             variance: of q(z | x), the same shape.
         """
-        self.variance.lerp_(variance.mean((0, 1)), MOMENTUM)
         kept: Transitions = found.kept
         statistics = expected_speeds(found.found, found.marginal, found.space)
         residual = statistics.misfit(kept) / kept.dim
         on = torch.tensordot(found.space.on.T, found.marginal, dims=1)
         power = (on * kept.gram.diagonal(dim1=0, dim2=1).movedim(-1, 0)).sum(0) / kept.dim
         moments = torch.stack([torch.ones_like(power), power, power.square(), residual, power * residual])
-        self.fit.lerp_(moments.mean((1, 2)), MOMENTUM)
-        one, p, pp, r, pr = (self.fit / self.fit[0].clamp_min(1e-6)).unbind()
+        fit = self.fit.lerp(moments.mean((1, 2)), MOMENTUM)
+        one, p, pp, r, pr = (fit / fit[0].clamp_min(1e-6)).unbind()
         slope = ((pr - p * r) / (pp - p * p).clamp_min(1e-6)).clamp(LEAST, 4.0)
         floor = (r - slope * p).clamp(LEAST * FLOOR, FLOOR)
-        self.misfit.lerp_(slope, MOMENTUM)
-        self.noise.lerp_(floor, MOMENTUM)
+        followed = {
+            "variance": self.variance.lerp(variance.mean((0, 1)), MOMENTUM),
+            "fit": fit,
+            "misfit": self.misfit.lerp(slope, MOMENTUM),
+            "noise": self.noise.lerp(floor, MOMENTUM),
+        }
         if self.learn_rates:
             joint = found.paths.expected_transitions()
             switched = switches(joint, found.space)  # B, c, 2, 2
@@ -150,7 +163,11 @@ class ExactActivity(Activity):
                 total = switched.sum(0)
             else:
                 total = torch.zeros_like(self.counts).index_add_(0, found.chosen.T.flatten(), switched.flatten(0, 1))
-            self.counts.mul_(1 - MOMENTUM).add_(total)
+            followed["counts"] = self.counts * (1 - MOMENTUM) + total
+        finite = torch.stack([value.isfinite().all() for value in followed.values()]).all()
+        for name, value in followed.items():
+            estimate = getattr(self, name)
+            estimate.copy_(torch.where(finite, value, estimate))
 
     # -- the interface of all activity -------------------------------------------------------------------------------
 

@@ -45,7 +45,7 @@ def factorial_prior(space: StateSpace, on: Tensor, off: Tensor) -> PathPrior:
         >>> bool(torch.allclose(prior.transition.exp().sum(-1), torch.ones(4)))
         True
     """
-    was, signs = space.on, -math.log(2) * space.on.sum(-1) * bool((space.values < 0).any())
+    was, signs = space.on, -math.log(2) * space.signed * space.on.sum(-1)
     rest = 1 - was
     stationary = torch.log(on / (on + off)), torch.log(off / (on + off))
     initial = stationary[0] @ was.T + stationary[1] @ rest.T + signs

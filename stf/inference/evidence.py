@@ -14,7 +14,7 @@ the speeds of a subset S are linear-Gaussian. With :math:`P_S = G_S/\tau_S + I/\
     \log p(\Delta|S) = -\tfrac12 [\|\Delta\|^2/\tau_S + |S|/\varsigma^2 - h_S^T P_S^{-1} h_S + \log|P_S|
     + |S| \log \varsigma^2 + D \log(2\pi\tau_S)].
 
-Subsets smaller than m are filled up with a control whose field is zero: its speed keeps its prior, and its terms cancel.
+Subsets smaller than m are filled up with a control whose field is zero: its speed keeps its prior, its terms cancel.
 Transitions are the last axes of every array, so that all states of all transitions are computed at once.
 """
 

@@ -18,11 +18,13 @@ class StateSpace:
         values: sign of every control in every state, -1, 0 or 1: ``(M, C)``.
         members: the controls that are on, ``(M, m)``, filled up with C, which stands for a control that does nothing.
         signs: the values of ``members``, ``(M, m)``, 1 where filled up.
+        signed: whether there are states with negative signs.
     """
 
     values: Tensor
     members: Tensor
     signs: Tensor
+    signed: bool = False
 
     @property
     def num_states(self) -> int:
@@ -98,4 +100,5 @@ def _build(
     chosen = torch.tensor(members, device=device)
     sign = torch.tensor(signs, device=device, dtype=dtype)
     values = torch.zeros(len(members), num_controls + 1, device=device, dtype=dtype).scatter_(1, chosen, sign)
-    return StateSpace(values[:, :num_controls].contiguous(), chosen, sign)
+    negative = any(value < 0 for state in signs for value in state)
+    return StateSpace(values[:, :num_controls].contiguous(), chosen, sign, negative)

@@ -26,7 +26,7 @@ def singles(data: Transitions, signed: bool, noise: Noise) -> Tensor:
 
 
 def choose(alone: Tensor, count: int) -> Tensor:
-    """The ``count`` controls of each sequence that explain most, from :func:`singles` ``(C + 1, B, T)``: ``(count, B)``.
+    """The ``count`` controls of a sequence that explain most, from :func:`singles` ``(C + 1, B, T)``: ``(count, B)``.
 
     Example:
         >>> choose(torch.tensor([[[0.0]], [[-1.0]], [[3.0]], [[5.0]]]), 2).flatten().tolist()
