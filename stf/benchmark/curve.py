@@ -14,8 +14,8 @@ from ffrl.engine.checkpoint import STATE, checkpoints
 from ffrl.engine.device import resolve_device
 from ffrl.engine.files import read_json_object, to_json, write_atomically
 from ffrl.engine.log import METRICS, read_metrics
-from ffrl.engine.run_folder import ENVIRONMENT
 from ffrl.engine.phases import frames_until
+from ffrl.engine.run_folder import ENVIRONMENT
 from ffrl.errors import UserError
 from ffrl.evaluation.equivariance import equivariance_errors
 from ffrl.evaluation.mode import evaluation_mode
