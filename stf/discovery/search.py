@@ -3,8 +3,8 @@
 Some hundred EM steps from random fields make every field serve one transformation only; what remains are duplicates,
 two or three fields to one transformation, divided by region or sharing a step, and fields that serve several in
 patches. So the search goes on in rounds of trials: models with one field less (two fitted by one, or one left out)
-learn beside the unchanged model, on the same sequences, and the best of them takes its place if it recovers most of what the
-lack of its field costs at first:
+learn beside the unchanged model, on the same sequences, and the best of them takes its place if it recovers most of
+what the lack of its field costs at first:
 
     ratio = (log evidence of the unchanged model - log evidence of the trial) / gone,
 
