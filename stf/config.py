@@ -235,9 +235,7 @@ def default_config(mode: str, data: DataConfig | None = None) -> RunConfig:
     """Return the defaults of a mode for a data set: T as published, its likelihood, one field per transformation.
 
     An unsupervised model, STA as published among them, gets :data:`SPARE` fields more. Images of :data:`LARGE` pixels a
-    side or more get an encoder and a decoder for them, batches of 32 and more steps, and in mode unsupervised a chain
-    that grows heavier while the warm-up lasts: first fields find faint transformations, then those that share one are
-    drawn together.
+    side or more get an encoder and a decoder for them, batches of 32 and more steps.
 
     Args:
         mode: key of :data:`CONFIGS`.

@@ -49,7 +49,7 @@ class ExactFlow(FlowFactorizedVAE):
         with torch.no_grad():
             found = self._posterior(means)
             if joint.activity == "draw":
-                normal = normal_from(uniform[..., : found.space.most, 1])
+                normal = normal_from(uniform[..., : found.space.most, 1]).to(means.dtype)
                 g = found.draws(uniform[None, ..., 0, 0], normal[None])[0][0]
             else:
                 g = found.mean_on()

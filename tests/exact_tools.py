@@ -1,4 +1,4 @@
-"""Untrained models whose exact activity is meaningful: fields that explain how some frames move, and buffers to match."""
+"""Untrained models whose exact activity is meaningful: fields that explain how frames move, and buffers to match."""
 
 from __future__ import annotations
 
