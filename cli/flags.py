@@ -35,8 +35,8 @@ def flags_of(command: type, prefix: str = "") -> dict[str, Flag]:
     """Return the flags of a dataclass by name; a switch has two, ``--x`` and ``--no-x``, a section joins by a dot.
 
     Example:
-        >>> from ffrl.config import WarmupConfig
-        >>> flags_of(WarmupConfig)["--stay"]
+        >>> from ffrl.config import StillConfig
+        >>> flags_of(StillConfig)["--fraction"]
         Flag(hint=<class 'float'>, opposite=None)
     """
     result: dict[str, Flag] = {}

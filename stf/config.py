@@ -41,7 +41,7 @@ class DiscoveryConfig:
     starts: int = 1
     """Random starts that form side by side; the one with the largest held-out log evidence goes on."""
     rounds: int = 2
-    """Rounds of moves; between two of them empty places are refilled."""
+    """Rounds of moves; between two of them empty places are refilled. 0 makes no moves: fields form, no more."""
     form: int = 400
     """Steps in which fields form from random ones (all lengths of stages shrink together in a short phase)."""
     pairs: int = 100
@@ -93,14 +93,13 @@ class DiscoveryConfig:
             "batch_size",
             "trial_batch_size",
             "starts",
-            "rounds",
             "form",
             "pairs",
             "trial",
         )
         for key in (*whole, "longer", "settle", "polish", "merges"):
             _at_least("discovery." + key.replace("_", "-"), getattr(self, key), 1)
-        for key in ("deletions", "extra"):
+        for key in ("rounds", "deletions", "extra"):
             _at_least("discovery." + key, getattr(self, key), 0)
         for key in ("accept", "accept_longer", "hopeless", "screen", "perturbation", "silent", "unit"):
             _non_negative("discovery." + key.replace("_", "-"), getattr(self, key))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -67,7 +69,7 @@ class ExactFlow(FlowFactorizedVAE):
         with torch.no_grad():
             found = self.activity_model.posterior(means, velocities)
             if joint.activity == "draw":
-                normal = normal_from(uniform[..., : found.space.most, 1])
+                normal = normal_from(uniform[..., : found.space.most, 1]).to(means.dtype)
                 g = found.draws(uniform[None, ..., 0, 0], normal[None])[0][0]
             else:
                 g = found.mean_on()
@@ -148,7 +150,7 @@ def enumerated(found: ActivityPosterior, samples: int) -> ActivityDraws:
     steps = found.paths.marginal.shape[1]
     states = torch.arange(cases, device=log_q.device)[:, None, None].expand(-1, batch, steps)
     g = found.speeds_of(states)
-    log_ratio = -torch.log(torch.tensor(float(cases))) - log_q.T
+    log_ratio = -math.log(cases) - log_q.T
     return ActivityDraws(
         g=g.unsqueeze(1).expand(-1, samples, -1, -1, -1),
         log_ratio=log_ratio.unsqueeze(1).expand(-1, samples, -1),

@@ -18,6 +18,8 @@ TINY = (
     "--model.depth=1 --model.potential-width=4 --model.num-fields=3"
 ).split()
 """Flags of a training that takes no time, in every mode."""
+SEARCH = "--discovery.sequences=32 --discovery.held-out=16".split()
+"""Further ones of the modes that discover their fields."""
 
 
 def complaint(capsys: pytest.CaptureFixture[str], *arguments: object, code: int = 2) -> str:

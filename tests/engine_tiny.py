@@ -14,13 +14,14 @@ import torch
 from rich.console import Console
 from torch import Tensor, nn
 
-from ffrl.activity import Phase, warmup_phase
-from ffrl.config import RunConfig, StillConfig, SupervisedConfig, WarmupConfig, WeakConfig
+from ffrl.activity import Phase
+from ffrl.config import DataConfig, ModelConfig, RunConfig, StillConfig, SupervisedConfig
 from ffrl.data.base import SequenceBatch, SequenceData
 from ffrl.engine.log import TIMINGS
 from ffrl.engine.seed import generator
 from ffrl.engine.trainer import TrainingResult, train
-from stf.config import CONFIGS, UnsupervisedConfig
+from stf.config import CONFIGS, DiscoveryConfig, SparseModelConfig, UnsupervisedConfig, WeakConfig
+from stf.run import MODELS
 
 MODES: dict[str, type[RunConfig]] = {
     "supervised": SupervisedConfig,
@@ -31,9 +32,11 @@ STEPS = 4
 
 
 def tiny_config(mode: str = "unsupervised", **changes: Any) -> Any:
-    """A run of 30 steps whose log, validation and checkpoint steps do not coincide."""
+    """A run of 30 steps whose log, validation and checkpoint steps do not coincide, all of them by gradient."""
     values: dict[str, Any] = dict(steps=30, batch_size=7, log_every=4, validate_every=10, checkpoint_every=6)
     values |= dict(keep_checkpoints=3, device="cpu", precision="float32", seed=5, still=StillConfig(fraction=0.0))
+    if mode in ("weak", "unsupervised"):
+        values["discovery"] = DiscoveryConfig(fraction=0.0)
     config = CONFIGS[mode](**values)
     return replace(replace(config, model=replace(config.model, num_fields=3)), **changes)
 
@@ -82,9 +85,17 @@ class TinyNoise:
 
 
 @dataclass(frozen=True)
+class TinyPhase(Phase):
+    """A number that changes with every step, and a switch."""
+
+    temperature: float | Tensor = 1.0
+    early: bool = False
+
+
+@dataclass(frozen=True)
 class TinyOutputs:
     frames: Tensor
-    chain: Tensor | None
+    spread: Tensor | None
 
 
 class TinyModel(nn.Module):
@@ -102,8 +113,11 @@ class TinyModel(nn.Module):
             self.second_name = self.decoder.bias
             self.register_buffer("transposed", torch.arange(6.0).view(2, 3).T)
 
-    def phase(self, progress: float) -> Phase:
-        return warmup_phase(progress, WarmupConfig())
+    def phase(self, progress: float) -> TinyPhase:
+        return TinyPhase(temperature=0.5**progress, early=progress < 0.5)
+
+    def summary(self) -> dict[str, str]:
+        return {"velocities": f"{len(self.velocities)} of them"}
 
     def calibrate(self, data: SequenceData, images: int) -> None:
         self.calibrated_on = images
@@ -111,25 +125,40 @@ class TinyModel(nn.Module):
     def draw_noise(self, batch_size: int, num_steps: int, generator: Any, device: Any = "cpu") -> TinyNoise:
         return TinyNoise(torch.randn(batch_size, 5, generator=generator, device=device))
 
-    def forward(self, frames: Tensor, noise: TinyNoise, phase: Phase, activity: Tensor | None = None) -> TinyOutputs:
+    def forward(
+        self, frames: Tensor, noise: TinyNoise, phase: TinyPhase, activity: Tensor | None = None
+    ) -> TinyOutputs:
         flat = frames.flatten(2)
         z = self.encoder(flat)
-        chain = None
+        spread = None
         if activity is None:
             activity = ((z[:, 1:] - z[:, :-1]) @ self.velocities.T / phase.temperature).softmax(-1)
-            chain = phase.chain_weight * activity.square().mean() if phase.exclusive else None
+            spread = activity.square().mean() if phase.early else None
         start = z[:, :1] + 0.01 * noise.latent[:, None]
         path = torch.cat([start, start + (activity @ self.velocities).cumsum(1)], 1)
-        return TinyOutputs(self.decoder(path).sigmoid().view_as(frames), chain)
+        return TinyOutputs(self.decoder(path).sigmoid().view_as(frames), spread)
 
 
 def tiny_objective(outputs: TinyOutputs, frames: Tensor, config: Any) -> dict[str, Tensor]:
-    """Squared error, plus a term that exists during the warm-up only."""
+    """Squared error, plus a term that exists in the first half of training only."""
     terms = {"error": (outputs.frames - frames).square().mean()}
-    if outputs.chain is not None:
-        terms["chain"] = 1e-3 * outputs.chain
+    if outputs.spread is not None:
+        terms["spread"] = 1e-3 * outputs.spread
     terms["loss"] = torch.stack(list(terms.values())).sum()
     return terms
+
+
+def real_config(mode: str, **changes: Any) -> Any:
+    """The same run for a small model of the mode."""
+    cls = SparseModelConfig if mode == "unsupervised" else ModelConfig
+    size = cls(latent_dim=6, num_fields=3, width=16, potential_width=8)
+    return tiny_config(mode, **{"model": size, "data": DataConfig(num_steps=STEPS)} | changes)
+
+
+def real_model(config: Any, seed: int = 0) -> nn.Module:
+    """The model of :func:`real_config`, untrained."""
+    torch.manual_seed(seed)
+    return MODELS[config.mode](config, TinyData.image_shape)
 
 
 def run_tiny(

@@ -6,7 +6,7 @@ import json
 
 import pytest
 import torch
-from cli_tools import TINY, complaint
+from cli_tools import SEARCH, TINY, complaint
 from test_models import BATCH, DIM, FIELDS, STEPS, forward, frames_and_activity, sta, unsupervised
 from visualize_tools import SparseData, texts, tiny_model
 
@@ -18,8 +18,6 @@ from ffrl.evaluation.bounds import elbo, iwae
 from ffrl.evaluation.likelihood import draw, log_weights
 from ffrl.evaluation.pixels import PixelLikelihood
 from ffrl.objective import elbo_terms
-from stf.activity import SpikeSlabActivity
-from stf.dense_activity import DenseActivity
 from stf.run import load
 from stf.unconstrained import UnconstrainedFields
 from stf.visualize.differential import draw_differential
@@ -36,8 +34,10 @@ MODELS = {
     "penalised": lambda: unsupervised(PAPER, divergence="penalised"),
     "penalised-timed-separate": lambda: unsupervised(divergence="penalised", time_dependent=True, control="separate"),
     "penalised-alone": lambda: unsupervised(divergence="penalised", potential_width=0),
-    "laplace": lambda: unsupervised(sparsity={"prior": "laplace"}),
-    "dense-separate": lambda: unsupervised(sparsity={"prior": "dense"}, control="separate"),
+    "unit": lambda: unsupervised(sparsity={"slab": "unit"}),
+    "chainless": lambda: unsupervised(sparsity={"on_rate": 0.25, "off_rate": 0.75, "learn_rates": False}),
+    "drawn-separate": lambda: unsupervised(joint={"activity": "draw"}, control="separate"),
+    "without-agreement": lambda: unsupervised(joint={"agreement": 0.0}),
     "sta": sta,
     "sta-latents": lambda: sta(activity_from="latents", control="separate"),
 }
@@ -48,7 +48,7 @@ every_model = pytest.mark.parametrize("build", MODELS.values(), ids=MODELS.keys(
 def test_every_parameter_receives_a_gradient(build) -> None:
     model = build()
     frames, _ = frames_and_activity(model)
-    for progress in (0.05, 0.3, 0.9):
+    for progress in (0.05, 0.9):
         elbo_terms(forward(model, frames, None, progress), frames, model.config.objective)["loss"].backward()
     learned = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
     for name, parameter in learned:
@@ -68,9 +68,14 @@ def test_the_elbo_is_below_the_iwae(build) -> None:
         weights = log_weights(model, frames, draws, {"laplace": likelihood})
         total = weights.pixels["laplace"] + weights.latent
         assert (elbo(total, weights.log_case) < iwae(total, weights.log_case)).all()
-        kl = model.activity_model.kl(model.activity_features(frames)).double()
-    error = draws.activity.log_ratio[0].double().std(0) / 8
-    assert ((draws.activity.log_ratio[0].double().mean(0) + kl).abs() < 5 * error).all()
+        if model.config.mode == "sta":
+            kl = model.activity_model.kl(model.activity_features(frames)).double()
+        else:
+            kl = sum(model.activity(frames).kl().values()).double()
+        means = model.encode(frames)
+        log_ratio = model.draw_activity(frames, means, 20000, torch.Generator().manual_seed(1)).log_ratio[0].double()
+    error = log_ratio.std(0) / 20000**0.5
+    assert ((log_ratio.mean(0) + kl).abs() < 5 * error).all()
 
 
 @every_model
@@ -125,12 +130,6 @@ def test_no_penalty_while_frames_stand_alone() -> None:
     assert forward(model, frames, None, 0.1).penalties == {}
 
 
-def test_priors_choose_the_activity() -> None:
-    kinds = {prior: type(unsupervised(sparsity={"prior": prior}).activity_model) for prior in ("laplace", "dense")}
-    assert kinds == {"laplace": DenseActivity, "dense": DenseActivity}
-    assert isinstance(unsupervised().activity_model, SpikeSlabActivity)
-
-
 def test_one_lane_of_activity_is_what_it_was() -> None:
     """Numbers of the random stream, as drawn before there could be several lanes."""
     spikes = switching_spikes((2, 6, 3), 0.85, 0.3, torch.Generator().manual_seed(0))
@@ -180,8 +179,22 @@ WRONG = {
     "--model.rotational-width 7": ["model.rotational-width", "multiple"],
     "--model.divergence-weight -1": ["model.divergence-weight", "at least 0"],
     "--model.divergence soft": ["--model.divergence", "exact", "penalised"],
-    "--sparsity.prior dense --sparsity.slab signed": ["sparsity.slab", "positive"],
-    "--sparsity.prior laplace --sparsity.learn-rates": ["sparsity.learn-rates"],
+    "--sparsity.slab laplace": ["--sparsity.slab", "positive", "signed", "unit"],
+    "--sparsity.most 0": ["sparsity.most", "at least 1"],
+    "--sparsity.enumerated 0": ["sparsity.enumerated", "at least 1"],
+    "--sparsity.slab-spread 0": ["sparsity.slab-spread", "above 0"],
+    "--sparsity.on-rate 1": ["sparsity.on-rate", "probability"],
+    "--discovery.fraction 0.75": ["discovery.fraction", "below 0.75", "still.fraction"],
+    "--discovery.fraction 1": ["discovery.fraction", "[0, 1)"],
+    "--discovery.rounds -1": ["discovery.rounds", "at least 0"],
+    "--discovery.form 0": ["discovery.form", "at least 1"],
+    "--discovery.temper 0": ["discovery.temper", "(0, 1]"],
+    "--discovery.learning-rate 0": ["discovery.learning-rate", "above 0"],
+    "--discovery.accept -1": ["discovery.accept", "at least 0"],
+    "--joint.agreement -1": ["joint.agreement", "at least 0"],
+    "--joint.activity mode": ["--joint.activity", "mean", "draw"],
+    "--sparsity.prior dense": ["--sparsity.prior"],
+    "--warmup.fraction 0": ["--warmup.fraction"],
     "--data.active 0": ["data.active", "at least 1"],
 }
 
@@ -204,14 +217,22 @@ def test_other_modes_need_potentials(capsys, mode: str) -> None:
 SWITCHES = {
     "potential": "--model.potential-width=0 --model.time-dependent --objective.bound paper",
     "penalised": "--model.divergence penalised --objective.bound paper --objective.density trace",
-    "laplace": "--sparsity.prior laplace --data.active 3",
-    "dense": "--sparsity.prior dense --warmup.fraction 0",
+    "several": "--data.active 3 --sparsity.most 2 --sparsity.slab signed --joint.activity draw",
+    "without-discovery": "--discovery.fraction 0 --joint.agreement 0 --sparsity.slab unit",
+    "expectation-maximisation-alone": "--discovery.rounds 0 --discovery.temper 1 --model.integrator euler",
 }
 
 
 @pytest.mark.parametrize("name", SWITCHES)
 def test_forty_steps_of_every_switch_and_back_from_disk(capsys, tmp_path, name: str) -> None:
-    flags = [*TINY, "--steps=40", "--model.rotational-width=4", "--model.rotational-rank=2", *SWITCHES[name].split()]
+    flags = [
+        *TINY,
+        *SEARCH,
+        "--steps=40",
+        "--model.rotational-width=4",
+        "--model.rotational-rank=2",
+        *SWITCHES[name].split(),
+    ]
     assert main(["train", "--mode", "unsupervised", *flags, "--out", str(tmp_path / "run")]) == 0, (
         capsys.readouterr().err
     )
@@ -219,7 +240,12 @@ def test_forty_steps_of_every_switch_and_back_from_disk(capsys, tmp_path, name: 
     train = [line for line in lines if "train/loss" in line][-1]
     assert train["step"] == 40 and train["skipped_steps"] == 0
     assert ("train/divergence" in train) == (name == "penalised")
-    assert ("train/kl_speed" in train) == (name in ("laplace", "dense"))
+    assert "train/kl_spike" in train and ("train/kl_slab" in train) == (name != "without-discovery")
+    assert ("train/agreement" in train) == (name != "without-discovery")
+    moves = {line["search"]["move"] for line in lines if "search" in line}
+    assert (
+        moves <= {"start", "silent", "end"} if name.startswith("exp") else bool(moves) != (name == "without-discovery")
+    )
     model = load(tmp_path / "run")
     frames = torch.rand(2, 3, 3, 28, 28)
     speeds = model.infer(frames)

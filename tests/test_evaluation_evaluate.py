@@ -8,10 +8,11 @@ import random
 import numpy as np
 import pytest
 import torch
+from exact_tools import awaken
 from test_evaluation_standins import ShiftedPictures, ShiftedStates, UnknownPictures
 from torch import Tensor
 
-from ffrl.config import DataConfig, ModelConfig, ObjectiveConfig, SupervisedConfig, WeakConfig
+from ffrl.config import DataConfig, ModelConfig, ObjectiveConfig, SupervisedConfig
 from ffrl.data.base import SequenceBatch
 from ffrl.engine.seed import generator
 from ffrl.errors import UserError
@@ -23,9 +24,8 @@ from ffrl.evaluation.pixels import likelihoods
 from ffrl.evaluation.sequences import DEFAULT, batch_size, choose, mixed_batches, single_batches
 from ffrl.evaluation.statistics import estimate, plain
 from ffrl.likelihood import gaussian_upper_bound
-from ffrl.model import FlowFactorizedVAE
-from stf.config import SparseModelConfig, UnsupervisedConfig
-from stf.model import SparseTransformationFlow
+from stf.config import SparseModelConfig, UnsupervisedConfig, WeakConfig
+from stf.run import MODELS as CLASSES
 
 MODES = ("supervised", "weak", "unsupervised")
 
@@ -36,10 +36,9 @@ def small(mode: str, data: ShiftedPictures | None = None, objective: ObjectiveCo
     sizes = {"latent_dim": 4, "num_fields": 3, "width": 8, "depth": 1, **size}
     common = {"data": DataConfig(num_steps=data.num_steps), "objective": objective or ObjectiveConfig()}
     torch.manual_seed(0)
-    if mode == "unsupervised":
-        return SparseTransformationFlow(UnsupervisedConfig(model=SparseModelConfig(**sizes), **common), (1, 4, 4))
-    kind = {"supervised": SupervisedConfig, "weak": WeakConfig}[mode]
-    return FlowFactorizedVAE(kind(model=ModelConfig(**sizes), **common), (1, 4, 4))
+    kind = {"supervised": SupervisedConfig, "weak": WeakConfig, "unsupervised": UnsupervisedConfig}[mode]
+    model = SparseModelConfig(**sizes) if mode == "unsupervised" else ModelConfig(**sizes)
+    return CLASSES[mode](kind(model=model, **common), (1, 4, 4))
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -95,13 +94,14 @@ def test_the_prediction_is_measured_on_mixed_sequences(mode: str) -> None:
 def test_unknown_transformations_leave_prediction_and_fields(control: str, steps: int) -> None:
     data = UnknownPictures(steps)
     model = small("weak", data) if control == "weak" else small("unsupervised", data, control=control)
+    (batch,) = mixed_batches(data, "validation", choose(data, "validation", None, 0), 0)
+    awaken(model, batch.frames)
     ticks = []
     result = evaluate(model, data, samples=2, progress=lambda done, total: ticks.append((done, total)))
     assert json.loads(json.dumps(result, allow_nan=False)) == result and ticks == [(1, 1)]
     assert not {"equivariance", "alignment", "criteria", "confusion"} & set(result)
     assert result["likelihood"]["sequences"] == "real" and result["data"]["transformations"] == []
     assert (result["prediction"]["flow"]["seven_step_sum"] is None) == (steps < 7)
-    (batch,) = mixed_batches(data, "validation", choose(data, "validation", None, 0), 0)
     with torch.no_grad():
         g = model.infer(batch.frames)
         speeds = strongest_part(g.numpy(), 3)

@@ -8,11 +8,10 @@ from types import SimpleNamespace
 import pytest
 import torch
 from test_evaluation_equivariance import Oracle
-from test_evaluation_standins import ShiftedStates
+from test_evaluation_standins import Inferred, ShiftedStates
 from torch import Tensor
 
-from ffrl.activity import CategoricalActivity, GivenActivity
-from ffrl.config import WarmupConfig
+from ffrl.activity import GivenActivity
 from ffrl.data.on_device import MovedSequences
 from ffrl.evaluation.extrapolation import GIVEN, INFERRED, TIMED, curves, extrapolation, squared_error
 
@@ -33,7 +32,7 @@ class Inferring(Given):
 
     def __init__(self, shift: Tensor, factors: list[float]) -> None:
         super().__init__(shift)
-        self.activity_model = CategoricalActivity(len(shift), 16, WarmupConfig())
+        self.activity_model = Inferred("unit", len(shift), 16, constant=True)
         self.factors, self.seen = torch.tensor(factors), set()
 
     def infer(self, frames: Tensor) -> Tensor:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import pytest
 import torch
 from test_evaluation_standins import (
     Enumeration,
+    Inferred,
     LinearGaussian,
-    categorical,
     enumerate_fields,
     enumerate_spikes,
+    enumerate_states,
     sample_frames,
     spiking,
 )
@@ -20,7 +22,7 @@ from torch import Tensor
 
 import ffrl.evaluation.likelihood
 from ffrl.activity import GivenActivity
-from ffrl.config import DataConfig, ModelConfig, ObjectiveConfig, SupervisedConfig, WeakConfig
+from ffrl.config import DataConfig, ModelConfig, ObjectiveConfig, SupervisedConfig
 from ffrl.evaluation.bounds import elbo, iwae
 from ffrl.evaluation.likelihood import LogWeights, bounds, draw, legacy_score, log_weights
 from ffrl.evaluation.paper_bound import flow_kl
@@ -29,10 +31,10 @@ from ffrl.likelihood import gaussian_upper_bound
 from ffrl.model import FlowFactorizedVAE
 from ffrl.objective import flow_kl as training_flow_kl
 from ffrl.priors import gaussian_kl
-from stf.config import SparseModelConfig, UnsupervisedConfig
-from stf.model import SparseTransformationFlow
+from stf.config import SparseModelConfig, UnsupervisedConfig, WeakConfig
+from stf.run import MODELS
 
-SAMPLES = 16384
+SAMPLES = 20480
 
 
 @dataclass
@@ -59,11 +61,14 @@ class Case:
 def build_case(kind: str, seed: int) -> Case:
     activity_model, steps = {
         "supervised": lambda: (GivenActivity(3), 3),
-        "weak": lambda: (categorical(3), 3),
-        "unit": lambda: (spiking("unit", 2), 3),
-        "positive-1": lambda: (spiking("positive", 1), 1),
-        "positive-2": lambda: (spiking("positive", 1), 2),
-        "signed": lambda: (spiking("signed", 1), 1),
+        "weak": lambda: (Inferred("unit", 3, constant=True), 3),
+        "unit": lambda: (Inferred("unit", 2), 3),
+        "positive-1": lambda: (Inferred("positive", 1), 1),
+        "positive-2": lambda: (Inferred("positive", 1), 2),
+        "signed": lambda: (Inferred("signed", 1), 1),
+        "sta-unit": lambda: (spiking("unit", 2), 3),
+        "sta-positive-2": lambda: (spiking("positive", 1), 2),
+        "sta-signed": lambda: (spiking("signed", 1), 1),
     }[kind]()
     model = LinearGaussian(activity_model, seed, steps)
     # sequences of the model itself, each under some activity that it believes in
@@ -82,7 +87,7 @@ def build_case(kind: str, seed: int) -> Case:
         exact = model.exact(frames, truth).diagonal()
     else:
         given = None
-        every = (enumerate_fields if kind == "weak" else enumerate_spikes)(activity_model, means)
+        every = enumeration(kind)(activity_model, means)
         exact = (every.log_p.unsqueeze(1) + model.exact(frames, every.g)).logsumexp(0)
     reconstruction = (every.log_q.exp() * model.expected_reconstruction(frames, every.g)).sum(0)
     latent_kl = gaussian_kl(*(x[:, 0] for x in model.posterior(frames)))
@@ -91,7 +96,14 @@ def build_case(kind: str, seed: int) -> Case:
     return Case(model, frames, given, exact, reconstruction - latent_kl - every.kl, weights)
 
 
-KINDS = ("supervised", "weak", "unit", "positive-1", "positive-2", "signed")
+def enumeration(kind: str) -> Callable[..., Enumeration]:
+    """What lists all activities of a kind of model."""
+    if kind.startswith("sta-"):
+        return enumerate_spikes
+    return enumerate_fields if kind == "weak" else enumerate_states
+
+
+KINDS = ("supervised", "weak", "unit", "positive-1", "positive-2", "signed", "sta-unit", "sta-positive-2", "sta-signed")
 
 
 @pytest.fixture(scope="module", params=[f"{kind}/{seed}" for kind in KINDS for seed in (0, 2)])
@@ -154,7 +166,7 @@ def test_iwae_takes_one_logarithm_per_sequence() -> None:
     assert torch.allclose(elbo(log_weight, log_case), torch.tensor([2.0, -1.0]).double())
 
 
-@pytest.mark.parametrize("kind", ["supervised", "weak", "unit"])
+@pytest.mark.parametrize("kind", ["supervised", "weak", "unit", "sta-unit"])
 def test_the_paper_bound_subtracts_the_kl_of_the_moved_posterior(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Against the closed-form KL of two Gaussians at each step; it is never above the strict bound."""
     case = build_case(kind, seed=2)
@@ -167,9 +179,7 @@ def test_the_paper_bound_subtracts_the_kl_of_the_moved_posterior(kind: str, monk
     if kind == "supervised":
         expected = case.model.expected_flow_kl(case.frames, case.activity)
     else:
-        every = (enumerate_fields if kind == "weak" else enumerate_spikes)(
-            case.model.activity_model, case.model.encode(case.frames)
-        )
+        every = enumeration(kind)(case.model.activity_model, case.model.encode(case.frames))
         kls = torch.stack(
             [case.model.expected_flow_kl(case.frames, g.expand(len(case.frames), -1, -1)) for g in every.g]
         )
@@ -183,13 +193,10 @@ def small(mode: str, bound: str = "strict", density: str = "exact", **model: obj
     """A random model of pictures of 4 x 4 pixels."""
     objective = ObjectiveConfig(bound=bound, density=density, likelihood="gaussian", likelihood_scale=0.5)
     data, size = DataConfig(num_steps=4), {"latent_dim": 3, "num_fields": 2, "width": 8, "depth": 1, **model}
-    if mode == "unsupervised":
-        config = UnsupervisedConfig(data=data, model=SparseModelConfig(**size), objective=objective)
-        return SparseTransformationFlow(config, (1, 4, 4)).requires_grad_(False)
-    kind = {"supervised": SupervisedConfig, "weak": WeakConfig}[mode]
-    return FlowFactorizedVAE(kind(data=data, model=ModelConfig(**size), objective=objective), (1, 4, 4)).requires_grad_(
-        False
-    )
+    kind = {"supervised": SupervisedConfig, "weak": WeakConfig, "unsupervised": UnsupervisedConfig}[mode]
+    sizes = SparseModelConfig(**size) if mode == "unsupervised" else ModelConfig(**size)
+    config = kind(data=data, model=sizes, objective=objective)
+    return MODELS[mode](config, (1, 4, 4)).requires_grad_(False)
 
 
 def small_frames(seed: int = 0, batch: int = 5) -> Tensor:

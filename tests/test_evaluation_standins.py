@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Callable
+from types import SimpleNamespace
 
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.distributions import LowRankMultivariateNormal
+from torch.distributions import LowRankMultivariateNormal, Normal
 
-from ffrl.activity import CategoricalActivity, GivenActivity
-from ffrl.config import DataConfig, WarmupConfig
+from ffrl.activity import Activity, ActivityDraws, ActivitySample, GivenActivity, Phase
+from ffrl.config import DataConfig
 from ffrl.data.base import SequenceBatch, SequenceData
 from ffrl.data.sequence import markov_spikes, single_activity, states, uniform_speeds
 from ffrl.data.states import StateSequences
 from ffrl.errors import require
-from stf.activity import SpikeSlabActivity
-from stf.config import SparseWarmupConfig, SparsityConfig
+from stf.exact_flow import ExactFlow
+from stf.inference.evidence import Noise, transitions
+from stf.inference.posterior import ActivityPosterior, infer
+from stf.inference.prior import ActivityPrior
+from stf.sta.activity import RelaxedActivity
+from stf.sta.config import RelaxationConfig, SpikeSlabConfig
 
 
 class ShiftedPictures(SequenceData):
@@ -141,6 +147,8 @@ class LinearGaussian(nn.Module):
         self.activity_model = activity_model
         self.num_steps = num_steps
         self.slope, self.shift = 0.2 * normal(controls, dim, dim), 0.7 * normal(controls, dim)
+        if isinstance(activity_model, Inferred):
+            activity_model.velocities = self.shift
         self.weight, self.offset = 0.7 * normal(pixels, dim), normal(pixels)
         precision = torch.eye(dim).double() + self.weight.T @ self.weight / self.sigma**2
         self.encoder = torch.linalg.solve(precision, self.weight.T) / self.sigma**2
@@ -154,8 +162,10 @@ class LinearGaussian(nn.Module):
     def encode(self, frames: Tensor) -> Tensor:
         return self.posterior(frames)[0]
 
-    def activity_features(self, frames: Tensor, means: Tensor) -> Tensor:
-        return means
+    def draw_activity(
+        self, frames: Tensor, means: Tensor, samples: int, generator: torch.Generator | None
+    ) -> ActivityDraws:
+        return self.activity_model.draws(means, samples, generator)
 
     def decode_logits(self, z: Tensor) -> Tensor:
         return (z @ self.weight.T + self.offset).unflatten(-1, (1, 1, -1))
@@ -243,16 +253,80 @@ class Enumeration:
         self.g, self.log_p, self.log_q, self.kl = g, log_p, log_q, kl
 
 
-def enumerate_fields(activity: CategoricalActivity, means: Tensor) -> Enumeration:
+class Inferred(Activity):
+    """The exact posterior under fields that move every latent alike, drawn as the models draw it.
+
+    They are but a part of the fields of the stand-in, which sets them, so that the posterior is wrong for it.
+    """
+
+    def __init__(self, slab: str, num_fields: int, dim: int = 2, constant: bool = False) -> None:
+        super().__init__(num_fields, noise_channels=2)
+        self.prior = ActivityPrior(slab, spread=0.2, most=1 if constant else num_fields, constant=constant)
+        self.constant = constant
+        self.velocities = torch.zeros(num_fields, dim, dtype=torch.float64)
+        self.rates = torch.full((num_fields,), 0.3).double(), torch.full((num_fields,), 0.2).double()
+
+    def posterior(self, means: Tensor) -> ActivityPosterior:
+        moved = self.velocities.expand(*means[:, 1:].shape[:2], *self.velocities.shape)
+        noise = Noise(1.2, 0.1, self.prior.speed_spread)
+        return infer(transitions(moved, means.diff(dim=1)), self.prior, noise, *self.rates)
+
+    def forward(self, means: Tensor, uniform: Tensor, phase: Phase) -> ActivitySample:
+        raise NotImplementedError
+
+    def infer(self, means: Tensor) -> Tensor:
+        return self.posterior(means).mean_on()
+
+    def draws(self, means: Tensor, samples: int, generator: torch.Generator | None) -> ActivityDraws:
+        model = SimpleNamespace(activity_model=self, _posterior=self.posterior)
+        return ExactFlow.draw_activity(model, None, means, samples, generator)
+
+
+def enumerate_fields(activity: Inferred, means: Tensor) -> Enumeration:
     """The K constant activities of the weak mode."""
-    count, steps = activity.num_controls, means.shape[1] - 1
-    log_q = activity.log_posterior(means).double().T
+    found, steps = activity.posterior(means), means.shape[1] - 1
+    count = activity.num_controls
+    log_q = found.log_evidence().neg() - math.log(count) + found.found.log.sum(-1)
     log_p = torch.full((count,), -math.log(count), dtype=torch.float64)
-    kl = (log_q.exp() * (log_q + math.log(count))).sum(0)
-    return Enumeration(torch.eye(count, dtype=torch.float64).unsqueeze(1).repeat(1, steps, 1), log_p, log_q, kl)
+    every = torch.eye(count, dtype=torch.float64).unsqueeze(1).repeat(1, steps, 1)
+    return Enumeration(every, log_p, log_q, sum(found.kl().values()))
 
 
-def enumerate_spikes(activity: SpikeSlabActivity, means: Tensor, points: int = 301) -> Enumeration:
+def enumerate_states(activity: Inferred, means: Tensor, points: int = 301) -> Enumeration:
+    """All paths of states, times a grid of ``points`` speeds wherever the only field is on, unless speeds are 1."""
+    found = activity.posterior(means)
+    space, (batch, steps) = found.space, found.paths.marginal.shape[:2]
+    states, speeds, log_prior, log_posterior = [], [], [], []  # of one step: state, activity, p(s | S), q(s | S)
+    width = activity.prior.speed_spread
+    for state in range(space.num_states):
+        value = space.values[state]
+        if width == 0 or not value.any():
+            nothing = torch.zeros(1, dtype=torch.float64)
+            grid, prior, posterior = value.unsqueeze(0), nothing, nothing.expand(batch, steps, 1)
+        else:
+            assert activity.num_controls == 1
+            center = float(value[0])
+            grid = torch.linspace(center - 8 * width, center + 8 * width, points, dtype=torch.float64).unsqueeze(-1)
+            prior = Normal(center, width).log_prob(grid[:, 0]).log_softmax(0)
+            mean, deviation = found.found.mean[0, state], found.found.covariance[0, 0, state].sqrt()
+            posterior = Normal(mean.unsqueeze(-1), deviation.unsqueeze(-1)).log_prob(grid[:, 0]).log_softmax(-1)
+        states += [state] * len(grid)
+        speeds.append(grid)
+        log_prior.append(prior)
+        log_posterior.append(posterior)
+    state, speed, prior = torch.tensor(states), torch.cat(speeds), torch.cat(log_prior)
+    posterior = torch.cat(log_posterior, -1)
+    choice = torch.cartesian_prod(*[torch.arange(len(state))] * steps).view(-1, steps)
+    path, law = state[choice], found.paths.prior
+    log_path = law.initial[path[:, 0]] + law.transition[path[:, :-1], path[:, 1:]].sum(1)
+    log_p = log_path + prior[choice].sum(1)
+    log_q = log_path.unsqueeze(1) - found.log_evidence()
+    for t in range(steps):
+        log_q = log_q + found.found.log[path[:, t], :, t] + posterior[:, t, choice[:, t]].T
+    return Enumeration(speed[choice], log_p, log_q, sum(found.kl().values()))
+
+
+def enumerate_spikes(activity: RelaxedActivity, means: Tensor, points: int = 301) -> Enumeration:
     """All spike paths, times a grid of ``points`` slabs wherever a spike is on (and both signs)."""
     logits, location, scale, sign = (None if x is None else x.double() for x in activity.posterior_parameters(means))
     width = activity.slab_scale
@@ -282,24 +356,15 @@ def enumerate_spikes(activity: SpikeSlabActivity, means: Tensor, points: int = 3
     return Enumeration(values[choice], log_p, log_q, activity.kl(means).double())
 
 
-def spiking(slab: str, num_fields: int, dim: int = 2) -> SpikeSlabActivity:
-    """Spike-and-slab activity whose posterior varies with the frames, with slabs a little wider than the prior's."""
+def spiking(slab: str, num_fields: int, dim: int = 2) -> RelaxedActivity:
+    """Amortised spikes whose posterior varies with the frames, with slabs a little wider than the prior's."""
     torch.manual_seed(3)
-    config = SparsityConfig(on_rate=0.3, off_rate=0.2, slab=slab, slab_scale=0.2)
-    activity = SpikeSlabActivity(num_fields, num_fields, dim, config, SparseWarmupConfig()).double()
+    config = SpikeSlabConfig(on_rate=0.3, off_rate=0.2, slab=slab, slab_scale=0.2)
+    activity = RelaxedActivity(num_fields, dim, config, RelaxationConfig()).double()
     with torch.no_grad():
         activity.posterior.net[-1].weight.mul_(5)
         if slab != "unit":
             activity.posterior.net[-1].bias[2 * num_fields : 3 * num_fields] += 0.3
-    return activity.requires_grad_(False)
-
-
-def categorical(num_fields: int, dim: int = 2) -> CategoricalActivity:
-    """Categorical activity whose posterior varies with the frames."""
-    torch.manual_seed(4)
-    activity = CategoricalActivity(num_fields, dim, WarmupConfig()).double()
-    with torch.no_grad():
-        activity.posterior.net[-1].weight.mul_(3)
     return activity.requires_grad_(False)
 
 
@@ -320,15 +385,24 @@ def test_the_closed_form_of_the_linear_gaussian_is_the_integral_over_the_latent(
 @pytest.mark.parametrize(("slab", "fields", "steps"), [("unit", 2, 3), ("positive", 1, 2), ("signed", 1, 1)])
 def test_enumerated_probabilities_sum_to_one(slab: str, fields: int, steps: int) -> None:
     means = torch.randn(3, steps + 1, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    every = enumerate_spikes(spiking(slab, fields), means)
-    assert torch.allclose(every.log_p.logsumexp(0).exp(), torch.ones(()).double(), atol=1e-6)
-    assert torch.allclose(every.log_q.logsumexp(0).exp(), torch.ones(3).double(), atol=1e-6)
+    exact, constant = Inferred(slab, fields), Inferred("unit", 3, constant=True)
+    for activity in (exact, constant):
+        LinearGaussian(activity, 0, steps)
+    for every in (
+        enumerate_spikes(spiking(slab, fields), means),
+        enumerate_states(exact, means),
+        enumerate_fields(constant, means),
+    ):
+        assert torch.allclose(every.log_p.logsumexp(0).exp(), torch.ones(()).double(), atol=1e-6)
+        assert torch.allclose(every.log_q.logsumexp(0).exp(), torch.ones(3).double(), atol=1e-6)
 
 
-def test_the_slab_grid_is_fine_enough() -> None:
-    activity = spiking("signed", 1)
+@pytest.mark.parametrize(
+    ("activity", "enumerate_all"), [(spiking("signed", 1), enumerate_spikes), (Inferred("signed", 1), enumerate_states)]
+)
+def test_the_slab_grid_is_fine_enough(activity: Activity, enumerate_all: Callable[..., Enumeration]) -> None:
     model = LinearGaussian(activity, seed=0, num_steps=1)
     frames = sample_frames(model, torch.tensor([[[-1.1]], [[0.9]]], dtype=torch.float64), seed=0)
-    coarse, fine = (enumerate_spikes(activity, model.encode(frames), points) for points in (301, 4001))
+    coarse, fine = (enumerate_all(activity, model.encode(frames), points) for points in (301, 4001))
     found = [(x.log_p.unsqueeze(1) + model.exact(frames, x.g)).logsumexp(0) for x in (coarse, fine)]
     assert torch.allclose(*found, atol=3e-4)

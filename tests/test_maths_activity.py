@@ -1,214 +1,222 @@
-"""Posteriors over activity: exact KLs against hard draws, exact zeros, the weak posterior, the warm-up, relaxation."""
+"""Activity of a model: given, or inferred exactly, with estimates that follow the batches of training."""
 
 from __future__ import annotations
 
-import itertools
 import math
 
 import pytest
 import torch
-from torch import Tensor, nn
-from torch.distributions import Laplace
+from torch import Tensor
 
-from ffrl.activity import CategoricalActivity, GivenActivity, Phase, gumbel_softmax, warmup_phase
-from ffrl.config import WarmupConfig
-from ffrl.priors import categorical_chain_kl
-from stf.activity import SpikeSlabActivity
-from stf.config import SparseWarmupConfig, SparsityConfig
+from ffrl.activity import GivenActivity, Phase
+from stf.exact_flow import enumerated
+from stf.inference.activity import FLOOR, LEAST, MOMENTUM, PSEUDO, ExactActivity, normal_from
+from stf.inference.posterior import ActivityPosterior
+from stf.inference.prior import ActivityPrior
 
 pytestmark = pytest.mark.usefixtures("float64")
-FIELDS, DIM, BATCH, STEPS = 2, 4, 3, 4
-SLABS = {"unit": 1, "positive": 3, "signed": 4}
-MEANS = torch.zeros(BATCH, STEPS + 1, DIM, dtype=torch.float64)
-DRAWS = 200_000
-
-every_slab = pytest.mark.parametrize("slab", SLABS)
-single_and_separate = pytest.mark.parametrize("controls", [FIELDS, 2 * FIELDS])
+FIELDS, DIM, BATCH, STEPS = 3, 5, 4, 6
+CONSTANT = ActivityPrior("unit", most=1, constant=True)
 
 
-class Fixed(nn.Module):
-    """Posterior parameters that are given instead of computed."""
-
-    def __init__(self, raw: Tensor) -> None:
-        super().__init__()
-        self.raw = nn.Parameter(raw)
-
-    def forward(self, means: Tensor) -> Tensor:
-        return self.raw
+def activity(prior: ActivityPrior | None = None, learn_rates: bool = True, controls: int = FIELDS) -> ExactActivity:
+    return ExactActivity(controls, DIM, prior or ActivityPrior(most=2), 0.1, 0.3, learn_rates).double()
 
 
-def sparse(slab: str, controls: int = FIELDS, seed: int = 0, **prior) -> SpikeSlabActivity:
-    """Spike-and-slab activity with random posterior parameters, near enough to the prior for Monte Carlo."""
-    torch.manual_seed(seed)
-    warmup = SparseWarmupConfig(slab_weight=5.0)
-    prior = dict(slab_weight=1.0) | prior
-    activity = SpikeSlabActivity(FIELDS, controls, DIM, SparsityConfig(slab=slab, **prior), warmup)
-    raw = torch.randn(BATCH, STEPS, SLABS[slab], controls)
-    raw[:, :, 1:3] *= 0.3
-    activity.posterior = Fixed(raw.flatten(2))
-    return activity
+def scene(
+    model: ExactActivity, batch: int = BATCH, seed: int = 0, size: float = 4.0
+) -> tuple[Tensor, Tensor, Tensor, ActivityPosterior]:
+    """Latent means that fields of typical whitened length ``size`` move, with the noise of the model; what is inferred.
+
+    Returns:
+        means ``(B, T+1, D)``, velocities ``(B, T, C, D)``, true activity ``(B, T, C)``, and the posterior.
+    """
+    source = torch.Generator().manual_seed(seed)
+    unit = model.unit
+    shape = (batch, STEPS, model.num_controls)
+    velocities = torch.randn(*shape, DIM, generator=source) * size / DIM**0.5 / unit
+    g = torch.zeros(shape)
+    which = torch.randint(model.num_controls, (batch, STEPS), generator=source)
+    g.scatter_(-1, which.unsqueeze(-1), 1 + 0.3 * torch.randn(batch, STEPS, 1, generator=source))
+    g *= (torch.rand(batch, STEPS, 1, generator=source) < 0.5).double()
+    noise = torch.randn(batch, STEPS, DIM, generator=source) * FLOOR**0.5 / unit
+    moved = (g.unsqueeze(-1) * velocities).sum(-2) + noise
+    means = torch.cat([torch.zeros(batch, 1, DIM), moved.cumsum(1)], 1)
+    return means, velocities, g, model.posterior(means, velocities)
 
 
-def weak(seed: int = 0) -> CategoricalActivity:
-    torch.manual_seed(seed)
-    activity = CategoricalActivity(3, DIM, WarmupConfig())
-    activity.posterior = Fixed(torch.randn(BATCH, STEPS, 3))
-    return activity
-
-
-def generator(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
-
-
-def uniform(*shape: int) -> Tensor:
-    tiny = torch.finfo(torch.float64).eps
-    return torch.rand(*shape, generator=generator()).clamp(tiny, 1 - tiny)
-
-
-def noise(activity, seed: int = 0) -> Tensor:
-    shape = (BATCH, STEPS, activity.num_controls, activity.noise_channels)
-    return torch.rand(shape, generator=generator(seed)).clamp(1e-12, 1 - 1e-12)
-
-
-@every_slab
-def test_sparsity_weight_of_the_phase_scales_the_kl_and_nothing_else(slab: str) -> None:
-    activity = sparse(slab)
-    plain, weighted = (activity(MEANS, noise(activity), Phase(sparsity_weight=weight)) for weight in (1.0, 3.0))
-    assert torch.equal(plain.g, weighted.g)
-    for name, value in plain.kl.items():
-        torch.testing.assert_close(weighted.kl[name], 3.0 * value, rtol=1e-12, atol=0.0)
-
-
-def test_slabs_have_a_further_weight_after_the_warm_up() -> None:
-    plain, heavy = (sparse("signed", slab_weight=weight) for weight in (1.0, 2.5))
-    for phase in (Phase(), Phase(sparsity_weight=3.0)):
-        ours, theirs = heavy(MEANS, noise(heavy), phase), plain(MEANS, noise(plain), phase)
-        assert torch.equal(ours.g, theirs.g) and torch.equal(ours.kl["spike"], theirs.kl["spike"])
-        torch.testing.assert_close(ours.kl["slab"], 2.5 * theirs.kl["slab"], rtol=1e-12, atol=0.0)
-    warm = Phase(exclusive=True)
-    assert torch.equal(heavy(MEANS, noise(heavy), warm).kl["slab"], plain(MEANS, noise(plain), warm).kl["slab"])
-    assert torch.equal(heavy.kl(MEANS), plain.kl(MEANS))
-
-
-def test_sparsity_weight_falls_to_one_after_the_warm_up() -> None:
-    activity = sparse("positive", weight=8.0)
-    fraction = activity.warmup.fraction
-    at = [activity.phase(fraction + share * (1 - fraction)) for share in (0.0, 1 / 3, 2 / 3, 1.0)]
-    assert [phase.sparsity_weight for phase in at] == pytest.approx([8.0, 4.0, 2.0, 1.0])
-    assert sparse("positive", weight=1.0).phase(0.9).sparsity_weight == 1.0
-
-
-@single_and_separate
-def test_warm_up_lets_exactly_one_field_act(controls: int) -> None:
-    activity = sparse("positive", controls)
-    phase = Phase(temperature=1e-5, exclusive=True, chain_weight=7.0)
-    unit = sparse("unit", controls)
-    g = unit(MEANS, noise(unit), phase).g
-    parts = g.unflatten(-1, (-1, FIELDS))
-    torch.testing.assert_close(parts.sum(-1), torch.ones(parts.shape[:-1]), rtol=1e-9, atol=0.0)
-    assert (parts.amax(-1) > 1 - 1e-9).all()
-    assert torch.equal(parts, parts[:, :, :1].expand_as(parts))
-
-    terms = activity(MEANS, noise(activity), phase).kl
-    logits, location, scale, _ = activity.posterior_parameters(MEANS)
-    log_q = logits.unflatten(-1, (-1, FIELDS)).mean(-2).log_softmax(-1)
-    chain = categorical_chain_kl(log_q, activity.warmup.stay)
-    torch.testing.assert_close(terms["chain"], 7.0 * chain, rtol=1e-12, atol=0.0)
-    prior = Laplace(torch.ones(()), torch.full((), 0.1))
-    slab = torch.distributions.kl_divergence(Laplace(location, scale), prior)
-    expected = (log_q.exp().repeat(1, 1, controls // FIELDS) * slab).sum((-2, -1))
-    torch.testing.assert_close(terms["slab"], 5.0 * expected, rtol=1e-9, atol=1e-12)
-    (gradient,) = torch.autograd.grad(terms["chain"].sum(), activity.posterior.raw)
-    assert (gradient[..., :controls].abs() > 1e-9).all()
-
-
-def test_weak_draws_enumerate_every_field_with_its_probability() -> None:
-    activity, samples = weak(), 2
-    draws = activity.draws(MEANS, samples, None)
-    q = activity.posterior.raw.sum(1).softmax(-1)
-    assert draws.g.shape == (3, samples, BATCH, STEPS, 3)
-    torch.testing.assert_close(draws.log_case.exp(), q.T, rtol=1e-12, atol=0.0)
-    torch.testing.assert_close(draws.log_case.exp().sum(0), torch.ones(BATCH), rtol=1e-12, atol=0.0)
-    for case in range(3):
-        assert torch.equal(draws.g[case], torch.eye(3)[case].expand(samples, BATCH, STEPS, 3))
-        expected = -math.log(3) - q[:, case].log()
-        torch.testing.assert_close(draws.log_ratio[case], expected.expand(samples, BATCH), rtol=1e-12, atol=1e-12)
-
-
-def test_weak_kl_is_minus_the_expected_log_ratio() -> None:
-    activity = weak()
-    draws = activity.draws(MEANS, 1, None)
-    expected = -(draws.log_case.exp() * draws.log_ratio[:, 0]).sum(0)
-    sample = activity(MEANS, noise(activity), Phase(temperature=0.5))
-    assert set(sample.kl) == {"field"}
-    torch.testing.assert_close(sample.kl["field"], expected, rtol=1e-12, atol=1e-13)
-    assert (torch.autograd.grad(sample.kl["field"].sum(), activity.posterior.raw)[0].abs() > 1e-9).all()
-
-
-def test_weak_activity_is_one_field_for_the_whole_sequence_after_the_warm_up() -> None:
-    activity = weak()
-    g = activity(MEANS, noise(activity), Phase(temperature=1e-5)).g
-    assert g.shape == (BATCH, STEPS, 3)
-    assert torch.equal(g, g[:, :1].expand_as(g))
-    torch.testing.assert_close(g.amax(-1), torch.ones(BATCH, STEPS), rtol=1e-9, atol=0.0)
-
-
-def test_weak_activity_is_one_field_per_step_during_the_warm_up() -> None:
-    activity = weak()
-    sample = activity(MEANS, noise(activity), Phase(temperature=1e-5, exclusive=True, chain_weight=30.0))
-    torch.testing.assert_close(sample.g.amax(-1), torch.ones(BATCH, STEPS), rtol=1e-9, atol=0.0)
-    assert not torch.equal(sample.g, sample.g[:, :1].expand_as(sample.g))
-    chain = categorical_chain_kl(activity.posterior.raw.log_softmax(-1), WarmupConfig().stay)
-    torch.testing.assert_close(sample.kl["chain"], 30.0 * chain, rtol=1e-12, atol=0.0)
-
-
-def test_weak_inference_is_the_most_probable_field_throughout() -> None:
-    activity = weak()
-    best = activity.posterior.raw.sum(1).argmax(-1)
-    expected = torch.eye(3)[best].unsqueeze(1).expand(BATCH, STEPS, 3)
-    assert torch.equal(activity.infer(MEANS), expected)
+def state(model: ExactActivity) -> dict[str, Tensor]:
+    return {name: value.clone() for name, value in model.state_dict().items()}
 
 
 def test_given_activity_infers_nothing() -> None:
-    activity = GivenActivity(3)
+    given, means = GivenActivity(3), torch.zeros(BATCH, STEPS + 1, DIM)
     with pytest.raises(ValueError, match="pass activity"):
-        activity(MEANS, MEANS, Phase())
+        given(means, means, Phase())
     with pytest.raises(ValueError, match="infers no activity"):
-        activity.infer(MEANS)
+        given.infer(means)
     with pytest.raises(ValueError, match="infers no activity"):
-        activity.draws(MEANS, 1, None)
-    assert activity.phase(0.1) == activity.phase(0.9)
+        given.draws(means, 1, None)
+    assert given.phase(0.1) == given.phase(0.9)
 
 
-def test_warm_up_ends_at_its_fraction_and_cools_geometrically() -> None:
-    config = WarmupConfig(fraction=0.4, weight=30.0, final_weight=30.0, temperature=1.0, final_temperature=0.25)
-    phases = [warmup_phase(progress, config) for progress in (0.0, 0.39, 0.4, 0.5, 1.0)]
-    assert [phase.exclusive for phase in phases] == [True, True, False, False, False]
-    assert all(before.temperature > after.temperature for before, after in itertools.pairwise(phases))
-    assert [phases[0].temperature, phases[3].temperature, phases[4].temperature] == pytest.approx([1.0, 0.5, 0.25])
-    assert all(phase.chain_weight == 30.0 for phase in phases)
-    assert not warmup_phase(0.0, WarmupConfig(fraction=0.0)).exclusive
+def test_exact_activity_needs_the_fields_of_its_model() -> None:
+    model, means = activity(), torch.zeros(BATCH, STEPS + 1, DIM)
+    for call in (lambda: model(means, means, Phase()), lambda: model.infer(means), lambda: model.draws(means, 1, None)):
+        with pytest.raises(TypeError, match="with the fields of its model"):
+            call()
 
 
-def test_the_weight_of_the_chain_falls_geometrically_while_the_warm_up_lasts() -> None:
-    config = WarmupConfig(fraction=0.6, weight=200.0, final_weight=2.0)
-    weights = [warmup_phase(progress, config, start=0.2).chain_weight for progress in (0.2, 0.3, 0.4, 0.6, 0.9)]
-    assert weights == pytest.approx([200.0, 200 * 100**-0.25, 20.0, 2.0, 2.0])
-    activity = CategoricalActivity(3, 4, config)
-    assert activity.phase(0.4, 0.2) == warmup_phase(0.4, config, 0.2) != activity.phase(0.4)
-    assert warmup_phase(0.5, WarmupConfig(fraction=0.2), start=0.4).chain_weight == WarmupConfig().final_weight
+def test_one_field_throughout_is_enumerated_with_its_probability() -> None:
+    model, samples = activity(CONSTANT), 2
+    model.misfit.fill_(0.1)
+    _, _, _, found = scene(model, size=0.5)
+    q, draws = found.paths.marginal[:, 0], enumerated(found, samples)
+    assert q.min() > 1e-6 and q.max() < 0.999
+    assert draws.g.shape == (FIELDS, samples, BATCH, STEPS, FIELDS)
+    torch.testing.assert_close(draws.log_case.exp(), q.T, rtol=1e-12, atol=0.0)
+    torch.testing.assert_close(draws.log_case.exp().sum(0), torch.ones(BATCH), rtol=1e-12, atol=0.0)
+    for case in range(FIELDS):
+        assert torch.equal(draws.g[case], torch.eye(FIELDS)[case].expand(samples, BATCH, STEPS, FIELDS))
+        expected = -math.log(FIELDS) - q[:, case].log()
+        torch.testing.assert_close(draws.log_ratio[case], expected.expand(samples, BATCH), rtol=1e-12, atol=1e-12)
+    kl = -(draws.log_case.exp() * draws.log_ratio[:, 0]).sum(0)
+    assert set(found.kl()) == {"spike"}
+    torch.testing.assert_close(found.kl()["spike"], kl, rtol=1e-9, atol=1e-12)
+    best = torch.eye(FIELDS)[q.argmax(-1)].unsqueeze(1).expand(BATCH, STEPS, FIELDS)
+    assert torch.equal(found.mean_on(), best)
 
 
-@pytest.mark.parametrize("temperature", [0.1, 1.0, 5.0])
-def test_gumbel_softmax_chooses_with_the_softmax_probabilities(temperature: float) -> None:
-    logits = torch.tensor([1.0, -0.5, 0.3, -2.0])
-    drawn = gumbel_softmax(logits.expand(DRAWS, 4), uniform(DRAWS, 4), temperature)
-    torch.testing.assert_close(drawn.sum(-1), torch.ones(DRAWS), rtol=1e-12, atol=0.0)
-    share = torch.bincount(drawn.argmax(-1), minlength=4) / DRAWS
-    q = logits.softmax(-1)
-    assert ((share - q).abs() < 4 * (q * (1 - q) / DRAWS).sqrt()).all()
+def test_one_field_throughout_multiplies_the_evidence_of_all_steps() -> None:
+    model = activity(CONSTANT)
+    means, velocities, _, found = scene(model, size=0.5)
+    residual = (means.diff(dim=1).unsqueeze(2) - velocities) * model.unit
+    scale = FLOOR + model.misfit * (velocities * model.unit).square().mean(-1)
+    log = -0.5 * (residual.square().sum(-1) / scale + DIM * (2 * math.pi * scale).log())
+    torch.testing.assert_close(found.paths.marginal[:, 0], log.sum(1).softmax(-1), rtol=1e-9, atol=1e-12)
 
 
-def test_cold_gumbel_softmax_is_one_hot() -> None:
-    drawn = gumbel_softmax(torch.zeros(1000, 3), uniform(1000, 3), 1e-3)
-    assert (drawn.amax(-1) > 0.999).double().mean() > 0.99
+@pytest.mark.parametrize("prior", [ActivityPrior(most=2), ActivityPrior("unit", most=2), CONSTANT])
+def test_fields_that_are_not_alive_are_never_on_and_leave_no_trace(prior: ActivityPrior) -> None:
+    model, small = activity(prior, controls=4), activity(prior, controls=2)
+    variance, misfit = torch.linspace(0.5, 2.0, DIM), torch.tensor(0.2)
+    model.adopt([3, 1], variance, misfit)
+    small.adopt([0, 1], variance, misfit)
+    means, velocities, _, found = scene(model, size=2.0)
+    alone = small.posterior(means, velocities[:, :, [1, 3]])
+    for name in ("probability", "speed", "deviation"):
+        both, few = getattr(found, name), getattr(alone, name)
+        torch.testing.assert_close(both[..., [1, 3]], few, rtol=1e-12, atol=1e-14)
+    assert not found.probability[..., [0, 2]].any() and not found.mean_on()[..., [0, 2]].any()
+    torch.testing.assert_close(found.log_evidence(), alone.log_evidence(), rtol=1e-12, atol=0.0)
+    assert model.prior_on()[[0, 2]].tolist() == [0.0, 0.0] and (model.prior_on()[[1, 3]] > 0).all()
+    assert model.places == [1, 3] and model.index.tolist() == [1, 3]
+
+
+def test_what_was_loaded_is_alive() -> None:
+    model, other = activity(), activity()
+    model.adopt([2], torch.ones(DIM), torch.tensor(0.5))
+    assert other.places == [0, 1, 2]
+    other.load_state_dict(model.state_dict())
+    assert other.places == [2] and other.index.tolist() == [2]
+
+
+def test_the_prior_is_that_of_the_chains() -> None:
+    model = activity()
+    on, off = model.rates()
+    torch.testing.assert_close(on, torch.full((FIELDS,), 0.1), rtol=1e-6, atol=0.0)
+    torch.testing.assert_close(off, torch.full((FIELDS,), 0.3), rtol=1e-6, atol=0.0)
+    torch.testing.assert_close(model.prior_on(), torch.full((FIELDS,), 0.25), rtol=1e-6, atol=0.0)
+    constant = activity(CONSTANT)
+    torch.testing.assert_close(constant.prior_on(), torch.full((FIELDS,), 1 / FIELDS))
+
+
+def test_rates_are_those_of_the_counts_with_some_of_the_configuration() -> None:
+    model = activity()
+    model.counts[0] = torch.tensor([[60.0, 40.0], [10.0, 90.0]])
+    pseudo = torch.tensor([[0.75 * 0.9, 0.75 * 0.1], [0.25 * 0.3, 0.25 * 0.7]]) * PSEUDO
+    total = model.counts[0] + pseudo
+    on, off = model.rates()
+    assert on[0].item() == pytest.approx((total[0, 1] / total[0].sum()).item())
+    assert off[0].item() == pytest.approx((total[1, 0] / total[1].sum()).item())
+    assert on[1].item() == pytest.approx(0.1) and off[2].item() == pytest.approx(0.3)
+
+
+def test_estimates_follow_batches_to_what_made_them() -> None:
+    """The noise, the variance of the encoder, and how often fields switch."""
+    model, variance = activity(), torch.linspace(0.5, 2.0, DIM)
+    model.adopt([0, 1, 2], variance, torch.tensor(0.3))
+    switched = torch.zeros(2, 2)
+    for seed in range(300):
+        means, _, g, found = scene(model, 64, seed, size=8.0)
+        model.follow(found, means, variance.expand_as(means))
+        on = (g != 0).long()
+        for was, now in zip(on[:, :-1].flatten().tolist(), on[:, 1:].flatten().tolist(), strict=True):
+            switched[was, now] += seed >= 150
+    torch.testing.assert_close(model.variance, variance, rtol=1e-6, atol=0.0)
+    power = (model.fit[1] / model.fit[0]).item()
+    assert model.misfit < 0.02  # there is none, but it never falls below its least value
+    assert (model.noise + model.misfit * power).item() == pytest.approx(FLOOR, rel=0.03)
+    on, off = model.rates()
+    assert on.mean().item() == pytest.approx((switched[0, 1] / switched[0].sum()).item(), rel=0.1)
+    assert off.mean().item() == pytest.approx((switched[1, 0] / switched[1].sum()).item(), rel=0.1)
+
+
+def test_the_estimates_stay_in_their_bounds() -> None:
+    model = activity()
+    for scale in (0.0, 1e-3, 1e3):
+        for seed in range(5):
+            means, velocities, _, _ = scene(model, seed=seed)
+            found = model.posterior(scale * means, velocities)
+            model.follow(found, scale * means, torch.ones_like(means))
+            assert LEAST <= model.misfit <= 4.0 and LEAST * FLOOR <= model.noise <= FLOOR
+            assert all(value.isfinite().all() for value in model.state_dict().values())
+
+
+def test_a_batch_moves_the_estimates_by_its_weight() -> None:
+    model = activity()
+    means, _, _, found = scene(model)
+    before = state(model)
+    model.follow(found, means, torch.full_like(means, 3.0))
+    torch.testing.assert_close(model.variance, before["variance"] + MOMENTUM * 2.0)
+    total = found.paths.expected_transitions().sum()
+    assert model.counts.sum().item() == pytest.approx(FIELDS * total.item())
+    assert torch.equal(model.alive, before["alive"])
+
+
+def test_fixed_rates_and_constant_activity_count_nothing() -> None:
+    for model in (activity(learn_rates=False), activity(CONSTANT)):
+        means, _, _, found = scene(model)
+        model.follow(found, means, torch.ones_like(means))
+        assert not model.counts.any() and model.fit.any()
+
+
+@pytest.mark.parametrize("what", ["means", "variance", "velocities"])
+@pytest.mark.parametrize("poison", [float("nan"), float("inf")])
+def test_what_is_not_finite_changes_no_estimate(what: str, poison: float) -> None:
+    model = activity()
+    means, velocities, _, found = scene(model)
+    model.follow(found, means, torch.ones_like(means))
+    before, variance = state(model), torch.ones_like(means)
+    {"means": means, "variance": variance, "velocities": velocities}[what][1, 2] = poison
+    model.follow(model.posterior(means, velocities), means, variance)
+    after = state(model)
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    means, _, _, found = scene(model, seed=1)
+    model.follow(found, means, torch.ones_like(means))
+    assert not torch.equal(model.fit, after["fit"])
+
+
+def test_adopting_forgets_the_estimates_of_other_fields() -> None:
+    model = activity()
+    means, _, _, found = scene(model)
+    model.follow(found, means, 2 * torch.ones_like(means))
+    model.adopt([0, 2], torch.full((DIM,), 0.25), torch.tensor(0.7))
+    assert model.alive.tolist() == [1.0, 0.0, 1.0] and not model.fit.any()
+    assert model.noise.item() == FLOOR and model.misfit.item() == 0.7
+    torch.testing.assert_close(model.unit, torch.full((DIM,), 2**0.5))
+
+
+def test_normal_noise_is_the_inverse_of_uniform_noise() -> None:
+    uniform = torch.linspace(0.001, 0.999, 999)
+    torch.testing.assert_close(torch.special.ndtr(normal_from(uniform)), uniform)

@@ -7,18 +7,20 @@ import math
 
 import pytest
 import torch
+from exact_tools import awaken
 from numpy.polynomial.hermite_e import hermegauss
 from torch import Tensor
 from torch.distributions import Laplace, Normal, kl_divergence
 from torch.func import jacrev, vmap
 
-from ffrl.config import DataConfig, ModelConfig, ObjectiveConfig, SupervisedConfig, WeakConfig
+from ffrl.config import DataConfig, ModelConfig, ObjectiveConfig, SupervisedConfig
 from ffrl.hamilton_jacobi import hamilton_jacobi_terms
 from ffrl.likelihood import log_likelihood
 from ffrl.model import FlowFactorizedVAE, SequenceNoise, SequenceOutputs
 from ffrl.objective import elbo_terms, flow_kl
-from stf.config import SparseModelConfig, UnsupervisedConfig
+from stf.config import SparseModelConfig, UnsupervisedConfig, WeakConfig
 from stf.model import SparseTransformationFlow
+from stf.weak import WeakFlow
 
 pytestmark = pytest.mark.usefixtures("float64")
 IMAGE, STEPS, BATCH = (1, 3, 3), 3, 4
@@ -42,12 +44,18 @@ def build(
         for name, parameter in model.field_model.named_parameters():
             if name.endswith(("scale", "linear")):
                 parameter.mul_(strength)
-    return model.requires_grad_(False)
+    if sparse:
+        awaken(model, random_frames(torch.Generator().manual_seed(0)))
+    return model.eval().requires_grad_(False)
+
+
+def random_frames(generator: torch.Generator) -> Tensor:
+    return torch.rand(BATCH, STEPS + 1, *IMAGE, generator=generator)
 
 
 def run(model: FlowFactorizedVAE, seed: int = 0) -> tuple[SequenceOutputs, Tensor]:
     generator = torch.Generator().manual_seed(seed)
-    frames = torch.rand(BATCH, STEPS + 1, *IMAGE, generator=generator)
+    frames = random_frames(generator)
     noise = model.draw_noise(BATCH, STEPS, generator)
     noise = SequenceNoise(noise.latent.double(), noise.others.double(), noise.activity.double())
     given = torch.eye(model.num_controls)[torch.arange(BATCH) % model.num_controls]
@@ -66,11 +74,11 @@ def test_terms_are_finite_scalars_and_the_loss_is_their_sum(sparse: bool, object
     terms = elbo_terms(outputs, frames, model.config.objective)
     expected = {"loss", "reconstruction", "l1", "kl_latent"}
     expected |= {"kl_flow"} if objective.get("bound") == "paper" else set()
-    expected |= {"kl_spike", "kl_slab"} if sparse else set()
+    expected |= {"kl_spike", "kl_slab", "agreement"} if sparse else set()
     assert set(terms) == expected
     for value in terms.values():
         assert value.shape == () and value.isfinite()
-    subtracted = sum(value for name, value in terms.items() if name.startswith(("kl_", "hj_")))
+    subtracted = sum(value for name, value in terms.items() if name.startswith(("kl_", "hj_", "agreement")))
     torch.testing.assert_close(terms["loss"], subtracted - terms["reconstruction"], rtol=1e-12, atol=0.0)
 
 
@@ -84,9 +92,10 @@ def test_terms_are_per_frame_and_averaged_over_the_batch() -> None:
     q = Normal(outputs.mean, (0.5 * outputs.log_variance).exp())
     kl = kl_divergence(q, Normal(torch.zeros_like(outputs.mean), 1.0)).sum() / (BATCH * (STEPS + 1))
     torch.testing.assert_close(terms["kl_latent"], kl, rtol=1e-12, atol=0.0)
-    activity = model.activity_model.kl(model.encode(frames)).sum() / (BATCH * (STEPS + 1))
-    slabs = terms["kl_slab"] / model.config.sparsity.slab_weight
-    torch.testing.assert_close(terms["kl_spike"] + slabs, activity, rtol=1e-12, atol=0.0)
+    activity = sum(model.activity(frames).kl().values()).sum() / (BATCH * (STEPS + 1))
+    torch.testing.assert_close(terms["kl_spike"] + terms["kl_slab"], activity, rtol=1e-12, atol=0.0)
+    agreement = outputs.penalties["agreement"].sum() / (BATCH * (STEPS + 1))
+    torch.testing.assert_close(terms["agreement"], agreement, rtol=1e-12, atol=0.0)
     l1 = (images - frames).abs().sum() / (BATCH * (STEPS + 1))
     torch.testing.assert_close(terms["l1"], l1, rtol=1e-12, atol=0.0)
 
@@ -223,10 +232,11 @@ def test_penalties_are_taken_before_each_transition_at_its_time() -> None:
 def test_weak_bound_charges_for_the_unknown_field() -> None:
     torch.manual_seed(0)
     config = WeakConfig(data=DataConfig(num_steps=STEPS), model=ModelConfig(**SIZE))
-    model = FlowFactorizedVAE(config, IMAGE).requires_grad_(False)
-    frames, noise = torch.rand(BATCH, STEPS + 1, *IMAGE), model.draw_noise(BATCH, STEPS, None)
-    outputs = model(frames, noise, model.phase(0.9))
-    q = model.activity_model.log_posterior(model.encode(frames)).exp()
+    model, frames = WeakFlow(config, IMAGE), random_frames(torch.Generator().manual_seed(0))
+    awaken(model, frames).eval().requires_grad_(False)
+    outputs = model(frames, model.draw_noise(BATCH, STEPS, None), model.phase(0.9))
+    q = model.activity(frames).probability[:, 0]
+    assert torch.equal(q.argmax(-1), outputs.activity[:, 0].argmax(-1)) and (q.amax(-1) < 1).any()
     expected = (q * (q * 2).log()).sum(-1).mean() / (STEPS + 1)
-    found = elbo_terms(outputs, frames, config.objective)["kl_field"]
+    found = elbo_terms(outputs, frames, config.objective)["kl_spike"]
     torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-14)

@@ -1,24 +1,17 @@
-"""Gaussian, diffused and categorical priors against integration, distributions and enumeration."""
+"""Gaussian and diffused priors against integration and distributions."""
 
 from __future__ import annotations
 
-import itertools
 import math
 
 import pytest
 import torch
 from scipy.integrate import quad
 from torch import Tensor
-from torch.distributions import Categorical, Independent, MultivariateNormal, Normal, kl_divergence
+from torch.distributions import Independent, MultivariateNormal, Normal, kl_divergence
 from torch.func import grad, jacrev
 
-from ffrl.priors import (
-    categorical_chain_kl,
-    categorical_kl_uniform,
-    diffused_sigma,
-    gaussian_kl,
-    gaussian_log_prob,
-)
+from ffrl.priors import diffused_sigma, gaussian_kl, gaussian_log_prob
 
 pytestmark = pytest.mark.usefixtures("float64")
 
@@ -80,50 +73,3 @@ def test_diffusion_only_widens_and_only_where_something_acts() -> None:
     sigmas = torch.cat([torch.ones(1), diffused_sigma(g, torch.tensor([0.1, 0.2]))[0]])
     assert [bool(step) for step in (sigmas.diff() > 0)] == [False, True, False, True]
     assert (sigmas.diff() >= 0).all()
-
-
-def chain_probability(path: tuple[int, ...], states: int, stay: float) -> float:
-    probability = 1 / states
-    for before, after in itertools.pairwise(path):
-        probability *= stay if before == after else (1 - stay) / (states - 1)
-    return probability
-
-
-@pytest.mark.parametrize(("states", "steps", "stay"), [(3, 3, 0.9), (2, 5, 0.2), (4, 1, 0.5), (3, 4, 0.999)])
-def test_categorical_chain_kl_is_the_sum_over_all_paths(states: int, steps: int, stay: float) -> None:
-    torch.manual_seed(0)
-    log_q = (3 * torch.randn(2, steps, states)).log_softmax(-1)
-    found = categorical_chain_kl(log_q, stay)
-    for sample in range(2):
-        expected, mass = 0.0, 0.0
-        for path in itertools.product(range(states), repeat=steps):
-            log_path = sum(log_q[sample, t, k].item() for t, k in enumerate(path))
-            prior = chain_probability(path, states, stay)
-            expected += math.exp(log_path) * (log_path - math.log(prior))
-            mass += prior
-        assert mass == pytest.approx(1.0)
-        assert found[sample].item() == pytest.approx(expected, rel=1e-11)
-
-
-def test_chain_of_one_state_is_certain() -> None:
-    log_q = torch.zeros(2, 5, 1, requires_grad=True)
-    found = categorical_chain_kl(log_q, 0.9)
-    found.sum().backward()
-    assert torch.equal(found, torch.zeros(2)) and log_q.grad.isfinite().all()
-
-
-def test_sticky_chain_prefers_one_state_throughout() -> None:
-    certain = torch.tensor([[0.98, 0.01, 0.01], [0.01, 0.98, 0.01]]).log()
-    constant, switching = certain[[0, 0, 0, 0]], certain[[0, 1, 0, 1]]
-    assert categorical_chain_kl(constant, 0.9) < categorical_chain_kl(switching, 0.9)
-    assert categorical_chain_kl(constant, 0.1) > categorical_chain_kl(switching, 0.1)
-
-
-@pytest.mark.parametrize("states", [1, 2, 5])
-def test_categorical_kl_to_uniform(states: int) -> None:
-    torch.manual_seed(0)
-    log_q = (2 * torch.randn(6, states)).log_softmax(-1)
-    expected = kl_divergence(Categorical(logits=log_q), Categorical(logits=torch.zeros(6, states)))
-    torch.testing.assert_close(categorical_kl_uniform(log_q), expected, rtol=1e-12, atol=1e-15)
-    uniform = torch.zeros(6, states).log_softmax(-1)
-    torch.testing.assert_close(categorical_kl_uniform(uniform), torch.zeros(6), rtol=0.0, atol=1e-15)

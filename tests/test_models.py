@@ -7,14 +7,16 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from exact_tools import awaken
 from torch import Tensor, nn
 
 from ffrl.activity import Phase
-from ffrl.config import DataConfig, ModelConfig, ObjectiveConfig, SupervisedConfig, WeakConfig
+from ffrl.config import DataConfig, ModelConfig, ObjectiveConfig, SupervisedConfig
 from ffrl.engine.batch import draw_batch
 from ffrl.model import FlowFactorizedVAE, SequenceOutputs
 from ffrl.objective import elbo_terms
-from stf.config import SparseModelConfig, SparsityConfig, UnsupervisedConfig
+from stf.config import JointConfig, SparseModelConfig, SparsityConfig, UnsupervisedConfig, WeakConfig
+from stf.exact_flow import ExactFlow
 from stf.run import MODELS as CLASSES
 from stf.sta.config import SpikeSlabConfig, StaConfig, StaModelConfig
 
@@ -28,13 +30,16 @@ def supervised(objective: dict | None = None, **size) -> FlowFactorizedVAE:
     return make(SupervisedConfig, ModelConfig, objective, size)
 
 
-def weak(objective: dict | None = None, **size) -> FlowFactorizedVAE:
-    return make(WeakConfig, ModelConfig, objective, size)
+def weak(objective: dict | None = None, joint: dict | None = None, **size) -> FlowFactorizedVAE:
+    return make(WeakConfig, ModelConfig, objective, size, joint=JointConfig(**(joint or {})))
 
 
-def unsupervised(objective: dict | None = None, sparsity: dict | None = None, **size) -> FlowFactorizedVAE:
+def unsupervised(
+    objective: dict | None = None, sparsity: dict | None = None, joint: dict | None = None, **size
+) -> FlowFactorizedVAE:
     size = {"rotational_width": 8, "rotational_rank": 2} | size
-    return make(UnsupervisedConfig, SparseModelConfig, objective, size, sparsity=SparsityConfig(**(sparsity or {})))
+    sections = {"sparsity": SparsityConfig(**(sparsity or {})), "joint": JointConfig(**(joint or {}))}
+    return make(UnsupervisedConfig, SparseModelConfig, objective, size, **sections)
 
 
 def sta(objective: dict | None = None, sparsity: dict | None = None, **size) -> FlowFactorizedVAE:
@@ -51,9 +56,16 @@ def make(kind: type, model: type, objective: dict | None, size: dict, **extra) -
         objective=ObjectiveConfig(**(objective or {})),
         **extra,
     )
-    return CLASSES[config.mode](config, IMAGE)
+    model = CLASSES[config.mode](config, IMAGE)
+    if isinstance(model, ExactFlow):
+        if repr(config) not in AWAKE:
+            AWAKE[repr(config)] = awaken(model, frames_and_activity(model)[0]).state_dict()
+        model.load_state_dict(AWAKE[repr(config)])
+    return model
 
 
+AWAKE: dict[str, dict[str, Tensor]] = {}
+"""States in which the fields of models with exact activity explain the frames of the tests, by configuration."""
 MODELS: dict[str, Callable[[], FlowFactorizedVAE]] = {
     "supervised": supervised,
     "supervised-paper": lambda: supervised(PAPER),
@@ -62,7 +74,9 @@ MODELS: dict[str, Callable[[], FlowFactorizedVAE]] = {
     "weak-paper-mixer": lambda: weak(PAPER | {"density": "trace"}, architecture="mixer"),
     "unsupervised": unsupervised,
     "unsupervised-signed-separate": lambda: unsupervised(sparsity={"slab": "signed"}, control="separate"),
-    "unsupervised-unit-learned": lambda: unsupervised(sparsity={"slab": "unit", "learn_rates": True}),
+    "unsupervised-unit-fixed": lambda: unsupervised(sparsity={"slab": "unit", "learn_rates": False}),
+    "unsupervised-drawn": lambda: unsupervised(joint={"activity": "draw", "agreement": 0.0}),
+    "unsupervised-truncated": lambda: unsupervised(sparsity={"most": 1, "enumerated": 2}, control="separate"),
     "unsupervised-potentials-alone": lambda: unsupervised(PAPER, rotational_width=0),
     "unsupervised-timed-rk4": lambda: unsupervised(PAPER, time_dependent=True, integrator="rk4"),
     "unsupervised-conv": lambda: unsupervised(architecture="conv"),
@@ -98,10 +112,10 @@ def some_activity(model: FlowFactorizedVAE) -> Tensor:
 
 @every_model
 def test_every_parameter_receives_a_gradient(build: Callable) -> None:
-    """In all phases of training together: the learned rates of the spikes, for one, are not used in the warm-up."""
+    """In all phases of training together, and all frames: some field does not act in those of a batch."""
     model = build()
     frames, activity = frames_and_activity(model)
-    for progress in (0.05, 0.2, 0.9):
+    for progress in (0.05, 0.9):
         elbo_terms(forward(model, frames, activity, progress), frames, model.config.objective)["loss"].backward()
     for name, parameter in model.named_parameters():
         assert parameter.grad is not None, name
@@ -128,7 +142,7 @@ def test_each_term_is_finite_and_training_lowers_the_loss(build: Callable) -> No
 @every_model
 @pytest.mark.parametrize("progress", [0.1, 0.9])
 def test_forward_is_a_deterministic_function_of_its_arguments(build: Callable, progress: float) -> None:
-    model = build()
+    model = build().eval()  # in training, estimates of the activity follow the batches
     frames, activity = frames_and_activity(model)
     before = torch.get_rng_state()
     first, again = (forward(model, frames, activity, progress) for _ in range(2))
@@ -160,7 +174,7 @@ def per_sample(outputs: SequenceOutputs) -> list[Tensor]:
 @every_model
 @pytest.mark.parametrize("progress", [0.1, 0.9])
 def test_frames_never_mix_across_the_batch(build: Callable, progress: float) -> None:
-    model = build()
+    model = build().eval()  # in training, estimates of the activity follow the batches
     frames, activity = frames_and_activity(model)
     changed = frames.clone()
     changed[1] = torch.rand_like(changed[1])
@@ -245,13 +259,20 @@ def test_flow_is_moved_by_the_fields_and_rests_without_activity(build: Callable)
 def test_inferred_activity_has_exact_zeros(build: Callable) -> None:
     model = build().eval()
     frames = torch.rand(40, STEPS + 1, *IMAGE, generator=torch.Generator().manual_seed(4))
-    posterior = model.activity_model.posterior
-    with torch.no_grad():  # about a half of what an untrained network says is on
-        posterior.net[-1].bias.sub_(posterior(model.activity_features(frames)).mean((0, 1)))
+    if model.config.mode == "sta":
+        posterior = model.activity_model.posterior
+        with torch.no_grad():  # about a half of what an untrained network says is on
+            posterior.net[-1].bias.sub_(posterior(model.activity_features(frames)).mean((0, 1)))
+    else:
+        awaken(model, frames)
+    with torch.no_grad():
         speeds = model.infer(frames)
     assert speeds.shape == (40, STEPS, model.num_controls)
     assert (speeds == 0).any() and (speeds != 0).any()
-    assert ((speeds == 0) | (speeds.abs() > 1e-3)).all()
+    if model.config.mode == "unsupervised":
+        assert torch.equal(speeds != 0, model.activity(frames).probability > 0.5)
+    else:
+        assert ((speeds == 0) | (speeds.abs() > 1e-3)).all()
 
 
 def test_weak_inference_names_one_field_per_sequence() -> None:
@@ -262,17 +283,75 @@ def test_weak_inference_names_one_field_per_sequence() -> None:
 
 
 @pytest.mark.parametrize("control", ["single", "separate"])
-def test_unsupervised_activity_of_a_step_is_read_from_its_two_frames(control: str) -> None:
+def test_evidence_of_a_step_is_read_from_its_two_frames_and_activity_from_all(control: str) -> None:
     model = unsupervised(sparsity={"slab": "signed"}, control=control).eval()
     frames, _ = frames_and_activity(model)
     changed = frames.clone()
     changed[:, STEPS] = torch.rand_like(changed[:, STEPS])
     with torch.no_grad():
-        before, after = (
-            torch.stack(model.activity_model.posterior_parameters(model.encode(x))) for x in (frames, changed)
-        )
-    torch.testing.assert_close(before[:, :, :-1], after[:, :, :-1], rtol=1e-5, atol=1e-6)
-    assert (before[0, :, -1] - after[0, :, -1]).abs().max() > 1e-5
+        before, after = (model.activity(x) for x in (frames, changed))
+    evidence = before.found.log, after.found.log
+    torch.testing.assert_close(evidence[0][..., :-1], evidence[1][..., :-1], rtol=1e-5, atol=1e-5)
+    assert (evidence[0][..., -1] - evidence[1][..., -1]).abs().max() > 1e-2
+    assert (before.probability - after.probability)[:, STEPS - 2].abs().max() > 1e-6
+
+
+@pytest.mark.parametrize("build", [weak, unsupervised])
+def test_estimates_of_the_activity_follow_training_alone(build: Callable) -> None:
+    for training in (False, True):
+        model = build().train(training)
+        frames, _ = frames_and_activity(model)
+        before = {name: value.clone() for name, value in model.activity_model.named_buffers()}
+        forward(model, frames, None, 0.05)
+        assert all(torch.equal(value, before[name]) for name, value in model.activity_model.named_buffers())
+        forward(model, frames, None)
+        changed = {n for n, value in model.activity_model.named_buffers() if not torch.equal(value, before[n])}
+        learned = {"variance", "noise", "misfit", "fit"} | ({"counts"} if build is unsupervised else set())
+        assert changed <= learned and ({"variance", "fit"} <= changed) == training
+
+
+@pytest.mark.parametrize("build", [weak, unsupervised])
+def test_frames_that_are_not_finite_leave_the_estimates_of_the_activity_alone(build: Callable) -> None:
+    model = build().train()
+    frames, _ = frames_and_activity(model)
+    poisoned = frames.clone()
+    poisoned[1, 2] = float("nan")
+    before = {name: value.clone() for name, value in model.activity_model.named_buffers()}
+    outputs = forward(model, poisoned, None)
+    assert not elbo_terms(outputs, poisoned, model.config.objective)["loss"].isfinite()
+    assert all(torch.equal(value, before[name]) for name, value in model.activity_model.named_buffers())
+
+
+def test_agreement_is_the_whitened_distance_of_flow_and_codes() -> None:
+    model = unsupervised(joint={"agreement": 2.5}).eval()
+    frames, _ = frames_and_activity(model)
+    outputs = forward(model, frames, None)
+    means = model.encode(frames)
+    midpoints, difference = (means[:, 1:] + means[:, :-1]) / 2, means.diff(dim=1)
+    gradient, rotation = (part.unflatten(0, (BATCH, STEPS)) for part in model.fields(midpoints.flatten(0, 1)))
+    moved = (outputs.activity.unsqueeze(-1) * (gradient + rotation)).sum(-2)
+    variance = model.activity_model.variance
+    expected = 2.5 * 0.5 * ((difference - moved).square() / (2 * variance)).sum((-2, -1))
+    assert (outputs.activity != 0).any() and (expected > 0).all()
+    torch.testing.assert_close(outputs.penalties["agreement"], expected, rtol=1e-4, atol=1e-5)
+    terms = elbo_terms(outputs, frames, model.config.objective)
+    torch.testing.assert_close(terms["agreement"], expected.mean() / (STEPS + 1), rtol=1e-4, atol=1e-5)
+    assert "agreement" not in forward(unsupervised(joint={"agreement": 0.0}), frames, None).penalties
+
+
+def test_activity_in_training_is_its_mean_or_a_draw() -> None:
+    frames, _ = frames_and_activity(unsupervised())
+    mean, drawn = (unsupervised(joint={"activity": kind}).eval() for kind in ("mean", "draw"))
+    found = mean.activity(frames)
+    assert torch.equal(forward(mean, frames, None).activity, found.mean_on())
+    draws = []
+    for seed in range(200):
+        noise = drawn.draw_noise(BATCH, STEPS, torch.Generator().manual_seed(seed))
+        draws.append(drawn(frames, noise, drawn.phase(0.9)).activity)
+    share = (torch.stack(draws) != 0).float().mean(0)
+    deviation = (found.probability * (1 - found.probability) / 200).sqrt()
+    assert ((share - found.probability).abs() < 4.5 * deviation + 1e-3).all()
+    assert torch.stack(draws).std(0).max() > 0.01
 
 
 def test_supervised_model_reads_the_first_frame_only() -> None:
@@ -346,12 +425,12 @@ def test_no_parameter_is_an_output_bias_of_the_potentials(build: Callable) -> No
 
 @every_model
 def test_state_survives_a_round_trip(build: Callable) -> None:
-    model = build()
+    model = build().eval()
     frames, activity = frames_and_activity(model)
     expected = forward(model, frames, activity).logits
     with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.add_(0.1)
+        for value in (*model.parameters(), *model.buffers()):
+            value.add_(0.1) if value.is_floating_point() else None
     assert not torch.equal(forward(model, frames, activity).logits, expected)
     model.load_state_dict(build().state_dict())
     assert torch.equal(forward(model, frames, activity).logits, expected)

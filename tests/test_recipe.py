@@ -1,4 +1,4 @@
-"""The training recipe: phases, weights of the KLs, and numbers that stay clear of the denormal range."""
+"""The training recipe: still frames first, in every mode, and the schedule of each mode."""
 
 from __future__ import annotations
 
@@ -8,55 +8,15 @@ import pytest
 import torch
 
 import ffrl.data
-from ffrl.activity import NEGLIGIBLE, Phase, gumbel_softmax
-from ffrl.config import DataConfig, ModelConfig, RunConfig, StillConfig, SupervisedConfig, WeakConfig
+from ffrl.activity import Phase
+from ffrl.config import DataConfig, ModelConfig, RunConfig, StillConfig, SupervisedConfig
 from ffrl.engine.batch import draw_batch
+from ffrl.engine.phases import span_at
 from ffrl.engine.seed import generator
 from ffrl.likelihood import log_likelihood
 from ffrl.objective import elbo_terms
-from stf.activity import SpikeSlabActivity
-from stf.config import SparseModelConfig, SparseWarmupConfig, SparsityConfig, UnsupervisedConfig
+from stf.config import CONFIGS, SparseModelConfig, UnsupervisedConfig, WeakConfig
 from stf.run import build_model
-
-
-def activity(**changes: float) -> SpikeSlabActivity:
-    torch.manual_seed(0)
-    prior = SparsityConfig(slab_weight=1.0, **changes)
-    return SpikeSlabActivity(4, 4, 6, prior, SparseWarmupConfig(fraction=0.5, slab_weight=7.0))
-
-
-def test_the_weight_of_the_sparse_prior_falls_geometrically_to_one() -> None:
-    model = activity(weight=16.0)
-    assert model.phase(0.49).exclusive and not model.phase(0.5).exclusive
-    weights = [model.phase(progress).sparsity_weight for progress in (0.5, 0.75, 1.0)]
-    assert weights == pytest.approx([16.0, 4.0, 1.0])
-
-
-def test_weights_multiply_the_exact_kls() -> None:
-    model = activity()
-    means = torch.randn(3, 6, 6, generator=torch.Generator().manual_seed(1))
-    uniform = torch.rand(3, 5, 4, 4, generator=torch.Generator().manual_seed(2))
-    plain = model(means, uniform, Phase(exclusive=False)).kl
-    torch.testing.assert_close(plain["spike"] + plain["slab"], model.kl(means))
-    heavy = model(means, uniform, Phase(exclusive=False, sparsity_weight=3.0)).kl
-    for name in ("spike", "slab"):
-        torch.testing.assert_close(heavy[name], 3 * plain[name])
-    warm = model(means, uniform, Phase(exclusive=True, chain_weight=2.0)).kl
-    light = model(means, uniform, Phase(exclusive=True, chain_weight=1.0)).kl
-    torch.testing.assert_close(warm["chain"], 2 * light["chain"])
-    torch.testing.assert_close(warm["slab"], light["slab"])
-    model.warmup = SparseWarmupConfig(slab_weight=14.0)
-    torch.testing.assert_close(model(means, uniform, Phase(exclusive=True)).kl["slab"], 2 * light["slab"])
-
-
-def test_relaxed_activity_is_never_denormal() -> None:
-    logits = torch.tensor([[400.0, 0.0, -400.0], [-1e4, 1e4, 0.0]])
-    uniform = torch.full_like(logits, 0.3)
-    sample = gumbel_softmax(logits, uniform, 0.1)
-    assert sample.min() >= 0.99 * torch.tensor(NEGLIGIBLE).exp()
-    assert sample.max() == 1.0
-    torch.testing.assert_close(sample.sum(-1), torch.ones(2))
-
 
 SMALL = dict(latent_dim=8, width=16, depth=1)
 RUNS = (
@@ -72,7 +32,7 @@ def test_still_frames_are_sequences_of_length_one(config: RunConfig) -> None:
     frames = torch.rand(5, 4, 3, 28, 28, generator=torch.Generator().manual_seed(3))
     noise = model.draw_noise(5, 3, torch.Generator().manual_seed(4))
     phase = replace(model.phase(0.06), latent_weight=1.0)
-    assert phase.still and not phase.exclusive
+    assert phase.still
     outputs = model(frames, noise, phase)
     terms = elbo_terms(outputs, frames, config.objective)
     assert not outputs.activity.any() and outputs.activity_kl == {}
@@ -133,3 +93,23 @@ def test_training_on_still_frames_sees_a_few_of_each_mixed_sequence(config: RunC
     frames = data.mixed("train", indices, generator("cpu", config.seed, "data", 7)).frames
     assert torch.equal(batch.frames, frames[:, [0, 2, 3]])
     assert batch.activity is None and batch.noise.others.shape == (2, 2, 8)
+
+
+@pytest.mark.parametrize("config", RUNS, ids=lambda config: config.mode)
+def test_still_frames_of_the_model_are_those_of_the_schedule(config: RunConfig) -> None:
+    for steps, fraction in ((10, 0.3), (7, 0.3), (100, 0.07), (3, 0.2), (1, 0.4)):
+        config = replace(config, steps=steps, still=StillConfig(fraction=fraction))
+        model = build_model(config, (3, 28, 28))
+        still = [model.phase(step / steps).still for step in range(steps)]
+        assert still == [span_at(config, step).phase.name == "still" for step in range(steps)]
+
+
+def test_fields_are_discovered_where_activity_is_inferred_exactly() -> None:
+    names = {mode: [phase.name for phase in config().schedule] for mode, config in CONFIGS.items()}
+    discovering = {mode for mode, phases in names.items() if "discovery" in phases}
+    assert discovering == {"unsupervised", "weak"}
+    assert all(names[mode] == ["still", "discovery", "joint"] for mode in discovering)
+    assert all(phases == ["still", "joint"] for mode, phases in names.items() if mode not in discovering)
+    for config in CONFIGS.values():
+        assert sum(phase.fraction for phase in config().schedule) == pytest.approx(1.0)
+        assert [p.by_gradient for p in config().schedule] == [p.name != "discovery" for p in config().schedule]

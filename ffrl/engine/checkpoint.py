@@ -119,7 +119,8 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         raise UserError(f"{path}: found a damaged file ({error}), expected safetensors") from error
 
 
-def _agree(path: Path, name: str, found: Tensor, expected: Tensor) -> None:
+def require_alike(path: Path, name: str, found: Tensor, expected: Tensor) -> None:
+    """Raise a UserError naming ``path`` unless two tensors have the same shape and type."""
     if found.shape != expected.shape or found.dtype != expected.dtype:
         kinds = [f"{tuple(tensor.shape)} {str(tensor.dtype).removeprefix('torch.')}" for tensor in (found, expected)]
         raise UserError(f"{path}: found {name!r} of shape {kinds[0]}, expected {kinds[1]}")
@@ -136,7 +137,7 @@ def load_weights(checkpoint: Path, model: nn.Module) -> None:
     for name, expected in own.items():
         if name not in tensors:
             raise UserError(f"{path}: found no tensor {name!r}, expected the one of this model")
-        _agree(path, name, tensors[name], expected)
+        require_alike(path, name, tensors[name], expected)
     for name in tensors:
         if name not in own:
             raise UserError(f"{path}: found tensor {name!r}, which this model does not have")
@@ -183,7 +184,7 @@ def load_optimizer(path: Path, tensors: dict[str, Tensor], model: nn.Module, opt
         if name not in parameters:
             raise UserError(f"{path}: found {key!r}, of a parameter which this model does not have")
         parameter = parameters[name]
-        _agree(path, key, tensor, tensor.new_zeros(()) if entry == "step" else parameter)
+        require_alike(path, key, tensor, tensor.new_zeros(()) if entry == "step" else parameter)
         optimizer.state[parameter][entry] = tensor.to(parameter.device, copy=True)
         entries[name] = entries.get(name, 0) + 1
     for name, count in entries.items():

@@ -65,9 +65,8 @@ class MetricsFile:
 
     def append(self, entry: dict[str, Any]) -> None:
         """Write one entry; numbers that are not finite become null."""
-        finite = {key: None if isinstance(v, float) and not math.isfinite(v) else v for key, v in entry.items()}
         with reporting("write", self.path):
-            self._file.write(self._line(finite))
+            self._file.write(self._line(_finite(entry)))
             self._file.flush()
 
     def sync(self) -> None:
@@ -79,6 +78,15 @@ class MetricsFile:
         """Close the file."""
         with suppress(OSError):  # what a full disk refused is refused again
             self._file.close()
+
+
+def _finite(value: Any) -> Any:
+    """JSON values with null for numbers that are not finite."""
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def summary_writer() -> Any:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
-
-import torch
-from torch import Tensor, nn
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ffrl.config import RunConfig, TrainingPhase
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
 
 
 @dataclass(frozen=True)
@@ -43,11 +45,11 @@ def spans(config: RunConfig) -> list[Span]:
         >>> [(span.phase.name, span.first, span.last) for span in spans(RunConfig(steps=9, still=StillConfig(0.3)))]
         [('still', 0, 3), ('joint', 3, 9)]
     """
-    found, share, first = [], 0.0, 0
-    for phase in config.schedule:
+    schedule, found, share, first = config.schedule, [], 0.0, 0
+    for phase in schedule:
         share += phase.fraction
         last = min(math.ceil(share * config.steps - 1e-9), config.steps)
-        if phase is config.schedule[-1]:
+        if phase is schedule[-1]:
             last = config.steps
         if last > first:
             found.append(Span(phase, first, last))
@@ -129,8 +131,12 @@ class Runner(Protocol):
     def numbers(self) -> Any:
         """Its state, as JSON values."""
 
-    def load(self, tensors: dict[str, Tensor], numbers: Any) -> None:
-        """Go on from the state of :meth:`tensors` and :meth:`numbers`."""
+    def load(self, tensors: dict[str, Tensor], numbers: Any, checkpoint: Path) -> None:
+        """Go on from the state of :meth:`tensors` and :meth:`numbers`, read from the folder ``checkpoint``.
+
+        Raises:
+            UserError: it is damaged, or of another phase; the message names the file.
+        """
 
     def events(self) -> list[dict[str, Any]]:
         """Entries for ``metrics.jsonl`` since the last call, each with a ``text`` to show."""
@@ -154,7 +160,7 @@ class GradientRunner:
         """Nothing of its own."""
         return None
 
-    def load(self, tensors: dict[str, Tensor], numbers: Any) -> None:
+    def load(self, tensors: dict[str, Tensor], numbers: Any, checkpoint: Path) -> None:
         """Nothing to go on from."""
 
     def events(self) -> list[dict[str, Any]]:

@@ -17,6 +17,7 @@ from ffrl.engine import run_folder
 from ffrl.engine.batch import Feed, training_size
 from ffrl.engine.checkpoint import (
     CONFIG,
+    STATE,
     STATE_TENSORS,
     TrainingState,
     checkpoints,
@@ -38,7 +39,7 @@ from ffrl.engine.window import Window
 from ffrl.errors import UserError, require
 from ffrl.objective import elbo_terms
 
-PHASE = "phase"
+PHASE = "phase/"
 """Prefix of the tensors of the phase in progress in a checkpoint."""
 PATIENCE = 10
 """Fewest consecutive non-finite steps that end a run."""
@@ -176,13 +177,16 @@ class _Run:
             self.window.load(state.tensors)
             self.step, self.seconds = int(state.numbers["step"]), float(state.numbers["seconds"])
             self.phase_seconds = {name: float(value) for name, value in state.numbers["phase_seconds"].items()}
-            if state.numbers["phase"] is not None and self.step < self.config.steps:
-                self.enter()
-                prefix = f"{PHASE}/"
-                own = {k.removeprefix(prefix): v for k, v in state.tensors.items() if k.startswith(prefix)}
-                self.runner.load(own, state.numbers["phase"])
+            phase = state.numbers["phase"]
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise UserError(f"{path}: found no usable entry {error}, expected one in training_state.*") from None
+        span = span_at(self.config, self.step)
+        if not span.phase.by_gradient and span.first < self.step < span.last:
+            name = span.phase.name
+            require(isinstance(phase, dict), f"{path / STATE}: phase", phase, f"the state of the {name} at this step")
+            self.enter()
+            own = {k.removeprefix(PHASE): v for k, v in state.tensors.items() if k.startswith(PHASE)}
+            self.runner.load(own, phase, path)
         self.saved, self.earlier_seconds = self.step, self.seconds
         self.skipped = self.window.counts()[0]
 
@@ -194,7 +198,7 @@ class _Run:
         tensors = {**optimizer_tensors(self.model, self.take_step.optimizer), **self.window.tensors()}
         numbers = {"step": self.step, "seconds": self.seconds, "phase_seconds": self.phase_seconds, "phase": None}
         if self.runner is not None and self.step < span_at(self.config, self.step - 1).last:
-            tensors |= {f"{PHASE}/{name}": tensor for name, tensor in self.runner.tensors().items()}
+            tensors |= {f"{PHASE}{name}": tensor for name, tensor in self.runner.tensors().items()}
             numbers["phase"] = self.runner.numbers()
         state = TrainingState(tensors, numbers)
         save_checkpoint(self.run_dir, self.model, self.encoded_config, state, self.config.keep_checkpoints)
@@ -275,7 +279,10 @@ class _Run:
                     self.save(log)
                 clock, clocked, waited = time.perf_counter(), self.step, self.feed.waited
                 phase_clock = clock
-        self.seconds += time.perf_counter() - clock
+        now = time.perf_counter()
+        self.seconds += now - clock
+        if self.phase is not None:
+            self.phase_seconds[self.phase] = self.phase_seconds.get(self.phase, 0.0) + now - phase_clock
         self.save(log)
 
     def read_window(self, log: Log) -> dict[str, Any]:

@@ -79,9 +79,9 @@ def draw(
         activity: given activity ``(B, T, C)`` (supervised).
 
     Example:
-        >>> from ffrl.config import WeakConfig
-        >>> from ffrl.model import FlowFactorizedVAE
-        >>> model = FlowFactorizedVAE(WeakConfig(), (3, 28, 28))
+        >>> from stf.config import WeakConfig
+        >>> from stf.weak import WeakFlow
+        >>> model = WeakFlow(WeakConfig(), (3, 28, 28))
         >>> draws = draw(model, torch.rand(2, 9, 3, 28, 28), 5, torch.Generator().manual_seed(0))
         >>> draws.z0.shape, draws.activity.g.shape
         (torch.Size([5, 2, 32]), torch.Size([3, 5, 2, 8, 3]))

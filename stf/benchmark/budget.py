@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ffrl.engine.files import read_json_object
+from ffrl.config import RunConfig
+from ffrl.engine.config_io import read_config
 from ffrl.engine.log import METRICS, read_metrics
+from ffrl.engine.phases import spans
 from ffrl.errors import UserError
 from stf.benchmark.cell import LEAST_STEPS
+from stf.config import CONFIGS
 
 
 def steps_within(budget: float, trial: Path) -> dict[str, Any]:
     r"""Return how many steps a training of ``budget`` seconds has, from the folder of a short one.
 
-    .. math:: N = \lfloor budget / (f s_{still} + (1 - f) s_{moving}) \rfloor
+    .. math:: N = \lfloor (budget - o) / \sum_p f_p s_p \rfloor
 
-    with the share f of still steps and the mean seconds of a step in each phase. The phases are shares of the steps,
-    so that the trial, however short, has them in the proportions of the whole. The first entry of each phase, in which
-    memory is allocated and kernels are chosen, does not count, nor do validation, checkpoints, what is estimated
-    after the last step, and the start of the process.
+    with the share f_p of the steps of each phase of the schedule and its mean seconds of a step. The phases are shares
+    of the steps, so that the trial, however short, has them in the proportions of the whole. The first entry of each
+    phase, in which memory is allocated and kernels are chosen, does not count; but what it takes longer than the others
+    where a phase first prepares its own data, the same for any number of steps, is o. Nor do validation, checkpoints,
+    what is estimated after the last step, and the start of the process.
 
     Args:
         budget: seconds of training.
@@ -33,43 +38,42 @@ def steps_within(budget: float, trial: Path) -> dict[str, Any]:
     Raises:
         UserError: the folder does not hold a finished trial.
     """
-    config = read_json_object(trial / "config.json")
-    try:
-        share, steps = float(config["still"]["fraction"]), int(config["steps"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise UserError(f"{trial / 'config.json'}: found no usable entry {error}, expected a configuration") from None
-    seconds = seconds_per_step(read_metrics(trial / METRICS), share, steps)
-    if seconds is None:
+    found = timing(read_metrics(trial / METRICS), read_config(trial / "config.json", CONFIGS))
+    if found is None:
         raise UserError(f"{trial / METRICS}: found too few entries, expected those of a finished trial")
-    return {"steps": max(LEAST_STEPS, math.floor(budget / seconds)), "seconds_per_step": seconds}
+    seconds, once = found
+    return {"steps": max(LEAST_STEPS, math.floor((budget - once) / seconds)), "seconds_per_step": seconds}
 
 
-def seconds_per_step(metrics: Sequence[Mapping[str, Any]], share: float, steps: int) -> float | None:
-    """Return the mean seconds of a step over a whole training of which ``share`` is still, None if that is not known.
+def timing(metrics: Sequence[Mapping[str, Any]], config: RunConfig) -> tuple[float, float] | None:
+    """Return the mean seconds of a step over a whole training, and those that preparing phases takes once.
+
+    None if an entry is missing without which one of them is not known.
 
     Args:
         metrics: entries of ``metrics.jsonl``, with the cumulated ``seconds`` at a ``step``.
-        share: of the steps that are still.
-        steps: of the trial.
+        config: of the trial.
 
     Example:
+        >>> from ffrl.config import StillConfig
         >>> still = [{"step": 5, "seconds": 9.0}, {"step": 10, "seconds": 9.5}]
         >>> moving = [{"step": 15, "seconds": 20.0}, {"step": 20, "seconds": 21.5}]
-        >>> seconds_per_step([*still, *moving], share=0.5, steps=20)
-        0.2
+        >>> timing([*still, *moving], RunConfig(steps=20, still=StillConfig(fraction=0.5)))
+        (0.2, 0.0)
     """
-    phases: dict[bool, list[float]] = {True: [], False: []}
-    entries = [entry for entry in metrics if "seconds" in entry]
-    last = {"step": 0, "seconds": 0.0}
-    for entry in entries:
-        is_still = last["step"] < share * steps
-        phases[is_still].append((entry["seconds"] - last["seconds"]) / (entry["step"] - last["step"]))
-        last = entry
-    still, moving = (_mean(phases[kind][1:]) for kind in (True, False))
-    if moving is None or (share > 0 and still is None):
-        return None
-    return share * (still or 0.0) + (1 - share) * moving
-
-
-def _mean(values: Sequence[float]) -> float | None:
-    return sum(values) / len(values) if values else None
+    entries = [{"step": 0, "seconds": 0.0}, *(entry for entry in metrics if "seconds" in entry)]
+    whole, once = 0.0, 0.0
+    for span in spans(config):
+        inside = [
+            (after["step"] - before["step"], after["seconds"] - before["seconds"])
+            for before, after in itertools.pairwise(entries)
+            if span.first <= before["step"] and after["step"] <= span.last
+        ]
+        if len(inside) < 2:
+            return None
+        (steps, first), *others = inside
+        seconds = sum(spent for _, spent in others) / sum(count for count, _ in others)
+        whole += span.steps / config.steps * seconds
+        if not span.phase.by_gradient:
+            once += max(0.0, first - steps * seconds)
+    return whole, once

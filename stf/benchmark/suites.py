@@ -158,10 +158,10 @@ def _variant(group: str, label: str, title: str, *flags: str, own_data: bool = F
     return Model(label, title, ("--mode", "unsupervised", *flags), group=group, own_data=own_data)
 
 
-PARTS, PRIOR, TRAINING, BOUND, FIELDS, ACTIVE = (
+PARTS, PRIOR, DISCOVERY, BOUND, FIELDS, ACTIVE = (
     "parts of the field",
     "prior and posterior",
-    "warm-up",
+    "discovery and joint training",
     "objective and integrator",
     "number of fields",
     "active transformations",
@@ -172,19 +172,29 @@ VARIANTS = (
     _variant(PARTS, "no-potential", "without the potential part", "--model.potential-width", "0"),
     _variant(PARTS, "penalised", "penalised divergence", "--model.divergence", "penalised"),
     _variant(PARTS, "separate", "separate control of the parts", "--model.control", "separate"),
-    _variant(PRIOR, "laplace", "Laplace prior, no spikes", "--sparsity.prior", "laplace"),
-    _variant(PRIOR, "dense", "dense prior", "--sparsity.prior", "dense"),
-    _variant(TRAINING, "no-warmup", "without the warm-up", "--warmup.fraction", "0"),
     _variant(
-        TRAINING, "no-sticky", "without the sticky KL", "--warmup.weight", "1e-6", "--warmup.final-weight", "1e-6"
+        PRIOR,
+        "no-chains",
+        "independent steps for chains",
+        *("--sparsity.on-rate", "0.25", "--sparsity.off-rate", "0.75", "--sparsity.no-learn-rates"),
     ),
+    _variant(PRIOR, "fixed-rates", "fixed rates", "--sparsity.no-learn-rates"),
+    _variant(PRIOR, "unit", "unit speeds", "--sparsity.slab", "unit"),
+    _variant(DISCOVERY, "no-moves", "without moves, EM alone", "--discovery.rounds", "0"),
+    _variant(
+        DISCOVERY, "no-tempering", "without tempering", "--discovery.temper", "1", "--discovery.settle-temper", "1"
+    ),
+    _variant(DISCOVERY, "no-discovery", "without the discovery", "--discovery.fraction", "0"),
+    _variant(DISCOVERY, "draw", "drawn activity in joint training", "--joint.activity", "draw"),
+    _variant(DISCOVERY, "no-agreement", "without the agreement", "--joint.agreement", "0"),
     _variant(
         BOUND, "paper-trace", "paper objective, trace", "--objective.bound", "paper", "--objective.density", "trace"
     ),
     _variant(
         BOUND, "paper-exact", "paper objective, exact", "--objective.bound", "paper", "--objective.density", "exact"
     ),
-    _variant(BOUND, "rk4", "RK4 for Euler", "--model.integrator", "rk4"),
+    _variant(BOUND, "euler", "Euler for midpoint", "--model.integrator", "euler"),
+    _variant(BOUND, "rk4", "RK4 for midpoint", "--model.integrator", "rk4"),
     *(_variant(FIELDS, f"k{k}", f"K = {k}", "--model.num-fields", f"{k}") for k in (1, 2, 3, 4, 8, 12, 16)),
     *(_variant(ACTIVE, f"active{n}", f"{n} active", "--data.active", f"{n}", own_data=True) for n in (2, 3)),
 )

@@ -10,8 +10,10 @@ from torch import Tensor
 
 from ffrl.data.base import SequenceData
 from ffrl.engine.batch import draw_frames, training_size
+from ffrl.engine.checkpoint import STATE_TENSORS, require_alike
 from ffrl.engine.phases import RunContext
 from ffrl.engine.seed import generator
+from ffrl.errors import UserError
 from ffrl.evaluation.mode import evaluation_mode
 from stf.discovery.moves_text import describe_move
 from stf.discovery.population import annealed, gather, rows_of
@@ -19,8 +21,6 @@ from stf.discovery.saving import learner_tensors, restored
 from stf.discovery.search import Search, draw_encoded
 from stf.inference.encoded import Encoded, whitening
 
-STATE = Path("training_state.safetensors")
-"""What messages about a damaged state name."""
 HELD_OUT = 10
 """One image in so many, the last ones, is for the held-out log evidence alone."""
 
@@ -95,6 +95,7 @@ class DiscoveryRunner(EncodedPhase):
     def __init__(self, run: RunContext) -> None:
         super().__init__(run, "discovery")
         config, model = run.config, run.model
+        self.initial = {name: value.clone() for name, value in rows_of(model.field_model).items()}
         self.search = Search(
             config.discovery,
             model.field_model,
@@ -109,19 +110,38 @@ class DiscoveryRunner(EncodedPhase):
         """Take step ``step`` of the run."""
         self.log(self.search.step())
         if self.search.progress.finished:
-            self.install(*self.search.result())
+            self.hand_over()
+
+    def hand_over(self) -> None:
+        """Give the model the fields as they stand; the initial ones stay in the places of the others."""
+        with torch.no_grad():
+            for name, parameter in self.model.field_model.named_parameters():
+                parameter.copy_(self.initial[name])
+        self.install(*self.search.result())
 
     def tensors(self) -> dict[str, Tensor]:
-        """The state of the search."""
-        return self.search.tensors()
+        """The state of the search; the model gets the fields as they stand."""
+        self.hand_over()
+        return self.search.tensors() | {f"initial/{name}": value for name, value in self.initial.items()}
 
     def numbers(self) -> dict[str, Any]:
         """Where the search stands."""
         return self.search.numbers()
 
-    def load(self, tensors: dict[str, Tensor], numbers: dict[str, Any]) -> None:
-        """Go on from a checkpoint."""
-        self.search.load(tensors, numbers, STATE)
+    def load(self, tensors: dict[str, Tensor], numbers: dict[str, Any], checkpoint: Path) -> None:
+        """Go on from a checkpoint.
+
+        Raises:
+            UserError: its state is damaged.
+        """
+        path = checkpoint / STATE_TENSORS
+        for name, value in self.initial.items():
+            key = f"initial/{name}"
+            if key not in tensors:
+                raise UserError(f"{path}: found no tensor {key!r} of the discovery, expected one")
+            require_alike(path, key, tensors[key], value)
+            value.copy_(tensors[key])
+        self.search.load(tensors, numbers, checkpoint)
 
     def events(self) -> list[dict[str, Any]]:
         """The moves since the last call."""
@@ -159,7 +179,8 @@ class RefineRunner(EncodedPhase):
             self.install(self.population.candidate(0), self.places, self.population.misfit[0])
 
     def tensors(self) -> dict[str, Tensor]:
-        """The fields and their optimizer."""
+        """The fields and their optimizer; the model gets the fields as they stand."""
+        self.install(self.population.candidate(0), self.places, self.population.misfit[0])
         found = {"alive": self.population.alive, "misfit": self.population.misfit}
         return found | learner_tensors("population", self.population)
 
@@ -167,11 +188,20 @@ class RefineRunner(EncodedPhase):
         """Nothing but that there is a state."""
         return {}
 
-    def load(self, tensors: dict[str, Tensor], numbers: dict[str, Any]) -> None:
-        """Go on from a checkpoint."""
+    def load(self, tensors: dict[str, Tensor], numbers: dict[str, Any], checkpoint: Path) -> None:
+        """Go on from a checkpoint.
+
+        Raises:
+            UserError: its state is damaged.
+        """
+        path = checkpoint / STATE_TENSORS
+        for name, like in {"alive": self.population.alive, "misfit": self.population.misfit}.items():
+            if name not in tensors:
+                raise UserError(f"{path}: found no tensor {name!r} of the refinement, expected one")
+            require_alike(path, name, tensors[name], like)
         device = self.population.alive.device
         tensors = {name: tensor.to(device) for name, tensor in tensors.items()}
-        self.population = restored(self.template, tensors, self.setting, STATE)
+        self.population = restored(self.template, tensors, self.setting, path)
 
     def events(self) -> list[dict[str, Any]]:
         """None."""

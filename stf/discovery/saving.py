@@ -7,7 +7,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from ffrl.engine.checkpoint import load_optimizer, optimizer_tensors
+from ffrl.engine.checkpoint import load_optimizer, optimizer_tensors, require_alike
+from ffrl.errors import UserError
 from stf.discovery.population import Population, Setting, rows_of, with_rows
 
 
@@ -18,9 +19,22 @@ def learner_tensors(prefix: str, learner: Any) -> dict[str, Tensor]:
     return found | {f"{prefix}/{key}": value for key, value in own.items()}
 
 
-def saved_rows(prefix: str, template: nn.Module, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The fields of :func:`learner_tensors`, by name of the parameter."""
-    return {name: tensors[f"{prefix}/rows/{name}"] for name in rows_of(template)}
+def saved_rows(
+    prefix: str, template: nn.Module, count: int, tensors: dict[str, Tensor], source: Path
+) -> dict[str, Tensor]:
+    """The ``count`` fields of :func:`learner_tensors`, by name of the parameter.
+
+    Raises:
+        UserError: one is missing or of another shape; the message names ``source``.
+    """
+    found = {}
+    for name, like in rows_of(template).items():
+        key = f"{prefix}/rows/{name}"
+        if key not in tensors:
+            raise UserError(f"{source}: found no tensor {key!r} of the discovery, expected one")
+        require_alike(source, key, tensors[key], like.new_empty(count, *like.shape[1:]))
+        found[name] = tensors[key]
+    return found
 
 
 def restore_optimizer(prefix: str, learner: Any, tensors: dict[str, Tensor], source: Path) -> None:
@@ -31,7 +45,7 @@ def restore_optimizer(prefix: str, learner: Any, tensors: dict[str, Tensor], sou
 
 def restored(template: nn.Module, tensors: dict[str, Tensor], setting: Setting, source: Path) -> Population:
     """The population of tensors under ``population/``, with ``alive`` and ``misfit``."""
-    fields = with_rows(template, saved_rows("population", template, tensors))
+    fields = with_rows(template, saved_rows("population", template, tensors["alive"].numel(), tensors, source))
     population = Population(fields, tensors["alive"], tensors["misfit"], setting)
     restore_optimizer("population", population, tensors, source)
     return population

@@ -32,7 +32,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ffrl.engine.checkpoint import STATE, STATE_TENSORS, require_alike
 from ffrl.engine.seed import generator
+from ffrl.errors import UserError
 from stf.discovery.pairs import PairFit, all_pairs, promising
 from stf.discovery.population import CHUNK, Population, Setting, annealed, gather, rows_of, tempering
 from stf.discovery.saving import learner_tensors, restore_optimizer, restored, saved_rows
@@ -115,6 +117,7 @@ class Search:
         whole = (
             config.form + config.settle + config.rounds * (config.pairs + config.trial + config.longer) + config.polish
         )
+        whole -= 0 if config.rounds else config.settle
         self.scale = min(1.0, steps / whole)
         self.events: list[dict[str, Any]] = []
         self.progress = Progress(places=list(range(self.places_total)), length=self._length(config.form))
@@ -179,6 +182,8 @@ class Search:
         stage = self.progress.stage
         if stage == FORM:
             self._choose_start()
+            if not self.config.rounds:
+                return self._enter(POLISH, self.config.polish)
             self._propose()
         elif stage == SETTLE:
             self._propose()
@@ -445,26 +450,66 @@ class Search:
         """Where the search stands, as JSON values."""
         return {"taken": self.taken, **dataclasses.asdict(self.progress)}
 
-    def load(self, tensors: dict[str, Tensor], numbers: dict[str, Any], source: Path) -> None:
-        """Go on from the state of :meth:`tensors` and :meth:`numbers`; ``source`` is named in messages.
+    def load(self, tensors: dict[str, Tensor], numbers: dict[str, Any], checkpoint: Path) -> None:
+        """Go on from the state of :meth:`tensors` and :meth:`numbers`, read from the folder ``checkpoint``.
 
         Raises:
-            KeyError, TypeError, ValueError: the state is not one of a search.
-            UserError: its tensors do not fit.
+            UserError: it is not the state of this search; the message names the file.
         """
-        values = dict(numbers)
-        self.taken = int(values.pop("taken"))
-        values["moves"] = [Move(tuple(move["places"]), float(move["gone"])) for move in values["moves"]]
-        values["pairs"] = [(int(a), int(b)) for a, b in values["pairs"]]
-        self.progress = Progress(**values)
+        source = checkpoint / STATE_TENSORS
+        try:
+            self.taken, self.progress = self._progress_from(numbers)
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            message = f"{checkpoint / STATE}: found no usable entry {error} of the discovery, expected one"
+            raise UserError(message) from None
         self.events.clear()
         tensors = {name: tensor.to(self.device) for name, tensor in tensors.items()}
+        like = torch.ones(self._candidates(), len(self.progress.places), device=self.device)
+        for name, expected in {"alive": like, "misfit": like[:, 0]}.items():
+            if name not in tensors:
+                raise UserError(f"{source}: found no tensor {name!r} of the discovery, expected one")
+            require_alike(source, name, tensors[name], expected)
         self.population = restored(self.template, tensors, self.setting, source)
         self.pair_fit = None
         if self.progress.stage == PAIRS:
-            rows = saved_rows("pairs", self.template, tensors)
-            self.pair_fit = PairFit(self.population, self.progress.pairs, rows)
+            pairs = self.progress.pairs
+            rows = saved_rows("pairs", self.template, len(pairs), tensors, source)
+            self.pair_fit = PairFit(self.population, pairs, rows)
             restore_optimizer("pairs", self.pair_fit, tensors, source)
+
+    def _candidates(self) -> int:
+        """How many models learn side by side where the search stands."""
+        if self.progress.stage in (TRIAL, LONGER):
+            return 1 + len(self.progress.moves)
+        return self.config.starts if self.progress.stage == FORM else 1
+
+    def _progress_from(self, numbers: dict[str, Any]) -> tuple[int, Progress]:
+        """How many steps were taken and where the search stands, from :meth:`numbers`, if that can be."""
+        values = dict(numbers)
+        taken = values.pop("taken")
+        values["moves"] = [Move(tuple(move["places"]), float(move["gone"])) for move in values["moves"]]
+        values["pairs"] = [(int(a), int(b)) for a, b in values["pairs"]]
+        values["gone"] = [float(value) for value in values["gone"]]
+        found = Progress(**values)
+        places = found.places
+        fits = {
+            "taken": type(taken) is int and 0 <= taken < self.steps,
+            "stage": found.stage in (FORM, PAIRS, TRIAL, LONGER, SETTLE, POLISH),
+            "done": type(found.done) is type(found.length) is int and 0 <= found.done < found.length,
+            "round": type(found.round) is int and found.round >= 0,
+            "places": 0 < len(places) == len(set(places)) and set(places) <= set(range(self.places_total)),
+            "finished": found.finished is False,
+        }
+        if found.stage in (TRIAL, LONGER):
+            known = all(move.places and set(move.places) <= set(places) for move in found.moves)
+            fits["moves"] = bool(found.moves) and known
+        if found.stage == PAIRS:
+            known = all(0 <= place < len(places) for pair in found.pairs for place in pair)
+            fits["pairs"] = bool(found.pairs) and known
+        for name, fit in fits.items():
+            if not fit:
+                raise ValueError(repr(name))
+        return taken, found
 
     def result(self) -> tuple[dict[str, Tensor], list[int], Tensor]:
         """The fields that are alive, ``(K_alive, ...)`` by name, their places, and the relative misfit ``()``."""
