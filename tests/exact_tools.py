@@ -37,7 +37,8 @@ def awaken(model: nn.Module, frames: Tensor, targets: Tensor | None = None, step
     optimizer = torch.optim.Adam(fields, lr=0.03)
     for _ in range(steps):
         optimizer.zero_grad()
-        error = (model.field_model.per_control(points, times) - targets).square().sum((-2, -1)).mean() / rms**2
+        with torch.enable_grad():
+            error = (model.field_model.per_control(points, times) - targets).square().sum((-2, -1)).mean() / rms**2
         error.backward()
         optimizer.step()
     optimizer.zero_grad()
@@ -48,7 +49,13 @@ def awaken(model: nn.Module, frames: Tensor, targets: Tensor | None = None, step
 
 
 def silence(model: nn.Module) -> nn.Module:
-    """The same model with an encoder so noisy that nothing it encodes is worth a field."""
+    """The same model with an encoder so noisy that nothing it encodes is worth a field; STA with spikes that are off."""
     activity = model.activity_model
+    if model.config.mode == "sta":
+        last = activity.posterior.net[-1]
+        with torch.no_grad():
+            last.weight[: model.num_controls] = 0
+            last.bias[: model.num_controls] = -5
+        return model
     activity.adopt(activity.places, torch.full_like(activity.variance, 1e6), activity.misfit)
     return model

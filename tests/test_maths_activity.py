@@ -154,9 +154,8 @@ def test_estimates_follow_batches_to_what_made_them() -> None:
         for was, now in zip(on[:, :-1].flatten().tolist(), on[:, 1:].flatten().tolist(), strict=True):
             switched[was, now] += seed >= 150
     torch.testing.assert_close(model.variance, variance, rtol=1e-6, atol=0.0)
-    power = (model.fit[1] / model.fit[0]).item()
-    assert model.misfit < 0.02  # there is none, but it never falls below its least value
-    assert (model.noise + model.misfit * power).item() == pytest.approx(FLOOR, rel=0.03)
+    assert model.misfit < 0.02  # there is none, but it has a least value, which is taken off the noise
+    assert model.noise.item() == pytest.approx(FLOOR, rel=0.1)
     on, off = model.rates()
     assert on.mean().item() == pytest.approx((switched[0, 1] / switched[0].sum()).item(), rel=0.1)
     assert off.mean().item() == pytest.approx((switched[1, 0] / switched[1].sum()).item(), rel=0.1)

@@ -309,15 +309,15 @@ def test_the_truth_is_edited_like_the_activity(monkeypatch: pytest.MonkeyPatch) 
 def test_the_activity_of_a_clip_moves_other_clips(mode: str) -> None:
     data = Clips()
     model = tiny_model(mode, num_fields=4, data=data)
-    made, controls = carried(model, Request(source="sequences:3", to="sequences:5,1"), data)
-    clip = data.mixed("validation", torch.tensor([3]), None).frames
+    made, controls = carried(model, Request(source="sequences:2", to="sequences:5,1"), data)
+    clip = data.mixed("validation", torch.tensor([2]), None).frames
     with torch.no_grad():
         speeds = model.infer(clip)[0]
         images = data.images("validation", torch.tensor([5, 1]))
         expected = model.decode(model.flow(model.encode(images), speeds.expand(2, -1, -1)))
     assert torch.equal(controls, speeds) and speeds.abs().max() > 0
     assert torch.equal(made.sources[0].frames, clip[0]) and torch.allclose(made.frames, expected, atol=1e-6)
-    assert made.sources[0].about == "my clips validation clip 3"
+    assert made.sources[0].about == "my clips validation clip 2"
     assert made.targets.about == "my clips validation clips 5, 1"
     assert made.truth is None and made.true_frames is None and made.sources[0].truth is None
     drawn = drawn_lanes(made, compute_roles(model, data), ())

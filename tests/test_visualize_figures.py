@@ -28,10 +28,11 @@ from visualize_tools import (
     tiny_model,
 )
 
-from ffrl.config import StillConfig, SupervisedConfig, WarmupConfig, WeakConfig
+from ffrl.config import StillConfig, SupervisedConfig
 from ffrl.data.base import SequenceBatch
 from ffrl.evaluation.alignment import align
 from ffrl.evaluation.confusion import confusion
+from stf.config import WeakConfig
 from stf.visualize.alignment import draw_alignment, draw_confusion
 from stf.visualize.curves import draw_curves, phase_ends
 from stf.visualize.material import (
@@ -154,8 +155,14 @@ def test_the_prior_counts_fields_and_not_their_parts() -> None:
         expected[sum(case)] += np.prod([p if on else 1 - p for p, on in zip(probabilities, case, strict=True)])
     assert count_distribution(probabilities) == pytest.approx(expected)
     single, separate = tiny_model(), tiny_model(control="separate")
-    assert prior_on(single) == pytest.approx([0.05 / 0.35] * 3)
-    assert prior_on(separate) == pytest.approx([1 - (0.3 / 0.35) ** 2] * 3)
+    assert prior_on(single) == pytest.approx([0.1 / 0.4] * 3)
+    assert prior_on(separate) == pytest.approx([1 - (0.3 / 0.4) ** 2] * 3)
+    activity = single.activity_model
+    activity.adopt([0, 2], activity.variance, activity.misfit)
+    assert prior_on(single) == pytest.approx([0.1 / 0.4, 0.0, 0.1 / 0.4])
+    activity.counts[2] = torch.tensor([[1e6, 1e6], [1e6, 1e6]])
+    assert prior_on(single) == pytest.approx([0.1 / 0.4, 0.0, 0.5], abs=1e-4)
+    assert prior_on(tiny_model("weak")) == pytest.approx([1 / 3] * 3)
 
 
 def test_activity_of_separate_parts_is_drawn_as_the_stronger_one() -> None:
@@ -279,11 +286,9 @@ def test_phases_that_were_not_reached_are_not_marked() -> None:
 
 def test_phases_end_where_the_configuration_says() -> None:
     short = dict(steps=1000, still=StillConfig(fraction=0.1))
-    ends = {"still frames end": 100.0, "warm-up ends": 300.0}
-    assert phase_ends(WeakConfig(**short, warmup=WarmupConfig(fraction=0.3))) == pytest.approx(ends)
+    assert phase_ends(WeakConfig(**short))["still frames end"] == pytest.approx(100.0)
     assert list(phase_ends(SupervisedConfig(**short))) == ["still frames end"]
     assert phase_ends(SupervisedConfig(still=StillConfig(fraction=0.0))) == {}
-    assert "warm-up ends" not in phase_ends(WeakConfig(warmup=WarmupConfig(fraction=1.0)))
 
 
 def overview(model: Any, roles: list[FieldRole]) -> tuple[Figure, SequenceBatch, torch.Tensor]:

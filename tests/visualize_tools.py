@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from engine_tiny import STEPS, TinyData, tiny_config
+from exact_tools import awaken, silence
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -35,7 +36,7 @@ def tiny_model(
     data: SequenceData | None = None,
     **size: Any,
 ) -> nn.Module:
-    """An untrained model of tiny images whose fields move visibly and whose spikes are on now and then."""
+    """An untrained model of tiny images whose fields move visibly, each as a transformation does if there are any."""
     data = data or SparseData()
     config = tiny_config(mode)
     kind = SparseModelConfig if mode == "unsupervised" else ModelConfig
@@ -50,19 +51,23 @@ def tiny_model(
         for parameter in model.parameters():
             parameter.add_(0.3 * torch.randn(parameter.shape, generator=generator))
         if mode != "supervised":
-            standardise(model, data)
-    return model
+            model.encoder[-1].weight.mul_(5)
+    return model if mode == "supervised" else awake(model, data)
 
 
-def standardise(model: nn.Module, data: SequenceData) -> None:
-    """Give everything that the activity is inferred from mean 0 and standard deviation 1 over the validation split."""
+def awake(model: nn.Module, data: SequenceData) -> nn.Module:
+    """Let every control do what a transformation of the data does to latents, half of it for a second part."""
     indices = torch.arange(data.size("validation"))
     frames = data.mixed("validation", indices, torch.Generator().manual_seed(0)).frames
-    posterior = model.activity_model.posterior
-    raw = posterior(model.encode(frames)).flatten(0, 1)
-    last, mean, deviation = posterior.net[-1], raw.mean(0), raw.std(0)
-    last.weight.div_(deviation[:, None])
-    last.bias.sub_(mean).div_(deviation)
+    moves = []
+    for number in range(len(data.transformations)):
+        alone = data.single("validation", indices, torch.full_like(indices, number)).frames
+        moves.append(model.encode(alone).diff(dim=1).mean((0, 1)))
+    if not moves:
+        return awaken(model, frames)
+    targets = torch.stack(moves).detach()[torch.arange(model.num_controls) % model.num_fields % len(moves)]
+    first = (torch.arange(model.num_controls) < model.num_fields).unsqueeze(-1)
+    return awaken(model, frames, torch.where(first, targets, targets / 2), steps=40)
 
 
 class SparseData(TinyData):
@@ -141,11 +146,7 @@ class Grid(StateSequences):
 
 def silenced(model: nn.Module) -> nn.Module:
     """The same unsupervised model with spikes that are never on."""
-    last = model.activity_model.posterior.net[-1]
-    with torch.no_grad():
-        last.weight[: model.num_controls] = 0
-        last.bias[: model.num_controls] = -5
-    return model
+    return silence(model)
 
 
 def artists(figure: Figure, prefix: str = "") -> dict[str, Artist]:
