@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 
@@ -24,16 +25,22 @@ def train(arguments: list[str]) -> int:
     resumed = flag(arguments, "--resume")
     run = Path(resumed or flag(arguments, "--out"))
     if not resumed:
+        sys.path.insert(0, str(Path(__file__).parents[1]))
+        from ffrl.engine.config_io import encode_config
+        from stf.config import default_config
+
+        mode, steps = flag(arguments, "--mode"), int(flag(arguments, "--steps"))
+        config = replace(default_config(mode), steps=steps, seed=int(flag(arguments, "--seed")))
         run.mkdir(parents=True)
-        steps = int(flag(arguments, "--steps"))
-        config = {"steps": steps, "seed": int(flag(arguments, "--seed")), "still": {"fraction": 0.25}}
-        (run / "config.json").write_text(json.dumps(config))
+        (run / "config.json").write_bytes(encode_config(config))
     with open(run / "starts.txt", "a") as file:
         file.write(f"{arguments[0]} threads={os.environ.get('OMP_NUM_THREADS')}\n")
     print("training", run.name, flush=True)
     config = json.loads((run / "config.json").read_text())
-    # still until step 20; the first entry of both phases is slow
+    # still until step 20; the first entry of every phase is slow; a discovery lasts until step 60, and prepares for 4 s
     seconds = {step: 9 + 0.01 * step if step <= 20 else 15 + 0.05 * (step - 20) for step in range(5, 81, 5)}
+    if config.get("mode") in ("weak", "unsupervised"):
+        seconds |= {step: 9.2 + 4 + 0.02 * (step - 20) for step in range(25, 61, 5)}
     entries = [{"step": step, "seconds": value} for step, value in seconds.items()]
     (run / "metrics.jsonl").write_text("".join(json.dumps(entry) + "\n" for entry in entries))
     if run.name in os.environ.get("STANDIN_FAIL", "").split(","):

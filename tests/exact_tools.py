@@ -49,7 +49,7 @@ def awaken(model: nn.Module, frames: Tensor, targets: Tensor | None = None, step
 
 
 def silence(model: nn.Module) -> nn.Module:
-    """The same model with an encoder so noisy that nothing it encodes is worth a field; STA with spikes that are off."""
+    """The same model with an encoder so noisy that no field pays; STA with spikes that are off."""
     activity = model.activity_model
     if model.config.mode == "sta":
         last = activity.posterior.net[-1]

@@ -9,19 +9,24 @@ import shutil
 import signal
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from benchmark_tools import Standin
 from rich.console import Console
 
+from ffrl.config import StillConfig
+from ffrl.engine.config_io import write_config
 from ffrl.errors import UserError
-from stf.benchmark.cell import Settings, cells
+from stf.benchmark.budget import steps_within, timing
+from stf.benchmark.cell import LEAST_STEPS, Settings, cells
 from stf.benchmark.process import Child, last_line, stop
 from stf.benchmark.progress import Progress
 from stf.benchmark.records import RESULTS, STEPS, Records, prepare
 from stf.benchmark.runner import Runner, exit_code
 from stf.benchmark.suites import SUITES
+from stf.config import default_config
 
 SMOKE = SUITES["smoke"]
 FIXED = Settings(steps=8, budget=None, sequences=16)
@@ -218,7 +223,14 @@ def test_a_budget_becomes_steps_by_a_timed_trial_that_leaves_nothing(out):
     outcome, found, said = run(grid)
     assert outcome.failed == []
     # 20 of 80 still steps of 0.01 s and 60 of 0.05 s: 0.04 s a step on average
-    assert {(line["steps"], line["budget"]) for line in found.values()} == {(2500, 100.01)}
+    # of a discovery, 4 s are needed once; 20 steps of 0.01 s, 40 of 0.02 s and 20 of 0.05 s: 0.025 s a step
+    assert {name: line["steps"] for name, line in found.items()} == {
+        "vae-mnist-seed0": 2500,
+        "vae-mnist-seed1": 2500,
+        "weak-mnist-seed0": 3840,
+        "weak-mnist-seed1": 3840,
+    }
+    assert {line["budget"] for line in found.values()} == {100.01}
     assert "--steps 2500 " in found["vae-mnist-seed0"]["commands"]["train"]
     assert not list((out / "trials").iterdir()) and "vae-mnist: 2500 steps" in said
     steps = json.loads((out / STEPS).read_text())
@@ -227,6 +239,48 @@ def test_a_budget_becomes_steps_by_a_timed_trial_that_leaves_nothing(out):
     (out / RESULTS).unlink()
     shutil.rmtree(out / "runs")
     assert run(grid)[1]["vae-mnist-seed1"]["steps"] == 999, "what was timed once is kept"
+
+
+ENTRIES = [{"step": step, "seconds": 0.1 * step} for step in range(5, 81, 5)]
+
+
+@pytest.mark.parametrize("mode", ["vae", "sta", "weak", "unsupervised"])
+def test_seconds_of_a_step_are_a_mean_over_the_phases_of_the_schedule(mode):
+    config = replace(default_config(mode), steps=80)
+    assert timing(ENTRIES, config) == pytest.approx((0.1, 0.0))
+    mixed = [*ENTRIES, {"step": 9, "search": {"move": "end"}}, {"step": 80, "validation/loss": 1.0}]
+    assert timing(sorted(mixed, key=lambda entry: entry["step"]), config) == pytest.approx((0.1, 0.0))
+
+
+@pytest.mark.parametrize("last", [0, 20, 25, 60, 65])
+def test_a_trial_in_which_a_phase_is_missing_says_nothing(last):
+    config = replace(default_config("unsupervised"), steps=80)
+    assert timing([entry for entry in ENTRIES if entry["step"] <= last], config) is None
+
+
+def test_entries_across_the_end_of_a_phase_do_not_count():
+    config = replace(default_config("vae"), steps=80, still=StillConfig(fraction=0.275))  # until step 22
+    seconds = {step: 0.1 * step for step in (5, 10, 15, 20)} | {step: 50 + 0.2 * step for step in range(25, 81, 5)}
+    found = timing([{"step": step, "seconds": value} for step, value in seconds.items()], config)
+    assert found == pytest.approx((0.275 * 0.1 + 0.725 * 0.2, 0.0))
+
+
+def test_a_folder_without_a_trial_is_one_line(tmp_path):
+    write_config(replace(default_config("weak"), steps=80), tmp_path / "config.json")
+    with pytest.raises(UserError, match="metrics.jsonl: found too few entries, expected those of a finished trial$"):
+        steps_within(60.0, tmp_path)
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(UserError, match=f"^{tmp_path / 'config.json'}: found package None"):
+        steps_within(60.0, tmp_path)
+
+
+def test_a_budget_that_is_spent_on_preparation_leaves_the_least_steps(tmp_path):
+    config = replace(default_config("weak"), steps=80)
+    write_config(config, tmp_path / "config.json")
+    slow = [entry | {"seconds": entry["seconds"] + 30 * (entry["step"] > 20)} for entry in ENTRIES]
+    (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(entry) + "\n" for entry in slow))
+    assert steps_within(20.0, tmp_path)["steps"] == LEAST_STEPS
+    assert steps_within(40.0, tmp_path)["steps"] in (99, 100)
 
 
 def test_a_trial_that_fails_fails_all_its_cells(out, monkeypatch):

@@ -12,7 +12,7 @@ import pytest
 
 from cli import presets
 from cli.flags import flags_of, split
-from cli.train import configure
+from cli.train import Launch, configure
 from ffrl.config import DataConfig
 from ffrl.engine.config_io import config_from_dict
 from ffrl.errors import UserError
@@ -41,6 +41,14 @@ def value_of(hint, text):
     return options[0](text) if options else text
 
 
+def setting(name, flag, text):
+    """The flag of a setting and its value; of a switch that turns something off, that of what it turns off."""
+    if flag.hint is bool:
+        off = name.rpartition(".")[2].startswith("no-")
+        return (flag.opposite, False) if off else (name, True)
+    return name, value_of(flag.hint, text)
+
+
 def nested(flags):
     """Flags as the sections of a configuration file."""
     result = {}
@@ -58,13 +66,14 @@ def test_every_cell_is_a_training_that_stf_takes(suite):
     for cell in whole(suite):
         command, word, *arguments = shlex.split(cell.commands()["train"])
         assert (command, word) == ("stf", "train")
-        given = dict(zip(arguments[::2], arguments[1::2], strict=True))
-        mode, preset = given.pop("--mode"), given.pop("--config", None)
+        mode = arguments[arguments.index("--mode") + 1]
+        known = known_flags(mode) | flags_of(Launch)
+        given = split(arguments, known).flags
+        preset = given.pop("--config", None)
         if preset is not None:
             assert presets.read(presets.find(preset))["mode"] == mode
-        known = known_flags(mode)
-        split([f"{flag}={value}" for flag, value in given.items()], known)
-        values = nested({flag: value_of(known[flag].hint, text) for flag, text in given.items()})
+        assert given.pop("--mode") == mode
+        values = nested(dict(setting(flag, known[flag], text) for flag, text in given.items()))
         base = default_config(mode, DataConfig(name=given["--data.name"]))
         config = config_from_dict(CONFIGS[mode], values, "flags", base)
         assert (config.seed, config.steps, config.out) == (cell.seed, suite.steps, cell.run)
@@ -99,8 +108,10 @@ def test_ablations_cover_what_was_asked_for():
     flags = [" ".join(model.flags) for model in SUITES["ablations"].models]
     for wanted in (
         ["--model.rotational-width 0", "--model.potential-width 0", "--model.divergence penalised"]
-        + ["--sparsity.prior laplace", "--sparsity.prior dense", "--warmup.fraction 0"]
-        + ["--warmup.weight 1e-6 --warmup.final-weight 1e-6", "--model.control separate", "--model.integrator rk4"]
+        + ["--sparsity.on-rate 0.25 --sparsity.off-rate 0.75 --sparsity.no-learn-rates", "--sparsity.no-learn-rates"]
+        + ["--sparsity.slab unit", "--discovery.rounds 0", "--discovery.fraction 0", "--joint.agreement 0"]
+        + ["--discovery.temper 1 --discovery.settle-temper 1", "--joint.activity draw", "--model.control separate"]
+        + ["--model.integrator euler", "--model.integrator rk4"]
         + [f"--model.num-fields {k}" for k in (1, 2, 3, 4, 8, 12, 16)]
         + [f"--data.active {n}" for n in (2, 3)]
         + [f"--objective.bound paper --objective.density {density}" for density in ("trace", "exact")]

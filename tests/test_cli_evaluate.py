@@ -10,7 +10,7 @@ import types
 from pathlib import Path
 
 import pytest
-from cli_tools import TINY, complaint
+from cli_tools import SEARCH, TINY, complaint
 
 from cli import runs
 from cli.main import main
@@ -27,7 +27,7 @@ def empty_folder(tmp_path, monkeypatch):
 def trained(tmp_path_factory):
     """Return a finished run of two steps."""
     run = tmp_path_factory.mktemp("trained") / "run"
-    assert main(["train", "--mode", "unsupervised", "--out", str(run), *TINY]) == 0
+    assert main(["train", "--mode", "unsupervised", "--out", str(run), *TINY, *SEARCH]) == 0
     return run
 
 
@@ -130,7 +130,7 @@ def test_damaged_weights_are_one_line(capsys, trained, kind, command):
 
 
 def test_weights_of_another_model_are_one_line(capsys, trained):
-    assert main(["train", "--mode", "unsupervised", "--out", "other", *TINY, "--model.latent-dim=5"]) == 0
+    assert main(["train", "--mode", "unsupervised", "--out", "other", *TINY, *SEARCH, "--model.latent-dim=5"]) == 0
     run = Path(shutil.copytree(trained, "run"))
     (weights,) = run.glob("checkpoints/*/model.safetensors")
     shutil.copy("other/checkpoints/step-00000002/model.safetensors", weights)

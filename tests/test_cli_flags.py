@@ -37,8 +37,6 @@ def test_every_flag_reaches_its_field(mode):
     default = replace(default, model=replace(default.model, time_dependent=False))  # other values need it switched on
     if mode == "sta":  # its divergence is the other one
         default = replace(default, model=replace(default.model, divergence="exact"))
-    if mode == "unsupervised":  # other priors have no signed slabs and no rates
-        default = replace(default, sparsity=replace(default.sparsity, slab="signed", learn_rates=True))
     values = flat(config_to_dict(default))
     flags, expected = {}, {}
     for name, flag in flags_of(CONFIGS[mode]).items():

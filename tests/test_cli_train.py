@@ -12,12 +12,12 @@ import time
 from pathlib import Path
 
 import pytest
-from cli_tools import TINY, complaint, environment, only_line, stf
+from cli_tools import SEARCH, TINY, complaint, environment, only_line, stf
 
 import cli.train
 from cli.main import main
-from ffrl.config import SupervisedConfig, WeakConfig
-from stf.config import UnsupervisedConfig
+from ffrl.config import SupervisedConfig
+from stf.config import UnsupervisedConfig, WeakConfig
 
 
 @pytest.fixture(autouse=True)
@@ -106,7 +106,10 @@ def test_default_folders_are_named_by_mode_data_and_time_and_differ(configured, 
         (["--mode", "weak", "--stepz", "3"], ["'--stepz'", "'--steps'"]),
         (["--mode", "weak", "--model.num-feilds", "3"], ["'--model.num-feilds'", "'--model.num-fields'"]),
         (["--mode", "supervised", "--sparsity.on-rate", "0.1"], ["--sparsity.on-rate", "supervised", "unsupervised"]),
-        (["--mode", "supervised", "--warmup.stay=0.8"], ["--warmup.stay", "unsupervised or weak"]),
+        (["--mode", "supervised", "--discovery.rounds=3"], ["--discovery.rounds", "unsupervised or weak"]),
+        (["--mode", "sta", "--joint.agreement=3"], ["--joint.agreement", "unsupervised or weak"]),
+        (["--mode", "unsupervised", "--warmup.stay=0.8"], ["'--warmup.stay'", "did you mean '--data.stay'"]),
+        (["--mode", "unsupervised", "--discovery.fraction=0.8"], ["discovery.fraction", "0.8", "below 0.75"]),
         (["--mode", "weak", "--model.rotational-width", "4"], ["--model.rotational-width", "unsupervised"]),
         (["--mode", "weak", "--steps", "abc"], ["--steps", "'abc'", "an integer"]),
         (["--mode", "weak", "--device", "gpu"], ["--device", "'gpu'", "auto, cpu or cuda"]),
@@ -176,13 +179,13 @@ def test_runs_that_is_a_file_is_one_line(capsys):
 def trained(tmp_path_factory):
     """Return a finished run of two steps."""
     run = tmp_path_factory.mktemp("trained") / "run"
-    assert main(["train", "--mode", "unsupervised", "--out", str(run), *TINY]) == 0
+    assert main(["train", "--mode", "unsupervised", "--out", str(run), *TINY, *SEARCH]) == 0
     return run
 
 
 @pytest.mark.parametrize("mode", ["unsupervised", "supervised", "weak"])
 def test_training_leaves_a_run_folder_and_prints_it(capfd, mode):
-    assert main(["train", "--mode", mode, *TINY]) == 0
+    assert main(["train", "--mode", mode, *TINY, *(SEARCH if mode != "supervised" else ())]) == 0
     (run,) = Path("runs").iterdir()
     assert capfd.readouterr().out == f"{run}\n"
     config = json.loads((run / "config.json").read_text())
@@ -221,7 +224,7 @@ def test_a_disk_without_room_is_one_line(tmp_path):
     def no_room():
         resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
 
-    process = stf("train", "--mode=weak", *TINY, "--out=run", cwd=tmp_path, preexec_fn=no_room)
+    process = stf("train", "--mode=weak", *TINY, *SEARCH, "--out=run", cwd=tmp_path, preexec_fn=no_room)
     assert process.returncode == 2
     assert process.stdout == ""
     last = process.stderr.splitlines(keepends=True)[-1]
@@ -237,7 +240,7 @@ def test_resuming_a_finished_run_changes_nothing(capsys, trained):
 
 def test_resume_takes_the_newest_run_and_the_mode_it_has(capsys):
     for name in ("b", "a"):  # by time, not by name
-        assert main(["train", "--mode", "weak", "--out", f"runs/{name}", *TINY]) == 0
+        assert main(["train", "--mode", "weak", "--out", f"runs/{name}", *TINY, *SEARCH]) == 0
     capsys.readouterr()
     assert main(["train", "--resume", "--mode", "weak", "--device", "cpu"]) == 0
     assert capsys.readouterr().out == "runs/a\n"

@@ -14,17 +14,15 @@ from pathlib import Path
 
 import pytest
 import torch
-from engine_tiny import MODES, TinyData, TinyModel, run_tiny, timeless, tiny_config
+from engine_tiny import MODES, TinyData, TinyModel, real_config, real_model, run_tiny, timeless, tiny_config
 from rich.console import Console
 
-from ffrl.config import DataConfig, ModelConfig
+from ffrl.config import DataConfig
 from ffrl.engine.checkpoint import checkpoints, find_checkpoint
 from ffrl.engine.log import METRICS, read_metrics
 from ffrl.errors import UserError
-from ffrl.model import FlowFactorizedVAE
 from ffrl.objective import elbo_terms
 from stf.config import SparseModelConfig
-from stf.model import SparseTransformationFlow
 
 TESTS = Path(__file__).parent
 
@@ -90,18 +88,10 @@ def test_a_run_stopped_after_every_step_equals_an_uninterrupted_one(tmp_path, re
 
 @pytest.mark.parametrize("mode", MODES)
 def test_the_real_models_resume_bit_for_bit(tmp_path, mode):
-    cls = SparseModelConfig if mode == "unsupervised" else ModelConfig
-    size = cls(latent_dim=6, num_fields=3, width=16, potential_width=8)
-    config = tiny_config(mode, model=size, data=DataConfig(num_steps=TinyData.num_steps), deterministic=True, steps=16)
-
-    def model(seed):
-        torch.manual_seed(seed)
-        build = SparseTransformationFlow if mode == "unsupervised" else FlowFactorizedVAE
-        return build(config, TinyData.image_shape)
-
-    run_tiny(tmp_path / "reference", config, model=model(0), objective=elbo_terms)
-    run_tiny(tmp_path / "run", config, model=model(0), objective=elbo_terms, data=StopAt(5, "signal"))
-    run_tiny(tmp_path / "run", config, model=model(1), objective=elbo_terms, resume=True)
+    config = real_config(mode, deterministic=True, steps=16)
+    run_tiny(tmp_path / "reference", config, model=real_model(config), objective=elbo_terms)
+    run_tiny(tmp_path / "run", config, model=real_model(config), objective=elbo_terms, data=StopAt(5, "signal"))
+    run_tiny(tmp_path / "run", config, model=real_model(config, 1), objective=elbo_terms, resume=True)
     assert_same_run(tmp_path / "reference", tmp_path / "run")
 
 

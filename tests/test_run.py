@@ -9,18 +9,19 @@ import pytest
 import torch
 
 import stf
-from ffrl.config import DataConfig, ModelConfig, RunConfig, SupervisedConfig, WeakConfig
+from ffrl.config import DataConfig, ModelConfig, RunConfig, SupervisedConfig
 from ffrl.errors import UserError
-from stf.config import SparseModelConfig, UnsupervisedConfig
+from stf.config import DiscoveryConfig, SparseModelConfig, UnsupervisedConfig, WeakConfig
 from stf.run import build_model, evaluate, train
 from stf.sta.config import StaConfig, StaModelConfig
 
 SMALL = {"latent_dim": 8, "width": 16, "depth": 1, "potential_width": 8}
 SHARED = {"steps": 3, "batch_size": 4, "device": "cpu", "data": DataConfig(num_steps=3)}
+SEARCH = {"discovery": DiscoveryConfig(fraction=0.4, sequences=32, held_out=16)}
 CONFIGS: dict[str, RunConfig] = {
     "supervised": SupervisedConfig(model=ModelConfig(num_fields=3, **SMALL), **SHARED),
-    "weak": WeakConfig(model=ModelConfig(num_fields=4, **SMALL), **SHARED),
-    "unsupervised": UnsupervisedConfig(model=SparseModelConfig(num_fields=5, **SMALL), **SHARED),
+    "weak": WeakConfig(model=ModelConfig(num_fields=4, **SMALL), **SHARED, **SEARCH),
+    "unsupervised": UnsupervisedConfig(model=SparseModelConfig(num_fields=5, **SMALL), **SHARED, **SEARCH),
     "sta": StaConfig(model=StaModelConfig(num_fields=5, **SMALL), **SHARED),
 }
 

@@ -208,6 +208,9 @@ TINY = (
     "--validate-every 1000"
 ).split()
 
+FEW = "--discovery.sequences 64 --discovery.held-out 32".split()
+"""Further flags of tiny models that discover their fields."""
+
 
 def _digits(count: int, needs_root: bool = False) -> Data:
     return Data(f"mnist-{count}", (*MNIST.flags, "--data.train-images", f"{count}"), needs_root, count)
@@ -262,7 +265,11 @@ SUITES = {
             "smoke",
             "tiny models on MNIST, to see that everything works; their numbers mean nothing",
             "models",
-            tuple(model for model in MODELS if model.label in ("vae", "supervised", "weak", "unsupervised")),
+            tuple(
+                replace(model, flags=(*model.flags, *(FEW if model.label in ("weak", "unsupervised") else ())))
+                for model in MODELS
+                if model.label in ("vae", "supervised", "weak", "unsupervised")
+            ),
             (MNIST,),
             (0,),
             30,
