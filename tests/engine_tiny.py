@@ -20,7 +20,7 @@ from ffrl.data.base import SequenceBatch, SequenceData
 from ffrl.engine.log import TIMINGS
 from ffrl.engine.seed import generator
 from ffrl.engine.trainer import TrainingResult, train
-from stf.config import CONFIGS, DiscoveryConfig, SparseModelConfig, UnsupervisedConfig, WeakConfig
+from stf.config import CONFIGS, DiscoveryConfig, RefineConfig, SparseModelConfig, UnsupervisedConfig, WeakConfig
 from stf.run import MODELS
 
 MODES: dict[str, type[RunConfig]] = {
@@ -37,6 +37,7 @@ def tiny_config(mode: str = "unsupervised", **changes: Any) -> Any:
     values |= dict(keep_checkpoints=3, device="cpu", precision="float32", seed=5, still=StillConfig(fraction=0.0))
     if mode in ("weak", "unsupervised"):
         values["discovery"] = DiscoveryConfig(fraction=0.0)
+        values["refine"] = RefineConfig(fraction=0.0)
     config = CONFIGS[mode](**values)
     return replace(replace(config, model=replace(config.model, num_fields=3)), **changes)
 
@@ -118,6 +119,9 @@ class TinyModel(nn.Module):
 
     def summary(self) -> dict[str, str]:
         return {"velocities": f"{len(self.velocities)} of them"}
+
+    def after_step(self) -> None:
+        pass
 
     def calibrate(self, data: SequenceData, images: int) -> None:
         self.calibrated_on = images

@@ -19,12 +19,14 @@ from ffrl.engine.schedule import learning_rate
 from ffrl.engine.step import rate_at
 from ffrl.engine.trainer import _Run
 from ffrl.errors import UserError
-from stf.config import DiscoveryConfig, UnsupervisedConfig
+from stf.config import DiscoveryConfig, RefineConfig, UnsupervisedConfig
 
 
-def config(steps: int, still: float = 0.25, discovery: float = 0.5, **changes: Any) -> UnsupervisedConfig:
-    phases = dict(still=StillConfig(fraction=still), discovery=DiscoveryConfig(fraction=discovery))
-    return UnsupervisedConfig(steps=steps, **phases, **changes)
+def config(
+    steps: int, still: float = 0.25, discovery: float = 0.5, refine: float = 0.0, **changes: Any
+) -> UnsupervisedConfig:
+    shares = dict(still=StillConfig(fraction=still), discovery=DiscoveryConfig(fraction=discovery))
+    return UnsupervisedConfig(steps=steps, refine=RefineConfig(fraction=refine), **shares, **changes)
 
 
 def bounds(run: RunConfig) -> list[tuple[str, int, int]]:
@@ -36,6 +38,11 @@ def bounds(run: RunConfig) -> list[tuple[str, int, int]]:
     [
         (config(100), [("still", 0, 25), ("discovery", 25, 75), ("joint", 75, 100)]),
         (config(100, still=0.0), [("discovery", 0, 50), ("joint", 50, 100)]),
+        (
+            config(100, refine=0.1),
+            [("still", 0, 25), ("discovery", 25, 75), ("joint", 75, 90), ("refine", 90, 100)],
+        ),
+        (config(3, refine=0.2), [("still", 0, 1), ("discovery", 1, 3)]),
         (config(100, discovery=0.0), [("still", 0, 25), ("joint", 25, 100)]),
         (config(100, still=0.0, discovery=0.0), [("joint", 0, 100)]),
         (config(10, still=0.1, discovery=0.2), [("still", 0, 1), ("discovery", 1, 3), ("joint", 3, 10)]),
@@ -92,6 +99,7 @@ def test_each_stretch_of_gradient_phases_is_a_cycle_of_the_learning_rate() -> No
     run = config(100, still=0.1, discovery=0.3)
     assert {cycle(run, step) for step in range(10)} == {(0, 10)}
     assert {cycle(run, step) for step in range(40, 100)} == {(40, 60)}
+    assert {cycle(config(100, still=0.1, discovery=0.3, refine=0.2), step) for step in range(40, 80)} == {(40, 40)}
     assert {cycle(config(100, discovery=0.0), step) for step in range(100)} == {(0, 100)}
     assert {cycle(config(100, still=0.0, discovery=0.3), step) for step in range(30, 100)} == {(30, 70)}
     assert {cycle(SupervisedConfig(steps=9), step) for step in range(9)} == {(0, 9)}
@@ -263,6 +271,6 @@ def test_a_gradient_phase_keeps_nothing_of_its_own() -> None:
 
 
 def test_a_discovery_that_leaves_no_time_is_one_line() -> None:
-    expected = "^discovery.fraction: found 0.8, expected below 0.75, as still.fraction is 0.25$"
+    expected = "^discovery.fraction: found 0.8, expected below 0.75, what still.fraction and refine.fraction leave$"
     with pytest.raises(UserError, match=expected):
         config(100, discovery=0.8)

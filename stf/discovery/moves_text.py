@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-NEVER = 0.01
-"""A field is called never on if it is on in a smaller share of the steps."""
+HARDLY = 0.03
+"""Noise alone switches a field on in about so large a share of the steps."""
 
 
 def describe_move(
@@ -96,7 +96,7 @@ def _deed(move: Mapping[str, Any], alive: int, refused: Sequence[Mapping[str, An
         return kept + _trial(cheapest(refused))
     evidence = move.get("evidence")
     known = "" if evidence is None else f", held-out log evidence {_signed(evidence)} nats per transition"
-    if name == "end" and move.get("on") and max(move["on"]) < NEVER:
+    if name == "end" and move.get("on") and max(move["on"]) < HARDLY:
         return "the search ended, no field is ever on: no motion beyond the encoder's noise was found"
     words = {"start": "start of the search", "choose": "took the best of several starts", "end": "the search ended"}
     return words.get(name, name) + known
