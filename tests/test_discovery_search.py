@@ -25,6 +25,7 @@ from stf.discovery.search import (
     TRIAL,
     Move,
     Search,
+    changes,
     evidence_at_rest,
     on_rates,
     relative_residuals,
@@ -258,6 +259,23 @@ def test_moves_that_go_together_are_made_together():
     assert begun.progress.places == [0, 2, 4] and begun.events[1]["alive"] == [0, 2, 4]
 
 
+def test_what_a_trial_gave_up_is_the_job_of_a_field_that_has_another_one_now():
+    """The place of the first constant is deleted, and the field of the third does its job instead of its own."""
+    population, encoded = exact([0, 1, 2])
+    begun = search(400, places=3, encoded=(encoded, encoded))
+    rows, alive = population.candidate(0), torch.ones(3)
+    recruited = {name: value.clone() for name, value in rows.items()}
+    for value in recruited.values():
+        value[2] = value[0]
+    lacking = torch.tensor([0.0, 1, 1])
+    candidates = [(rows, alive), (rows, lacking), (recruited, lacking)]
+    begun.population = gather(candidates, begun.template, torch.tensor(0.01), begun.setting)
+    begun.progress.places, begun.progress.gone = [0, 1, 2], [30.0, 20.0, 4.0]
+    begun.progress.moves, begun.progress.misfit = [Move((0,), 30.0)] * 2, 0.01
+    assert begun._gone() == [30.0, 4.0]
+    assert changes(begun.population, encoded, torch.tensor(0.01))[2][1] == 0
+
+
 def test_trials_are_compared_at_a_misfit_that_has_not_grown():
     begun = search(200)
     begun.progress.misfit = 0.02
@@ -376,8 +394,8 @@ def test_from_any_step_the_search_goes_on_bit_for_bit(changes):
 
 def test_states_of_all_stages_are_tried():
     seen = set()
-    for changes in (EAGER, SHY | dict(rounds=1)):
-        begun = search(45, places=3, **changes)
+    for options in (EAGER, SHY | dict(rounds=1)):
+        begun = search(45, places=3, **options)
         while not begun.progress.finished:
             seen.add(begun.progress.stage)
             begun.step()

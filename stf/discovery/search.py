@@ -35,13 +35,26 @@ from ffrl.engine.checkpoint import load_optimizer, optimizer_tensors
 from ffrl.engine.seed import generator
 from stf.inference.encoded import Encoded
 from stf.discovery.pairs import PairFit, all_pairs, promising
-from stf.discovery.population import FLOOR, Population, Setting, annealed, gather, rows_of, tempering, with_rows
+from stf.discovery.population import (
+    CHUNK,
+    FLOOR,
+    Population,
+    Setting,
+    annealed,
+    gather,
+    rows_of,
+    tempering,
+    with_rows,
+)
 from stf.inference.posterior import ON
 
 FORM, PAIRS, TRIAL, LONGER, SETTLE, POLISH = "form", "pairs", "trial", "longer", "settle", "polish"
 FAINT = 0.05
 """Gone counts as at least this share of the largest, and of what a field contributes on average, so that a ratio of next
 to nothing means nothing; where all fields are duplicates of one another, every gone is next to nothing."""
+
+RECRUITED = 0.5
+"""A field whose velocities change by more than this share of their energy during a trial has got another job."""
 
 
 @dataclass(frozen=True)
@@ -264,7 +277,8 @@ class Search:
             lives[c] = 0
             candidates.append((rows, lives))
             moves.append(Move((places[c],), max(lost[c], floor)))
-        progress.moves, progress.gone, progress.misfit = moves, lost, float(base.misfit[0])
+        progress.moves, progress.misfit = moves, float(base.misfit[0])
+        progress.gone = [max(value, floor) for value in lost]
         if not moves:
             self.pair_fit, progress.pairs = None, []
             return self._round_ends(float(evidence[0]))
@@ -277,7 +291,8 @@ class Search:
         progress, config = self.progress, self.config
         evidence, _ = self.population.held_out(self.held, self._common_misfit())
         costs = (evidence[0] - evidence[1:]).tolist()
-        ratios = [cost / max(move.gone, 1e-6) for cost, move in zip(costs, progress.moves, strict=True)]
+        gone = self._gone()
+        ratios = [cost / max(least, 1e-6) for cost, least in zip(costs, gone, strict=True)]
         order = sorted(range(len(ratios)), key=ratios.__getitem__)
         best = order[0]
         limit = config.accept if stage == TRIAL else config.accept_longer
@@ -291,6 +306,19 @@ class Search:
         self._only(0)
         self._tell(move.kind, list(move.places), costs[best], ratios[best], alive_evidence, accepted=False)
         self._round_ends(alive_evidence)
+
+    def _gone(self) -> list[float]:
+        """For every trial the least that is gone of what it gave up: its own field, or that of one with another job now.
+
+        A field that is deleted may come back in the place of a fainter one, whose lack costs less.
+        """
+        progress = self.progress
+        changed = changes(self.population, self.held, self._common_misfit())
+        found = []
+        for change, move in zip(changed[1:], progress.moves, strict=True):
+            others = [k for k, place in enumerate(progress.places) if place not in move.places]
+            found.append(min([move.gone, *(progress.gone[k] for k in others if change[k] > RECRUITED)]))
+        return found
 
     def _common_misfit(self) -> Tensor:
         """The misfit at which trials are compared: of the unchanged model, but none that grew since gone was measured.
@@ -480,6 +508,25 @@ def _reshuffled(value: Tensor, source: torch.Generator) -> Tensor:
     """Another draw of initial values: the same ones in another order, each time for another field."""
     flat = value.flatten()
     return flat[torch.randperm(flat.numel(), generator=source).to(flat.device)].view_as(value)
+
+
+@torch.no_grad()
+def changes(population: Population, sequences: Encoded, misfit: Tensor) -> list[list[float]]:
+    """How far every field of every candidate is from that of the first one, where that is on, as a share of its energy.
+
+    Returns:
+        C lists of K.
+    """
+    moved = whole = 0.0
+    for part in range(0, len(sequences), CHUNK):
+        batch = sequences[part : part + CHUNK]
+        velocities = population.velocities(batch)
+        unchanged = velocities[:, :, :1]
+        found = population.infer(batch, unchanged, population.alive[:1], misfit.view(1))
+        on = found.probability.unsqueeze(2)
+        moved = moved + (on * (velocities - unchanged).square().sum(-1)).sum((0, 1))
+        whole = whole + (on * unchanged.square().sum(-1)).sum((0, 1))
+    return (moved / whole.clamp_min(1e-6)).tolist()
 
 
 @torch.no_grad()
