@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from stf.inference.encoded import Encoded
 from stf.discovery.population import Population, rows_of, with_rows
+from stf.inference.encoded import Encoded
 from stf.inference.posterior import ON
 
 MOST = 40
@@ -39,7 +39,7 @@ class PairFit:
         self.optimizer = torch.optim.Adam(learned, fused=True)
 
     def _errors(self, batch: Encoded) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Squared error ``(P, B, T)`` of the new fields where either is on, that mask, and what there was to explain."""
+        """Squared error ``(P, B, T)`` of the new fields where either is on, that mask, and what was to be explained."""
         base = self.base
         with torch.no_grad():
             velocities = base.velocities(batch)

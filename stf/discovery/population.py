@@ -25,7 +25,7 @@ from stf.inference.posterior import ActivityPosterior, infer
 from stf.inference.prior import ActivityPrior
 
 FLOOR = 0.5
-r"""tau_0: the variance of an encoded displacement around its mean, in whitened units, is that of the encoder's noise."""
+r"""tau_0: an encoded displacement varies around its mean, in whitened units, by the encoder's noise."""
 LEAST_MISFIT, LARGEST_MISFIT, MOMENTUM = 0.01, 4.0, 0.03
 """Bounds of the relative misfit, and the weight of a batch in its running mean."""
 CLIP = 5.0

@@ -13,10 +13,9 @@ from ffrl.engine.batch import draw_frames, training_size
 from ffrl.engine.phases import RunContext
 from ffrl.engine.seed import generator
 from ffrl.evaluation.mode import evaluation_mode
-from stf.inference.encoded import Encoded, whitening
 from stf.discovery.moves_text import describe_move
-from stf.discovery.population import rows_of
 from stf.discovery.search import Search
+from stf.inference.encoded import Encoded, whitening
 
 HELD_OUT = 10
 """One image in so many, the last ones, is for the held-out log evidence alone."""

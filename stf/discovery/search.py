@@ -2,14 +2,15 @@
 
 Some hundred EM steps from random fields make every field serve one transformation only; what remains are duplicates,
 two or three fields to one transformation, divided by region or sharing a step, and fields that serve several in
-patches. So the search goes on in rounds of trials: models with one field less (two fitted by one, or one left out) learn
-beside the unchanged model, on the same sequences, and the best of them takes its place if it recovers most of what the
-lack of its field costs at first:
+patches. So the search goes on in rounds of trials: models with one field less (two fitted by one, or one left out)
+learn beside the unchanged model, on the same sequences, and the best of them takes its place if it recovers most of
+what the lack of its field costs at first:
 
     ratio = (log evidence of the unchanged model - log evidence of the trial) / gone,
 
-where gone is the held-out log evidence that is lost when the field is simply left out. The ratio has no scale, so that
-it is as fair to faint transformations as to strong ones: duplicates give most of it back, fields of their own do not.
+where gone is the held-out log evidence that is lost when the field is simply left out, or one that has changed its job
+to do that field's. The ratio has no scale, so that it is as fair to faint transformations as to strong ones: duplicates
+give most of it back, fields of their own do not.
 When no trial is accepted, empty places are refilled with perturbed copies of the fields that explain their steps worst,
 which is how two faint transformations that share a field come apart.
 
@@ -33,7 +34,6 @@ from torch import Tensor, nn
 
 from ffrl.engine.checkpoint import load_optimizer, optimizer_tensors
 from ffrl.engine.seed import generator
-from stf.inference.encoded import Encoded
 from stf.discovery.pairs import PairFit, all_pairs, promising
 from stf.discovery.population import (
     CHUNK,
@@ -46,12 +46,13 @@ from stf.discovery.population import (
     tempering,
     with_rows,
 )
+from stf.inference.encoded import Encoded
 from stf.inference.posterior import ON
 
 FORM, PAIRS, TRIAL, LONGER, SETTLE, POLISH = "form", "pairs", "trial", "longer", "settle", "polish"
 FAINT = 0.05
-"""Gone counts as at least this share of the largest, and of what a field contributes on average, so that a ratio of next
-to nothing means nothing; where all fields are duplicates of one another, every gone is next to nothing."""
+"""Gone counts as at least this share of the largest, and of what a field contributes on average, so that a ratio of
+next to nothing means nothing; where all fields are duplicates of one another, every gone is next to nothing."""
 
 RECRUITED = 0.5
 """A field whose velocities change by more than this share of their energy during a trial has got another job."""
@@ -337,7 +338,7 @@ class Search:
         self.population.misfit = misfit.clone()
 
     def _accept(self, order: list[int], ratios: list[float], costs: list[float], evidence: float) -> None:
-        """The best trial takes the place of the model, with others that are clear, concern other fields and go with it."""
+        """The best trial takes the place of the model, with others that are clear and still are beside it."""
         progress, config, population = self.progress, self.config, self.population
         best, common = order[0], self._common_misfit()
         rows, alive = population.candidate(best + 1), population.alive[best + 1].clone()
