@@ -309,7 +309,7 @@ class Search:
         self._round_ends(alive_evidence)
 
     def _gone(self) -> list[float]:
-        """For every trial the least that is gone of what it gave up: its own field, or that of one with another job now.
+        """For every trial the least that is gone of what it gave up: its field, or one that has another job now.
 
         A field that is deleted may come back in the place of a fainter one, whose lack costs less.
         """

@@ -26,7 +26,7 @@ def singles(data: Transitions, signed: bool, noise: Noise) -> Tensor:
 
 
 def choose(alone: Tensor, count: int, alive: Tensor | None = None) -> Tensor:
-    """The ``count`` controls of each sequence that explain most, from :func:`singles` ``(C + 1, B, T)``: ``(count, B)``.
+    """The controls of each sequence that explain most, from :func:`singles` ``(C + 1, B, T)``: ``(count, B)``.
 
     Controls that must not be on, 0 in ``alive (C, B)``, are the last to be chosen.
 
