@@ -10,7 +10,8 @@ what the lack of its field costs at first:
 
 where gone is the held-out log evidence that is lost when the field is simply left out, or one that has changed its job
 to do that field's. The ratio has no scale, so that it is as fair to faint transformations as to strong ones: duplicates
-give most of it back, fields of their own do not.
+give most of it back, fields of their own do not. All evidence of moves is measured at the least misfit: at their own,
+poor models lose little by getting poorer.
 When no trial is accepted, empty places are refilled with perturbed copies of the fields that explain their steps worst,
 which is how two faint transformations that share a field come apart.
 
@@ -38,6 +39,7 @@ from stf.discovery.pairs import PairFit, all_pairs, promising
 from stf.discovery.population import (
     CHUNK,
     FLOOR,
+    LEAST_MISFIT,
     Population,
     Setting,
     annealed,
@@ -88,7 +90,6 @@ class Progress:
     moves: list[Move] = field(default_factory=list)
     pairs: list[tuple[int, int]] = field(default_factory=list)
     gone: list[float] = field(default_factory=list)
-    misfit: float = 1.0
     finished: bool = False
 
 
@@ -121,6 +122,7 @@ class Search:
         self.taken = 0
         self.places_total = len(next(iter(rows_of(fields).values())))
         self.device = sequences.means.device
+        self._strict = torch.tensor(LEAST_MISFIT, device=self.device)
         whole = (
             config.form + config.settle + config.rounds * (config.pairs + config.trial + config.longer) + config.polish
         )
@@ -256,7 +258,7 @@ class Search:
         progress, config, base = self.progress, self.config, self.population
         size, places = base.size, progress.places
         without = 1 - torch.eye(size, device=self.device)
-        evidence, _ = base.held_out(self.held, base.misfit[0], torch.cat([base.alive, without]))
+        evidence, _ = base.held_out(self.held, self._strict, torch.cat([base.alive, without]))
         lost = (evidence[0] - evidence[1:]).tolist()
         floor = FAINT * max(*lost, (float(evidence[0]) - evidence_at_rest(self.held)) / size)
         excess = self.pair_fit.excess(self.held)
@@ -278,7 +280,7 @@ class Search:
             lives[c] = 0
             candidates.append((rows, lives))
             moves.append(Move((places[c],), max(lost[c], floor)))
-        progress.moves, progress.misfit = moves, float(base.misfit[0])
+        progress.moves = moves
         progress.gone = [max(value, floor) for value in lost]
         if not moves:
             self.pair_fit, progress.pairs = None, []
@@ -290,7 +292,7 @@ class Search:
     def _decide(self, stage: str) -> None:
         """Accept the best trials, try the best two for longer, or keep the model as it is."""
         progress, config = self.progress, self.config
-        evidence, _ = self.population.held_out(self.held, self._common_misfit())
+        evidence, _ = self.population.held_out(self.held, self._strict)
         costs = (evidence[0] - evidence[1:]).tolist()
         gone = self._gone()
         ratios = [cost / max(least, 1e-6) for cost, least in zip(costs, gone, strict=True)]
@@ -298,13 +300,14 @@ class Search:
         best = order[0]
         limit = config.accept if stage == TRIAL else config.accept_longer
         if ratios[best] < limit:
-            return self._accept(order, ratios, costs, float(evidence[best + 1]))
+            own, _ = self.population.held_out(self.held)
+            return self._accept(order, ratios, costs, float(own[best + 1]))
         if stage == TRIAL and ratios[best] < config.hopeless:
             self._narrow(order[:2])
             return self._enter(LONGER, config.longer)
         move = progress.moves[best]
-        alive_evidence = float(evidence[0])
         self._only(0)
+        alive_evidence = float(self.population.held_out(self.held)[0])
         self._tell(move.kind, list(move.places), costs[best], ratios[best], alive_evidence, accepted=False)
         self._round_ends(alive_evidence)
 
@@ -314,19 +317,12 @@ class Search:
         A field that is deleted may come back in the place of a fainter one, whose lack costs less.
         """
         progress = self.progress
-        changed = changes(self.population, self.held, self._common_misfit())
+        changed = changes(self.population, self.held, self._strict)
         found = []
         for change, move in zip(changed[1:], progress.moves, strict=True):
             others = [k for k, place in enumerate(progress.places) if place not in move.places]
             found.append(min([move.gone, *(progress.gone[k] for k in others if change[k] > RECRUITED)]))
         return found
-
-    def _common_misfit(self) -> Tensor:
-        """The misfit at which trials are compared: of the unchanged model, but none that grew since gone was measured.
-
-        The larger the misfit, the cheaper is every loss.
-        """
-        return self.population.misfit[0].clamp_max(self.progress.misfit)
 
     def _narrow(self, kept: list[int]) -> None:
         """Only the unchanged model and some of the trials go on."""
@@ -340,7 +336,7 @@ class Search:
     def _accept(self, order: list[int], ratios: list[float], costs: list[float], evidence: float) -> None:
         """The best trial takes the place of the model, with others that are clear and still are beside it."""
         progress, config, population = self.progress, self.config, self.population
-        best, common = order[0], self._common_misfit()
+        best = order[0]
         rows, alive = population.candidate(best + 1), population.alive[best + 1].clone()
         rows = {name: value.clone() for name, value in rows.items()}
         taken = [best]
@@ -356,7 +352,7 @@ class Search:
                 for name, value in further.items():
                     value[row[0]] = other[name][row[0]]
             lives[row[-1]] = 0
-            both = gather([(rows, alive), (further, lives)], self.template, common, self.setting)
+            both = gather([(rows, alive), (further, lives)], self.template, self._strict, self.setting)
             before, after = both.held_out(self.held)[0].tolist()
             if before - after >= config.accept * move.gone:  # what one move relies on, the other may have taken away
                 continue
