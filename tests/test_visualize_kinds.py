@@ -70,7 +70,7 @@ def clips() -> tuple[Any, dict[str, Exhibit]]:
 def nine() -> tuple[Any, Grid, dict[str, Exhibit]]:
     """A model of nine transformations with twelve fields, and what is drawn of its activity."""
     data = Grid(9)
-    model = tiny_model(num_fields=12, data=data, latent_dim=4)
+    model = tiny_model(num_fields=12, data=data, latent_dim=8)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(gallery, "field_exhibits", lambda *arguments: iter(()))
         patch.setattr(gallery, "draw_strip", lambda *arguments: Figure())

@@ -274,6 +274,8 @@ def test_the_caption_of_the_overview_tells_its_errors(monkeypatch: pytest.Monkey
     told: list[float] = []
     monkeypatch.setattr(captions, "of_overview", lambda lanes, inferred, truth, *errors: told.extend(errors) or "")
     model, data = tiny_model(), SparseData()
+    with torch.no_grad():
+        model.decoder[-2].weight.mul_(8)  # so that motion is seen
     found = assignment.assign(model, data)
     with torch.no_grad():
         overview = next(gallery.exhibits(model, data, found))

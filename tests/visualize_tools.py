@@ -50,13 +50,14 @@ def tiny_model(
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(0.3 * torch.randn(parameter.shape, generator=generator))
-        if mode != "supervised":
-            model.encoder[-1].weight.mul_(5)
     return model if mode == "supervised" else awake(model, data)
 
 
 def awake(model: nn.Module, data: SequenceData) -> nn.Module:
-    """Let every control do what a transformation of the data does to latents, half of it for a second part."""
+    """Let every control do what a transformation of the data does to latents, half of it for a second part.
+
+    After a longer fit the fields would be the same everywhere.
+    """
     indices = torch.arange(data.size("validation"))
     frames = data.mixed("validation", indices, torch.Generator().manual_seed(0)).frames
     moves = []
