@@ -223,7 +223,7 @@ class WeakConfig(RunConfig):
     steps: int = 5200
     """Steps of all phases; those of the discovery are steps of expectation-maximisation on encoded sequences."""
     still: StillConfig = field(default_factory=lambda: StillConfig(fraction=0.19))
-    model: ModelConfig = field(default_factory=lambda: ModelConfig(time_dependent=True))
+    model: ModelConfig = field(default_factory=lambda: ModelConfig(num_fields=6, time_dependent=True))
     discovery: DiscoveryConfig = field(default_factory=DiscoveryConfig)
     joint: JointConfig = field(default_factory=JointConfig)
     refine: RefineConfig = field(default_factory=RefineConfig)

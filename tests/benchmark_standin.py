@@ -40,7 +40,7 @@ def train(arguments: list[str]) -> int:
     # still until step 20; the first entry of every phase is slow; a discovery lasts until step 60, and prepares for 4 s
     seconds = {step: 9 + 0.01 * step if step <= 20 else 15 + 0.05 * (step - 20) for step in range(5, 81, 5)}
     if config.get("mode") in ("weak", "unsupervised"):
-        seconds |= {step: 9.2 + 4 + 0.02 * (step - 20) for step in range(25, 61, 5)}
+        seconds |= {step: 9.2 + 4 + 0.02 * (step - 20) for step in range(25, 51, 5)}
     entries = [{"step": step, "seconds": value} for step, value in seconds.items()]
     (run / "metrics.jsonl").write_text("".join(json.dumps(entry) + "\n" for entry in entries))
     if run.name in os.environ.get("STANDIN_FAIL", "").split(","):

@@ -223,12 +223,12 @@ def test_a_budget_becomes_steps_by_a_timed_trial_that_leaves_nothing(out):
     outcome, found, said = run(grid)
     assert outcome.failed == []
     # 20 of 80 still steps of 0.01 s and 60 of 0.05 s: 0.04 s a step on average
-    # of a discovery, 4 s are needed once; 20 steps of 0.01 s, 40 of 0.02 s and 20 of 0.05 s: 0.025 s a step
+    # of a discovery, 4 s are needed once; 16 steps of 0.01 s, 36 + 6 of 0.02 s and 22 of 0.05 s: 0.02625 s a step
     assert {name: line["steps"] for name, line in found.items()} == {
         "vae-mnist-seed0": 2500,
         "vae-mnist-seed1": 2500,
-        "weak-mnist-seed0": 3840,
-        "weak-mnist-seed1": 3840,
+        "weak-mnist-seed0": 3657,
+        "weak-mnist-seed1": 3657,
     }
     assert {line["budget"] for line in found.values()} == {100.01}
     assert "--steps 2500 " in found["vae-mnist-seed0"]["commands"]["train"]
@@ -252,7 +252,7 @@ def test_seconds_of_a_step_are_a_mean_over_the_phases_of_the_schedule(mode):
     assert timing(sorted(mixed, key=lambda entry: entry["step"]), config) == pytest.approx((0.1, 0.0))
 
 
-@pytest.mark.parametrize("last", [0, 20, 25, 60, 65])
+@pytest.mark.parametrize("last", [0, 20, 25, 60])
 def test_a_trial_in_which_a_phase_is_missing_says_nothing(last):
     config = replace(default_config("unsupervised"), steps=80)
     assert timing([entry for entry in ENTRIES if entry["step"] <= last], config) is None

@@ -24,14 +24,15 @@ def test_defaults_are_published_sizes_with_fields_to_spare_where_nothing_is_know
     config = default_config(mode, DataConfig(name=name))
     fields, steps = PUBLISHED[name]
     assert config.data.name == name and config.data.num_steps == steps
-    assert config.model.num_fields == fields + (3 if mode in ("unsupervised", "sta") else 0)
+    assert config.model.num_fields == fields + (3 if mode in ("unsupervised", "weak", "sta") else 0)
 
 
 def test_large_images_get_an_encoder_of_their_own():
     small, large = (default_config("weak", DataConfig(name=name)) for name in ("mnist", "isaac3d"))
     assert (small.model.architecture, small.batch_size) == ("mlp", 64)
     assert (large.model.architecture, large.model.width, large.batch_size) == ("conv-coarse", 32, 32)
-    assert (small.steps, large.steps) == (3600, 4000) and small.discovery == large.discovery
+    assert (small.steps, large.steps) == (5200, 8000)
+    assert [default_config(mode, DataConfig(name="isaac3d")).steps for mode in ("vae", "sta")] == [4000, 4000]
 
 
 def test_black_frames_get_a_likelihood_that_sees_the_digits():
@@ -65,7 +66,7 @@ def test_image_shapes_follow_the_configuration():
 def test_several_digits_have_transformations_of_their_own():
     names = transformations(DataConfig(name="moving-mnist", digits=2))
     assert names == ("1-right", "1-left", "1-down", "1-up", "2-right", "2-left", "2-down", "2-up")
-    assert default_config("weak", DataConfig(name="moving-mnist", digits=2)).model.num_fields == 8
+    assert default_config("supervised", DataConfig(name="moving-mnist", digits=2)).model.num_fields == 8
 
 
 def test_only_mnist_is_downloaded_by_training(tmp_path):

@@ -186,7 +186,7 @@ def test_the_temperature_falls_geometrically_over_the_whole_run() -> None:
     activity = RelaxedActivity(FIELDS, DIM, SpikeSlabConfig(), config)
     phases = [activity.phase(progress, 0.25) for progress in (0.0, 0.25, 0.5, 1.0)]
     assert [phase.temperature for phase in phases] == pytest.approx([1.0, 2**-0.5, 0.5, 0.25])
-    assert not any(phase.still or phase.exclusive for phase in phases)
+    assert not any(phase.still for phase in phases)
 
 
 def test_the_prior_is_on_as_often_as_its_chain() -> None:

@@ -41,9 +41,9 @@ def with_posterior(model: Any) -> bool:
     """Whether the activity is inferred with ``model.activity``, a posterior that says how sure it is.
 
     Example:
-        >>> from ffrl.config import WeakConfig
+        >>> from ffrl.config import SupervisedConfig
         >>> from ffrl.model import FlowFactorizedVAE
-        >>> with_posterior(FlowFactorizedVAE(WeakConfig(), (3, 28, 28)))
+        >>> with_posterior(FlowFactorizedVAE(SupervisedConfig(), (3, 28, 28)))
         False
     """
     return model.has_activity_posterior and not given(model) and not categorical(model)

@@ -84,7 +84,7 @@ def draw(
         >>> model = WeakFlow(WeakConfig(), (3, 28, 28))
         >>> draws = draw(model, torch.rand(2, 9, 3, 28, 28), 5, torch.Generator().manual_seed(0))
         >>> draws.z0.shape, draws.activity.g.shape
-        (torch.Size([5, 2, 32]), torch.Size([3, 5, 2, 8, 3]))
+        (torch.Size([5, 2, 32]), torch.Size([6, 5, 2, 8, 6]))
     """
     if model.latent_per_frame:
         return _draw_frames(model, frames, samples, generator, activity)

@@ -62,18 +62,22 @@ def timing(metrics: Sequence[Mapping[str, Any]], config: RunConfig) -> tuple[flo
         (0.2, 0.0)
     """
     entries = [{"step": 0, "seconds": 0.0}, *(entry for entry in metrics if "seconds" in entry)]
-    whole, once = 0.0, 0.0
+    whole, once, encoded = 0.0, 0.0, None
     for span in spans(config):
         inside = [
             (after["step"] - before["step"], after["seconds"] - before["seconds"])
             for before, after in itertools.pairwise(entries)
             if span.first <= before["step"] and after["step"] <= span.last
         ]
-        if len(inside) < 2:
+        if len(inside) < 2 and (span.phase.by_gradient or encoded is None):
             return None
+        if len(inside) < 2:  # a short phase on encoded sequences: its steps are those of the one before
+            whole += span.steps / config.steps * encoded
+            continue
         (steps, first), *others = inside
         seconds = sum(spent for _, spent in others) / sum(count for count, _ in others)
         whole += span.steps / config.steps * seconds
         if not span.phase.by_gradient:
             once += max(0.0, first - steps * seconds)
+            encoded = seconds
     return whole, once
