@@ -243,7 +243,7 @@ def test_steps_that_are_not_finite_leave_the_activity_as_it_is(tmp_path, mode) -
     states = {step: load_file(path / "model.safetensors") for step, path in checkpoints(tmp_path / "run").items()}
     skipped = [entry["step"] for entry in read_metrics(tmp_path / "run" / METRICS) if "skipped_steps" in entry]
     assert skipped and all(value.isfinite().all() for state in states.values() for value in state.values())
-    names = states[64].keys()
+    names = states[64].keys() - {"activity_model.excess"}  # that of the last batch, of none where it is not finite
     same = [step for step in range(66, 80) if all(torch.equal(states[step][k], states[step - 1][k]) for k in names)]
     assert same == [67, 68]
 

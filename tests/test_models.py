@@ -306,8 +306,8 @@ def test_estimates_of_the_activity_follow_training_alone(build: Callable) -> Non
         assert all(torch.equal(value, before[name]) for name, value in model.activity_model.named_buffers())
         forward(model, frames, None)
         changed = {n for n, value in model.activity_model.named_buffers() if not torch.equal(value, before[n])}
-        learned = {"variance", "noise", "misfit", "fit"} | ({"counts"} if build is unsupervised else set())
-        assert changed <= learned and ({"variance", "fit"} <= changed) == training
+        learned = {"variance", "misfit"} | ({"counts", "excess"} if build is unsupervised else set())
+        assert changed <= learned and ({"variance"} <= changed) == training
 
 
 @pytest.mark.parametrize("build", [weak, unsupervised])

@@ -109,7 +109,7 @@ def test_what_depends_on_the_data_is_as_in_the_unsupervised_mode(name: str) -> N
         assert getattr(ours.model, key) == getattr(theirs.model, key), key
     assert (ours.data, ours.batch_size, ours.optimizer) == (theirs.data, theirs.batch_size, theirs.optimizer)
     assert ours.objective == replace(theirs.objective, bound="paper", density="trace")
-    other = default_config("vae", DataConfig(name=name))  # a search of the unsupervised mode takes steps of its own
+    other = default_config("msp", DataConfig(name=name))  # a search of the unsupervised mode takes steps of its own
     assert (ours.steps, ours.still) == (other.steps, other.still)
 
 

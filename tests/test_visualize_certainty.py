@@ -41,7 +41,10 @@ ROLES = [FieldRole(2, 1, "rotation"), FieldRole(0, 0, "scaling"), FieldRole(1)]
 
 def sure(model: Any) -> Any:
     """The same model with a made posterior, of which what it infers is the outcome."""
-    infer = model.infer
+    own = type(model).activity
+
+    def infer(frames: torch.Tensor) -> torch.Tensor:
+        return own(model, frames).mean_on()
 
     def activity(frames: torch.Tensor) -> SimpleNamespace:
         speeds = infer(frames)
@@ -49,7 +52,7 @@ def sure(model: Any) -> Any:
         probability = torch.where(speeds != 0, 0.5 + 0.5 * uniform, 0.5 * uniform)
         return SimpleNamespace(probability=probability, speed=speeds, deviation=0.05 + 0.2 * uniform)
 
-    model.has_activity_posterior, model.activity = True, activity
+    model.has_activity_posterior, model.activity, model.infer = True, activity, infer
     return model
 
 
@@ -145,6 +148,7 @@ def test_the_overview_shows_how_sure_the_activity_is() -> None:
 @pytest.mark.parametrize("posterior", [False, True])
 def test_the_composition_shows_how_sure_the_activity_is(posterior: bool) -> None:
     model = tiny_model()
+    model.has_activity_posterior = False
     model = sure(model) if posterior else model
     shown = observed(model)
     around = surroundings(model, SparseData(), shown, "validation", "trajectories", 0)
@@ -184,6 +188,7 @@ def test_a_transfer_shows_how_sure_the_inferred_activity_is() -> None:
 @torch.no_grad()
 def test_other_models_are_drawn_as_before() -> None:
     model = tiny_model()
+    model.has_activity_posterior = False
     assert certainty(model, batch(2).frames) is None and observed(model).certainty is None
     found = observed(model)
     figure = draw_raster(found, ROLES, TRANSFORMATIONS, count_distribution([0.5] * 3))

@@ -36,7 +36,7 @@ from stf.visualize.material import Observed, move_images
 from stf.visualize.tables import evaluation_tables
 
 NAMES = {
-    "unsupervised": ["overview", "alignment", "raster", "traversals"],
+    "unsupervised": ["overview", "alignment", "raster", "reliability", "traversals"],
     "sta": ["overview", "alignment", "raster", "traversals"],
     "weak": ["overview", "alignment", "traversals"],
     "supervised": ["overview", "traversals"],

@@ -50,8 +50,8 @@ class ExactActivity(Activity):
         self.register_buffer("misfit", torch.tensor(1.0))
         self.register_buffer("excess", torch.zeros(num_controls))
         self.register_buffer("counts", torch.zeros(num_controls, 2, 2))
-        self._places: list[int] | None = None
-        self._index: Tensor | None = None
+        self._places = list(range(num_controls))
+        self.register_buffer("_index", torch.arange(num_controls), persistent=False)
 
     # -- state -------------------------------------------------------------------------------------------------------
 
@@ -62,24 +62,23 @@ class ExactActivity(Activity):
         self.variance.copy_(variance)
         self.misfit.copy_(misfit)
         self.excess.zero_()
-        self._places = self._index = None
+        self._remember(sorted(places))
 
     def _load_from_state_dict(self, *arguments, **options) -> None:
         super()._load_from_state_dict(*arguments, **options)
-        self._places = self._index = None
+        self._remember(self.alive.nonzero().flatten().tolist())
+
+    def _remember(self, places: list[int]) -> None:
+        self._places, self._index = places, torch.tensor(places, dtype=torch.int64, device=self.alive.device)
 
     @property
     def places(self) -> list[int]:
-        """Which controls are alive; read from the device once."""
-        if self._places is None:
-            self._places = self.alive.nonzero().flatten().tolist()
+        """Which controls are alive; nothing waits for the device to tell."""
         return self._places
 
     @property
     def index(self) -> Tensor:
         """:attr:`places` as indices on the device of the activity."""
-        if self._index is None or self._index.device != self.alive.device or len(self._index) != len(self.places):
-            self._index = torch.tensor(self.places, dtype=torch.int64, device=self.alive.device)
         return self._index
 
     @property
@@ -137,7 +136,7 @@ class ExactActivity(Activity):
         power = (on * kept.gram.diagonal(dim1=0, dim2=1).movedim(-1, 0)).sum(0) / kept.dim
         _towards(self.misfit, relative_misfit(residual.mean(), power.mean()))
         excess = found.excess().sum((0, 1)) / found.probability.sum((0, 1)).clamp_min(1.0)
-        self.excess.copy_(torch.where(excess.isfinite(), excess, 0.0))
+        self.excess.copy_(torch.where(excess.isfinite(), excess, self.excess))
         if self.learn_rates:
             joint = found.paths.expected_transitions()
             switched = switches(joint, found.space)  # B, c, 2, 2

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -49,7 +48,7 @@ class ActivityPosterior:
     chosen: Tensor | None
     left_out: Tensor
 
-    @cached_property
+    @property
     def marginal(self) -> Tensor:
         """q(S_t = S), ``(M, B, T)``."""
         return self.paths.marginal.movedim(-1, 0)
@@ -60,12 +59,12 @@ class ActivityPosterior:
             values = put_back(values, self.chosen, self.num_controls, fill)
         return values.movedim(0, -1)
 
-    @cached_property
+    @property
     def probability(self) -> Tensor:
         """P(y_t = 1 | frames), ``(B, T, C)``."""
         return self._all(torch.tensordot(self.space.on.T, self.marginal, dims=1))
 
-    @cached_property
+    @property
     def _moments(self) -> tuple[Tensor, Tensor]:
         """Mean and standard deviation of every speed given that its control is on, ``(B, T, C)`` each."""
         statistics = expected_speeds(self.found, self.marginal, self.space)
