@@ -59,7 +59,8 @@ def make(kind: type, model: type, objective: dict | None, size: dict, **extra) -
     model = CLASSES[config.mode](config, IMAGE)
     if isinstance(model, ExactFlow):
         if repr(config) not in AWAKE:
-            AWAKE[repr(config)] = awaken(model, frames_and_activity(model)[0]).state_dict()
+            awake = awaken(model, frames_and_activity(model)[0]).state_dict()
+            AWAKE[repr(config)] = {name: value.clone() for name, value in awake.items()}  # the model may be trained
         model.load_state_dict(AWAKE[repr(config)])
     return model
 
