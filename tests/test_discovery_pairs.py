@@ -80,7 +80,7 @@ def base() -> Population:
     return gather([(rows_of(template), torch.ones(4))], template, torch.tensor(0.01), setting(most=2))
 
 
-PAIRS = [(0, 1), (0, 2), (3, 1), (2, 3)]
+PAIRS = [(0, 1, 1), (0, 2, 1), (3, 1, 1), (2, 3, 1)]
 
 
 def with_halves_in_common(fit: PairFit) -> PairFit:
@@ -100,6 +100,21 @@ def test_halves_of_one_field_are_one_and_fields_of_their_own_are_not():
     excess = fit.excess(trajectories(150, 2)).tolist()
     assert abs(excess[0]) < 0.03
     assert min(excess[1:]) > 0.3
+
+
+def test_with_signed_speeds_a_half_that_is_turned_is_the_same_field():
+    """The second half of the rotation turns the other way, at negative speeds."""
+    rows = {name: value.clone() for name, value in rows_of(known()).items()}
+    rows["matrix"][1] *= -1
+    prior = setting(slab="signed", most=2)
+    found = gather([(rows, torch.ones(4))], known(), torch.tensor(0.01), prior)
+    data, fit = trajectories(300, 1), with_halves_in_common(PairFit(found, [(0, 1, 1), (0, 1, -1), (0, 2, -1)]))
+    for step in range(150):
+        batch = data[torch.randint(300, (48,), generator=torch.Generator().manual_seed(step))]
+        fit.step(batch, annealed(step, 150, 0.02))
+    as_it_is, turned, other = fit.excess(trajectories(150, 2)).tolist()
+    assert abs(turned) < 0.03
+    assert min(as_it_is, other) > 0.3
 
 
 def test_the_base_stays_as_it_is():
@@ -158,7 +173,8 @@ def test_excess_is_what_one_field_leaves_of_what_two_explain():
 
 def test_all_pairs_are_busier_first():
     pairs = all_pairs([0.2, 0.5, 0.2, 0.1])
-    assert pairs == [(1, 0), (0, 2), (0, 3), (1, 2), (1, 3), (2, 3)]
+    assert pairs == [(1, 0, 1), (0, 2, 1), (0, 3, 1), (1, 2, 1), (1, 3, 1), (2, 3, 1)]
+    assert all_pairs([0.2, 0.5], signed=True) == [(1, 0, 1), (1, 0, -1)]
 
 
 def test_the_most_promising_pairs_are_kept_in_their_order(monkeypatch):
@@ -183,4 +199,4 @@ def test_of_many_fields_the_duplicates_are_kept():
     found = gather([(rows, torch.ones(11))], known(), torch.tensor(0.01), setting(most=1, enumerated=11))
     kept = promising(found, all_pairs([1 / (k + 2) for k in range(11)]), trajectories(60, 10))
     assert len(kept) == module.MOST == 40
-    assert {(0, 1), (2, 3), (4, 5), (6, 7)} <= set(kept)
+    assert {(0, 1, 1), (2, 3, 1), (4, 5, 1), (6, 7, 1)} <= set(kept)

@@ -12,6 +12,9 @@ from stf.inference.posterior import ON
 MOST = 40
 """Pairs that are fitted at most, the most promising ones."""
 
+Pair = tuple[int, int, int]
+"""Two fields, and whether the second one counts as it is (1) or turned (-1)."""
+
 
 class PairFit:
     r"""Fields that each take the place of two, fitted to what both of them contribute.
@@ -20,19 +23,19 @@ class PairFit:
 
     .. math:: \| g_a V^a + g_b V^b + r - g v \|^2,
 
-    with the residual r that all fields leave. It starts as the busier of the two.
+    with the residual r that all fields leave. It starts as the busier of the two. Where speeds have signs, two fields may
+    be one with its sign turned: b then counts as :math:`-V^b` at :math:`-g_b`.
 
     Args:
         base: the model whose fields are paired; it has one candidate and stays as it is.
-        pairs: ``(P, 2)``, the busier one first.
+        pairs: P of them: the busier field, the other one, and 1 or -1, whether the second one is turned.
         rows: fields of the pairs as fitted until now; the busier ones for None.
     """
 
-    def __init__(self, base: Population, pairs: list[tuple[int, int]], rows: dict[str, Tensor] | None = None) -> None:
+    def __init__(self, base: Population, pairs: list[Pair], rows: dict[str, Tensor] | None = None) -> None:
         self.base, self.pairs = base, pairs
         device = base.alive.device
-        self.first = torch.tensor([a for a, _ in pairs], device=device)
-        self.second = torch.tensor([b for _, b in pairs], device=device)
+        self.first, self.second, self.turned = torch.tensor(pairs, device=device).unbind(1)
         start = {name: value[self.first] for name, value in rows_of(base.fields).items()} if rows is None else rows
         self.fields: nn.Module = with_rows(base.fields, start)
         learned = [parameter for parameter in self.fields.parameters() if parameter.requires_grad]
@@ -50,7 +53,8 @@ class PairFit:
             residual = batch.displacement - contribution.sum(0)
             a, b = probability[self.first], probability[self.second]
             on = ((1 - (1 - a) * (1 - b)) > ON).to(a.dtype)
-            speed = (first[self.first] + first[self.second]) / (a + b).clamp_min(1e-3)
+            turned = self.turned.view(-1, 1, 1)
+            speed = (first[self.first] + turned * first[self.second]) / (a + b).clamp_min(1e-3)
             target = contribution[self.first] + contribution[self.second] + residual
         points = batch.midpoints
         moved = self.fields.units().per_control(points, base.setting.times(points)).movedim(-2, 0) * batch.unit
@@ -80,18 +84,21 @@ class PairFit:
         return (sums[0] - sums[1]) / (sums[2] - sums[1]).clamp_min(1e-6)
 
 
-def all_pairs(on: list[float]) -> list[tuple[int, int]]:
-    """Every pair of fields, the busier one first.
+def all_pairs(on: list[float], signed: bool = False) -> list[Pair]:
+    """Every pair of fields, the busier one first; in both orientations where speeds have signs.
 
     Example:
         >>> all_pairs([0.1, 0.3, 0.2])
-        [(1, 0), (2, 0), (1, 2)]
+        [(1, 0, 1), (2, 0, 1), (1, 2, 1)]
+        >>> all_pairs([0.1, 0.3], signed=True)
+        [(1, 0, 1), (1, 0, -1)]
     """
     fields = range(len(on))
-    return [(a, b) if on[a] >= on[b] else (b, a) for a in fields for b in fields if a < b]
+    pairs = [(a, b) if on[a] >= on[b] else (b, a) for a in fields for b in fields if a < b]
+    return [(*pair, turned) for pair in pairs for turned in ((1, -1) if signed else (1,))]
 
 
-def promising(base: Population, pairs: list[tuple[int, int]], sequences: Encoded) -> list[tuple[int, int]]:
+def promising(base: Population, pairs: list[Pair], sequences: Encoded) -> list[Pair]:
     """The :data:`MOST` pairs whose busier field alone explains most of what both do."""
     if len(pairs) <= MOST:
         return pairs

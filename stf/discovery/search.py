@@ -36,7 +36,7 @@ from torch import Tensor, nn
 from ffrl.engine.checkpoint import STATE, STATE_TENSORS, require_alike
 from ffrl.engine.seed import generator
 from ffrl.errors import UserError
-from stf.discovery.pairs import PairFit, all_pairs, promising
+from stf.discovery.pairs import Pair, PairFit, all_pairs, promising
 from stf.discovery.population import CHUNK, Population, Setting, annealed, gather, rows_of, tempering
 from stf.discovery.saving import learner_tensors, restore_optimizer, restored, saved_rows
 from stf.inference.encoded import Encoded
@@ -80,7 +80,7 @@ class Progress:
     round: int = 0
     places: list[int] = field(default_factory=list)
     moves: list[Move] = field(default_factory=list)
-    pairs: list[tuple[int, int]] = field(default_factory=list)
+    pairs: list[Pair] = field(default_factory=list)
     gone: list[float] = field(default_factory=list)
     finished: bool = False
 
@@ -239,7 +239,7 @@ class Search:
             share = [value for value in share if value >= config.silent]
         if len(share) < 2:
             return self._round_ends(float(evidence[0]))
-        pairs = promising(self.population, all_pairs(share), self.held)
+        pairs = promising(self.population, all_pairs(share, self.setting.prior.slab == "signed"), self.held)
         self.pair_fit = PairFit(self.population, pairs)
         progress.pairs = pairs
         self._enter(PAIRS, config.pairs)
@@ -258,9 +258,11 @@ class Search:
         fitted = rows_of(self.pair_fit.fields)
         rows, alive = rows_of(base.fields), base.alive[0]
         candidates, moves = [(rows, alive)], []
-        order = [index for index in excess.argsort().tolist() if excess[index] < config.screen][: config.merges]
-        for index in order:
-            a, b = progress.pairs[index]
+        order: dict[tuple[int, int], int] = {}  # the better orientation of every pair
+        for index in excess.argsort().tolist():
+            if excess[index] < config.screen:
+                order.setdefault(progress.pairs[index][:2], index)
+        for (a, b), index in list(order.items())[: config.merges]:
             merged = {name: value.clone() for name, value in rows.items()}
             for name, value in merged.items():
                 value[a] = fitted[name][index]
@@ -483,7 +485,7 @@ class Search:
         values = dict(numbers)
         taken = values.pop("taken")
         values["moves"] = [Move(tuple(move["places"]), float(move["gone"])) for move in values["moves"]]
-        values["pairs"] = [(int(a), int(b)) for a, b in values["pairs"]]
+        values["pairs"] = [(int(a), int(b), int(turned)) for a, b, turned in values["pairs"]]
         values["gone"] = [float(value) for value in values["gone"]]
         found = Progress(**values)
         places = found.places
@@ -499,7 +501,7 @@ class Search:
             known = all(move.places and set(move.places) <= set(places) for move in found.moves)
             fits["moves"] = bool(found.moves) and known
         if found.stage == PAIRS:
-            known = all(0 <= place < len(places) for pair in found.pairs for place in pair)
+            known = all(max(a, b) < len(places) and min(a, b) >= 0 and abs(turned) == 1 for a, b, turned in found.pairs)
             fits["pairs"] = bool(found.pairs) and known
         for name, fit in fits.items():
             if not fit:
