@@ -44,7 +44,8 @@ def test_planted_fields_are_found(case):
 
 def test_speeds_of_both_signs_are_one_field():
     prior = setting(slab="signed", most=2)
-    search, fresh = searched([line(2), rotation(0, 1)], 4, 0, prior=prior, signed=True)
+    options = dict(prior=prior, signed=True, config=short(form=300), steps=900)
+    search, fresh = searched([line(2), rotation(0, 1)], 6, 0, **options)
     check(compare(search, fresh), 2, signed=True)
 
 
