@@ -8,7 +8,7 @@ import pytest
 import torch
 from engine_tiny import TinyData, TinyModel, run_tiny, tiny_config
 
-from ffrl.config import DataConfig
+from ffrl.config import DataConfig, StillConfig
 from ffrl.data.base import SequenceBatch
 from ffrl.data.on_device import MovedSequences, on_device, where_made
 from ffrl.engine.batch import AHEAD, Feed, draw_frames
@@ -82,6 +82,13 @@ def test_the_following_batches_are_read_before_they_are_asked_for():
         assert len(data.read) == AHEAD + 1
         feed(1)
     assert len(data.read) <= AHEAD + 2
+
+
+def test_nothing_is_read_beyond_the_phase_in_progress():
+    data, config = FromFiles(), tiny_config(still=StillConfig(fraction=0.5))
+    with Feed(config, TinyModel(), data, CPU) as feed:
+        feed(config.steps // 2 - 1)
+    assert len(data.read) == 1
 
 
 def test_nothing_is_read_beyond_the_last_step():

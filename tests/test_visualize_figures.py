@@ -43,6 +43,7 @@ from stf.visualize.material import (
     eventful,
     move_images,
     observe,
+    prior_counts,
     prior_on,
 )
 from stf.visualize.motion import draw_moment
@@ -163,6 +164,9 @@ def test_the_prior_counts_fields_and_not_their_parts() -> None:
     activity.counts[2] = torch.tensor([[1e6, 1e6], [1e6, 1e6]])
     assert prior_on(single) == pytest.approx([0.1 / 0.4, 0.0, 0.5], abs=1e-4)
     assert prior_on(tiny_model("weak")) == pytest.approx([1 / 3] * 3)
+    assert prior_counts(tiny_model("weak")).tolist() == [0.0, 1.0]
+    four = tiny_model(num_fields=4)  # of four chains that are on in one of four steps, without all four at once
+    assert prior_counts(four) == pytest.approx(np.array([81, 108, 54, 12]) / 255)
 
 
 def test_activity_of_separate_parts_is_drawn_as_the_stronger_one() -> None:

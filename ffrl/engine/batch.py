@@ -12,11 +12,12 @@ from torch import Tensor
 
 from ffrl.data.base import SequenceData
 from ffrl.data.on_device import where_made
+from ffrl.engine.phases import span_at
 from ffrl.engine.seed import epoch_indices, generator
 from ffrl.errors import require
 
 AHEAD = 2
-"""Batches that are read ahead of the step in progress."""
+"""Batches that are read ahead of the step in progress, within its phase: in others the data may be read otherwise."""
 
 
 class Batch(NamedTuple):
@@ -150,6 +151,6 @@ class Feed:
         while self._coming and self._coming[0][0] != step:
             self._coming.popleft()[1].cancel()
         following = self._coming[-1][0] + 1 if self._coming else step
-        for later in range(following, min(step + AHEAD, self.config.steps - 1) + 1):
+        for later in range(following, min(step + AHEAD + 1, span_at(self.config, step).last)):
             self._coming.append((later, self._reader.submit(self._frames, later)))
         return self._coming.popleft()[1].result()

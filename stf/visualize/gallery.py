@@ -19,7 +19,7 @@ from stf.visualize.calibration import draw_reliability
 from stf.visualize.curves import draw_curves
 from stf.visualize.exhibit import ALONE, GLANCE, TRAINING, WHICH, Exhibit, Tell
 from stf.visualize.field_exhibits import field_exhibits
-from stf.visualize.material import Observed, Traversal, count_distribution, error_curve, move_images, prior_on
+from stf.visualize.material import Observed, Traversal, error_curve, move_images, prior_counts
 from stf.visualize.overview import draw_overview
 from stf.visualize.raster import draw_raster
 from stf.visualize.roles import FieldRole, lanes
@@ -178,7 +178,7 @@ def _which(model: Any, found: Assignment, names: tuple[str, ...], tell: Tell) ->
     else:
         return
     tell("raster")
-    prior = count_distribution(prior_on(model))
+    prior = prior_counts(model)
     yield Exhibit(
         "raster",
         WHICH,

@@ -321,6 +321,19 @@ def count_distribution(probabilities: ArrayLike) -> NDArray[np.float64]:
     return distribution
 
 
+def prior_counts(model: Any) -> NDArray[np.float64]:
+    """Distribution of the number of fields that act at once under the prior of a model's activity, ``(n + 1,)``.
+
+    Exactly one where one acts throughout; nothing beyond the most that its exact posterior lets act at once.
+    """
+    prior = getattr(model.activity_model, "prior", None)
+    if prior is not None and prior.constant:
+        return np.array([0.0, 1.0])
+    distribution = count_distribution(prior_on(model))
+    distribution = distribution if prior is None else distribution[: prior.most + 1]
+    return distribution / distribution.sum()
+
+
 def prior_on(model: Any) -> NDArray[np.float64]:
     """Stationary probability that each field is on under the prior of its activity: ``(K,)``.
 
