@@ -28,7 +28,7 @@ from stf.sta.config import StaConfig
 class DiscoveryConfig:
     """Second phase of training: the fields are learnt on encoded sequences, by expectation-maximisation with moves."""
 
-    fraction: float = 0.46
+    fraction: float = 0.37
     """Share of the steps that this phase takes; 0 leaves it out, and the fields to the joint training."""
     sequences: int = 2000
     """Sequences that are encoded for it, once."""
@@ -62,7 +62,7 @@ class DiscoveryConfig:
     """Empty places that a refill fills at most."""
     accept: float = 0.3
     """Accept a move that loses less than this share of the log evidence that the lack of its field costs at first."""
-    accept_longer: float = 0.33
+    accept_longer: float = 0.36
     """The same after the longer trial."""
     hopeless: float = 1.0
     """A trial whose best move loses more than this share is not prolonged."""
@@ -78,6 +78,8 @@ class DiscoveryConfig:
     """The same after a refill."""
     unit: float = 10.0
     """Weight of what holds the unit of speed: fields grow where the mean of their speeds exceeds 1."""
+    rollout: float = 0.3
+    """Weight of the misfit along rollouts beside that at the midpoints of transitions, in the polish."""
     learning_rate: float = 1e-2
     """Peak learning rate of Adam in every stage but those below."""
     trial_learning_rate: float = 4e-3
@@ -101,7 +103,7 @@ class DiscoveryConfig:
             _at_least("discovery." + key.replace("_", "-"), getattr(self, key), 1)
         for key in ("rounds", "deletions", "extra"):
             _at_least("discovery." + key, getattr(self, key), 0)
-        for key in ("accept", "accept_longer", "hopeless", "screen", "perturbation", "silent", "unit"):
+        for key in ("accept", "accept_longer", "hopeless", "screen", "perturbation", "silent", "unit", "rollout"):
             _non_negative("discovery." + key.replace("_", "-"), getattr(self, key))
         for key in ("temper", "settle_temper"):
             value = getattr(self, key)
@@ -140,11 +142,15 @@ class RefinePhase(TrainingPhase):
 class RefineConfig:
     """Last phase of training: the fields are fitted to the final codes, as in the discovery but without moves."""
 
-    fraction: float = 0.08
+    fraction: float = 0.06
     """Share of the steps that this phase takes; 0 leaves it out."""
+    rollout: float = 0.05
+    """Weight of the misfit along rollouts beside that at the midpoints of transitions: the one is for predictions, the
+    other for the inference of activity. Where a step is a large part of an orbit, they differ more."""
 
     def __post_init__(self) -> None:
         require(0.0 <= self.fraction < 1.0, "refine.fraction", self.fraction, "a number in [0, 1)")
+        _non_negative("refine.rollout", self.rollout)
 
 
 @dataclass(frozen=True)
@@ -153,9 +159,9 @@ class JointConfig:
 
     activity: Literal["mean", "draw"] = "mean"
     """What moves the latents in training: the speeds of what is more probably on than off, or a draw."""
-    agreement: float = 1.0
-    """Weight of the squared difference, in units of the encoder's noise, between the flow and the encoder's own codes,
-    which keeps activity inferable from them."""
+    agreement: float = 4.0
+    """Weight of the expected squared difference, in units of the encoder's noise, between the flow and the encoder's
+    own codes, which keeps activity inferable from them."""
 
     unit: float = 0.0
     """Weight of what makes the unit of speed the same everywhere: fields grow where the mean of their speeds exceeds
@@ -220,9 +226,9 @@ class WeakConfig(RunConfig):
 
     sequences = "single"
     mode: Literal["weak"] = "weak"
-    steps: int = 5200
+    steps: int = 6500
     """Steps of all phases; those of the discovery are steps of expectation-maximisation on encoded sequences."""
-    still: StillConfig = field(default_factory=lambda: StillConfig(fraction=0.19))
+    still: StillConfig = field(default_factory=lambda: StillConfig(fraction=0.43))
     model: ModelConfig = field(default_factory=lambda: ModelConfig(num_fields=6, time_dependent=True))
     discovery: DiscoveryConfig = field(default_factory=DiscoveryConfig)
     joint: JointConfig = field(default_factory=JointConfig)
@@ -243,9 +249,9 @@ class UnsupervisedConfig(RunConfig):
     """Unsupervised: which fields act, when, and how fast is inferred from the frames alone."""
 
     mode: Literal["unsupervised"] = "unsupervised"
-    steps: int = 5200
+    steps: int = 6500
     """Steps of all phases; those of the discovery are steps of expectation-maximisation on encoded sequences."""
-    still: StillConfig = field(default_factory=lambda: StillConfig(fraction=0.19))
+    still: StillConfig = field(default_factory=lambda: StillConfig(fraction=0.43))
     model: SparseModelConfig = field(default_factory=lambda: SparseModelConfig(integrator="midpoint"))
     sparsity: SparsityConfig = field(default_factory=SparsityConfig)
     discovery: DiscoveryConfig = field(default_factory=DiscoveryConfig)
@@ -304,7 +310,7 @@ def default_config(mode: str, data: DataConfig | None = None) -> RunConfig:
         model = replace(config.model, architecture="conv-coarse", width=32, depth=1)
         config = replace(config, model=model, batch_size=32, steps=4000)
         if isinstance(config, UnsupervisedConfig | WeakConfig):
-            discovery, refine = replace(config.discovery, fraction=0.35), replace(config.refine, fraction=0.06)
+            discovery, refine = replace(config.discovery, fraction=0.35), replace(config.refine, rollout=0.3)
             still = replace(config.still, fraction=0.3)
             config = replace(config, steps=8000, still=still, discovery=discovery, refine=refine)
     names = transformations(data)

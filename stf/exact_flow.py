@@ -9,8 +9,9 @@ from torch import Tensor
 
 from ffrl.activity import ActivityDraws, ActivitySample, Phase
 from ffrl.model import FlowFactorizedVAE
-from stf.discovery.population import GROWTH, Setting
+from stf.discovery.population import Setting, growth
 from stf.inference.activity import ExactActivity, normal_from
+from stf.inference.evidence import transitions
 from stf.inference.posterior import ActivityPosterior
 
 
@@ -77,18 +78,22 @@ class ExactFlow(FlowFactorizedVAE):
                 self.activity_model.follow(found, means, log_variances.exp())
         penalties = {}
         if joint.agreement:
-            penalties["agreement"] = joint.agreement * self._agreement(means, velocities, g)
+            penalties["agreement"] = joint.agreement * self._agreement(means, velocities, found)
         if joint.unit and self.training and self.activity_model.prior.speed_spread:
             penalties["unit"] = joint.unit * self._unit(velocities, found)
         return ActivitySample(g, found.kl(), penalties)
 
-    def _agreement(self, means: Tensor, velocities: Tensor, g: Tensor) -> Tensor:
-        r"""Half the whitened squared difference of encoded displacements and the flow at their midpoints, ``(B,)``.
+    def _agreement(self, means: Tensor, velocities: Tensor, found: ActivityPosterior) -> Tensor:
+        r"""Half the expected squared difference of encoded displacements and the flow at their midpoints, ``(B,)``.
 
-        .. math:: \tfrac12 \sum_t \| \lambda \circ (\mu_t - \mu_{t-1} - \sum_k g_t^k v^k(m_t)) \|^2
+        .. math:: \tfrac12 \sum_t E \| \lambda \circ (\mu_t - \mu_{t-1} - \sum_k g_t^k v^k(m_t)) \|^2
+
+        The expectation is over the posterior, which gets no gradient: for the fields this is an M-step.
         """
-        moved = (g.unsqueeze(-2) @ velocities).squeeze(-2)
-        return 0.5 * ((means.diff(dim=1) - moved) * self.activity_model.unit).square().sum((-2, -1))
+        unit = self.activity_model.unit
+        with torch.no_grad():
+            statistics = found.statistics()
+        return 0.5 * statistics.misfit(transitions(velocities * unit, means.diff(dim=1) * unit)).sum(-1)
 
     def _unit(self, velocities: Tensor, found: ActivityPosterior) -> Tensor:
         """Zero, with the gradient of :func:`stf.discovery.population.unit_force`: fields grow where speeds exceed 1."""
@@ -96,14 +101,9 @@ class ExactFlow(FlowFactorizedVAE):
         return (found.excess() * (size.detach() - size)).sum((-2, -1))
 
     def after_step(self) -> None:
-        """Fields grow by a share of the mean excess of their speeds over 1: the unit of speed is held.
-
-        Speed and size of a field are one product, of which neither bound nor misfit say anything, and while the codes
-        change it would drift. This is the reduction step of parameter-expanded expectation-maximisation (Liu, Rubin
-        and Wu 1998), taken by a share of its length for the noise of batches.
-        """
+        """Fields grow by a share of the mean excess of their speeds over 1: the unit of speed is held."""
         if self.activity_model.prior.speed_spread:
-            self.field_model.rescale(1 + GROWTH * self.activity_model.excess.clamp(-0.5, 0.5))
+            self.field_model.rescale(growth(self.activity_model.excess))
 
     def draw_activity(
         self, frames: Tensor, means: Tensor, samples: int, generator: torch.Generator | None
@@ -130,7 +130,9 @@ class ExactFlow(FlowFactorizedVAE):
         activity = self.activity_model
         timed = self.config.model.time_dependent
         unit = self.config.discovery.unit if activity.prior.speed_spread else 0.0
-        return Setting(activity.prior, *activity.initial_rates, self.num_steps, timed, unit)
+        size = self.config.model
+        rates = activity.initial_rates
+        return Setting(activity.prior, *rates, self.num_steps, timed, unit, size.integrator, size.substeps)
 
     @property
     def fields_alive(self) -> list[int]:

@@ -444,7 +444,7 @@ def test_permuted_fields_give_permuted_results(float64):
     for name, value in plain.population.candidate(0).items():
         assert torch.allclose(moved.population.candidate(0)[name], value[order], rtol=1e-6, atol=1e-9)
     assert torch.allclose(moved.population.misfit, plain.population.misfit)
-    relabelled = {tuple(order[k] for k in pair) for pair in moved.progress.pairs}
+    relabelled = {(order[a], order[b], turned) for a, b, turned in moved.progress.pairs}
     assert relabelled == set(plain.progress.pairs)
     points = train.midpoints[:4]
     velocities = plain.population.fields.units().per_control(points)

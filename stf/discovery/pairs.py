@@ -23,8 +23,8 @@ class PairFit:
 
     .. math:: \| g_a V^a + g_b V^b + r - g v \|^2,
 
-    with the residual r that all fields leave. It starts as the busier of the two. Where speeds have signs, two fields may
-    be one with its sign turned: b then counts as :math:`-V^b` at :math:`-g_b`.
+    with the residual r that all fields leave. It starts as the busier of the two. Where speeds have signs, two fields
+    may be one with its sign turned: b then counts as :math:`-V^b` at :math:`-g_b`.
 
     Args:
         base: the model whose fields are paired; it has one candidate and stays as it is.

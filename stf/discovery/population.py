@@ -19,6 +19,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from ffrl.integrate import INTEGRATORS, integrate
 from stf.inference.encoded import Encoded
 from stf.inference.evidence import FLOOR, Noise, Transitions, relative_misfit, transitions
 from stf.inference.posterior import ActivityPosterior, infer
@@ -57,7 +58,7 @@ def with_rows(fields: nn.Module, rows: dict[str, Tensor]) -> nn.Module:
 
 @dataclass(frozen=True)
 class Setting:
-    """What all candidates share: the prior, the rates of its chains, and T."""
+    """What all candidates share: the prior, the rates of its chains, T, and how latents are integrated."""
 
     prior: ActivityPrior
     on_rate: float
@@ -65,6 +66,8 @@ class Setting:
     num_steps: int
     timed: bool = False
     unit: float = 0.0
+    integrator: str = "midpoint"
+    substeps: int = 1
 
     def times(self, like: Tensor) -> Tensor | None:
         """t / T of every transition ``(T,)``, None for fields without time."""
@@ -134,8 +137,16 @@ class Population:
         rate = data.energy.new_ones(velocities.shape[-2])
         return infer(data, setting.prior, noise, setting.on_rate * rate, setting.off_rate * rate, mask, temper)
 
-    def step(self, batch: Encoded, learning_rate: float, temper: float = 1.0) -> dict[str, Tensor]:
+    def step(
+        self, batch: Encoded, learning_rate: float, temper: float = 1.0, rollout: float = 0.0
+    ) -> dict[str, Tensor]:
         """One EM step on B sequences; nothing in it waits for the device.
+
+        Args:
+            batch: B sequences.
+            learning_rate: of Adam.
+            temper: weight of the log-likelihood in the chain.
+            rollout: weight of the misfit along rollouts, see :meth:`_fit_rollouts`; for a single candidate.
 
         Returns:
             Means over the batch per candidate, ``(C,)``: ``log_evidence`` (nats per transition, tempered as the chain),
@@ -157,17 +168,62 @@ class Population:
             gradient *= self.alive.unsqueeze(-1) / (len(batch) * steps)
         self.optimizer.zero_grad(set_to_none=True)
         velocities.backward(gradient)
+        if rollout:
+            self._fit_rollouts(batch, plain.first.movedim(0, -1), first.squeeze(2), second.squeeze(2), rollout)
         with torch.no_grad():
             self._clip()
             for group in self.optimizer.param_groups:
                 group["lr"] = learning_rate
             self.optimizer.step()
+            if rollout and self.setting.prior.speed_spread:
+                self.fields.rescale(growth(found.mean_excess()))
             residual = plain.misfit(found.data).view(count, -1).mean(-1) / dim
             power = (on * moved.square().sum(-1)).sum(-1).mean((0, 1)) / dim
             followed = (1 - MOMENTUM) * self.misfit + MOMENTUM * relative_misfit(residual, power)
             self.misfit = torch.where(followed.isfinite(), followed, self.misfit)
             evidence = found.log_evidence().view(count, -1).mean(-1) / steps
         return {"log_evidence": evidence, "residual": residual, "misfit": self.misfit}
+
+    def _fit_rollouts(self, batch: Encoded, speeds: Tensor, first: Tensor, second: Tensor, weight: float) -> None:
+        r"""Add the gradient of the misfit along rollouts: from where a rollout is, the step to the next code.
+
+        The evidence sees the fields at observed midpoints. A rollout looks at them elsewhere: at its own stages, from
+        where earlier steps have led it. With z_t the rollout from the first code, moved by the expected speeds, and
+        :math:`\bar V^k` the field averaged over the stages of a step with the weights of the integrator,
+
+        .. math:: \tfrac12 E[\|\lambda \circ (\mu_t - z_{t-1}) - \sum_k g_k \bar V^k\|^2 / \tau]
+
+        takes the place of the misfit at midpoints, without gradient through z.
+
+        Args:
+            batch: B sequences.
+            speeds: expected speeds, ``(B, T, K)``.
+            first: :math:`E[g / \tau]`, ``(B, T, K)``.
+            second: :math:`E[g g^T / \tau]`, ``(B, T, K, K)``.
+            weight: of this misfit beside that at midpoints.
+        """
+        setting, means = self.setting, batch.means
+        table, times = INTEGRATORS[setting.integrator], setting.times(means[:, 1:])
+        with torch.no_grad():
+            units, z = self.fields.units(), means[:, 0]
+            starts, visited = [], []
+            for step in range(speeds.shape[1]):
+                time = None if times is None else times[step]
+
+                def velocity(y: Tensor, g: Tensor = speeds[:, step], t: Tensor | None = time) -> Tensor:
+                    return units.velocity(y, g, t)
+
+                starts.append(z)
+                z, points = integrate(velocity, z, table, setting.substeps)
+                visited.append(points)
+            target = (means[:, 1:] - torch.stack(starts, dim=1)) * batch.unit
+            stages = [stage for stage, share in enumerate(table.b) if share]
+            points = torch.stack(visited, dim=1)[..., stages, :]
+            shares = points.new_tensor([table.b[stage] for stage in stages]).view(-1, 1, 1) / setting.substeps
+        times = None if times is None else times[:, None, None]
+        moved = (self.fields.units().per_control(points, times) * shares).sum((2, 3)) * batch.unit
+        gradient = second @ moved.detach() - first.unsqueeze(-1) * target.unsqueeze(2)
+        moved.backward(gradient * (weight / (len(batch) * speeds.shape[1])))
 
     def _clip(self) -> None:
         """Scale the gradient of every candidate down to :data:`CLIP`; to nothing where it is not finite."""
@@ -232,6 +288,20 @@ def unit_force(excess: Tensor, velocities: Tensor) -> Tensor:
     """
     size = velocities.square().sum(-1).clamp_min(1e-3).sqrt()
     return (excess / size).unsqueeze(-1) * velocities
+
+
+def growth(excess: Tensor) -> Tensor:
+    """By which factor every field grows in a step that holds the unit of speed: a share of its mean excess over 1.
+
+    Speed and size of a field are one product, of which neither bound nor misfit say anything. This is the reduction
+    step of parameter-expanded expectation-maximisation (Liu, Rubin and Wu 1998), taken by a share of its length for the
+    noise of batches.
+
+    Example:
+        >>> growth(torch.tensor([0.2, -0.1, 3.0])).tolist()
+        [1.0199999809265137, 0.9900000095367432, 1.0499999523162842]
+    """
+    return 1 + GROWTH * excess.clamp(-0.5, 0.5)
 
 
 def by_candidate(values: Tensor) -> Tensor:

@@ -163,7 +163,7 @@ class RefineRunner(EncodedPhase):
     def __init__(self, run: RunContext) -> None:
         super().__init__(run, "refine")
         model, self.config, self.seed, self.span = run.model, run.config.discovery, run.config.seed, run.span
-        self.places = model.fields_alive
+        self.places, self.rollout = model.fields_alive, run.config.refine.rollout
         self.template, self.setting = model.field_model, model.discovery_setting()
         rows = {name: value[self.places] for name, value in rows_of(model.field_model).items()}
         alive = torch.ones(len(self.places), device=run.device)
@@ -174,7 +174,8 @@ class RefineRunner(EncodedPhase):
         done = step - self.span.first
         batch = draw_encoded(self.sequences, self.config.batch_size, self.seed, "refine-batch", done)
         rate = annealed(done, self.span.steps, self.config.learning_rate / 2)
-        self.log({name: value[0] for name, value in self.population.step(batch, rate).items()})
+        found = self.population.step(batch, rate, rollout=self.rollout)
+        self.log({name: value[0] for name, value in found.items()})
         if done + 1 == self.span.steps:
             self.install(self.population.candidate(0), self.places, self.population.misfit[0])
 

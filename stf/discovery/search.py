@@ -145,9 +145,9 @@ class Search:
             peak = config.trial_learning_rate if progress.stage == TRIAL else config.learning_rate
             start = {FORM: config.temper, SETTLE: config.settle_temper}.get(progress.stage)
             temper = 1.0 if start is None else tempering(*share, start)
-            terms = {
-                name: value[0] for name, value in self.population.step(batch, annealed(*share, peak), temper).items()
-            }
+            rollout = config.rollout if progress.stage == POLISH else 0.0
+            found = self.population.step(batch, annealed(*share, peak), temper, rollout)
+            terms = {name: value[0] for name, value in found.items()}
         progress.done += 1
         self.taken += 1
         terms["fields_alive"] = torch.full((), float(len(progress.places)), device=self.device)

@@ -135,8 +135,7 @@ class ExactActivity(Activity):
         on = torch.tensordot(found.space.on.T, found.marginal, dims=1)
         power = (on * kept.gram.diagonal(dim1=0, dim2=1).movedim(-1, 0)).sum(0) / kept.dim
         _towards(self.misfit, relative_misfit(residual.mean(), power.mean()))
-        excess = found.excess().sum((0, 1)) / found.probability.sum((0, 1)).clamp_min(1.0)
-        self.excess.copy_(torch.where(excess.isfinite(), excess, 0.0))
+        self.excess.copy_(found.mean_excess())
         if self.learn_rates:
             joint = found.paths.expected_transitions()
             switched = switches(joint, found.space)  # B, c, 2, 2

@@ -91,6 +91,11 @@ class ActivityPosterior:
         """How much faster than 1 every control runs on average, ``(B, T, C)``; zero where it is off."""
         return self._all(excess_speed(self.found, self.marginal, self.space))
 
+    def mean_excess(self) -> Tensor:
+        """Mean of :meth:`excess` over what is on in the batch, ``(C,)``; 0 where that is not finite."""
+        mean = self.excess().sum((0, 1)) / self.probability.sum((0, 1)).clamp_min(1.0)
+        return torch.where(mean.isfinite(), mean, 0.0)
+
     def mean_on(self) -> Tensor:
         """Speeds of the controls that are more probably on than off, exact zeros elsewhere: ``(B, T, C)``.
 
