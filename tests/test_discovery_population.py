@@ -89,9 +89,16 @@ def log_evidence(found: Population, batch: Encoded) -> Tensor:
     return torch.stack(total)
 
 
-def complete_data_misfit(found: Population, batch: Encoded) -> Tensor:
-    """Half the expected squared residual over tau at a posterior that is held, by explicit sums over all states."""
+def complete_data_misfit(
+    found: Population, batch: Encoded, other: Tensor | None = None, displacement: Tensor | None = None
+) -> Tensor:
+    """Half the expected squared residual over tau at a posterior that is held, by explicit sums over all states.
+
+    Of the fields at the midpoints and the displacements of the batch, unless ``other`` fields and ones are given.
+    """
     velocities = found.velocities(batch)
+    moved = velocities if other is None else other
+    displacement = batch.displacement if displacement is None else displacement
     total = []
     for c in range(found.count):
         with torch.no_grad():
@@ -102,8 +109,8 @@ def complete_data_misfit(found: Population, batch: Encoded) -> Tensor:
             members = [k for k in space.members[state].tolist() if k < found.size]
             speed = evidence.mean[: len(members), state].movedim(0, -1)  # B, T, m
             covariance = evidence.covariance[: len(members), : len(members), state].movedim((0, 1), (-2, -1))
-            fields = velocities[:, :, c, members]
-            residual = batch.displacement - (speed.unsqueeze(-1) * fields).sum(-2)
+            fields = moved[:, :, c, members]
+            residual = displacement - (speed.unsqueeze(-1) * fields).sum(-2)
             spread = (covariance * (fields @ fields.mT)).sum((-2, -1))
             weight = posterior.marginal[state] / evidence.noise[state]
             value = value + 0.5 * (weight * (residual.square().sum(-1) + spread)).mean()
@@ -111,10 +118,47 @@ def complete_data_misfit(found: Population, batch: Encoded) -> Tensor:
     return torch.stack(total)
 
 
-def taken_gradient(found: Population, batch: Encoded, monkeypatch: pytest.MonkeyPatch) -> dict[str, Tensor]:
+def rollout_misfit(found: Population, batch: Encoded) -> Tensor:
+    """The same along rollouts, step by step and stage by stage, for one candidate; without gradient through z."""
+    shared, unit = found.setting, batch.unit
+    posterior = found.infer(batch, found.velocities(batch).detach(), found.alive, found.misfit)
+    speeds = posterior.statistics().first.movedim(0, -1)
+    h = 1 / shared.substeps
+    z, moved, starts = batch.means[:, 0], [], []
+
+    def fields(points: Tensor, step: int) -> Tensor:
+        time = torch.tensor((step + 1) / shared.num_steps) if shared.timed else None
+        return found.fields.units().per_control(points, time)
+
+    def combined(points: Tensor, step: int) -> Tensor:
+        return (speeds[:, step, :, None] * fields(points, step)).sum(1)
+
+    for step in range(speeds.shape[1]):
+        starts.append(z)
+        mean = 0.0
+        for _ in range(shared.substeps):
+            with torch.no_grad():
+                if shared.integrator == "euler":
+                    stages = [(1.0, z)]
+                elif shared.integrator == "midpoint":
+                    stages = [(1.0, z + h / 2 * combined(z, step))]
+                else:
+                    second = z + h / 2 * combined(z, step)
+                    third = z + h / 2 * combined(second, step)
+                    stages = [(1 / 6, z), (1 / 3, second), (1 / 3, third), (1 / 6, z + h * combined(third, step))]
+                z = z + h * sum(share * combined(point, step) for share, point in stages)
+            mean = mean + h * sum(share * fields(point, step) for share, point in stages)
+        moved.append(mean * unit)
+    displacement = (batch.means[:, 1:] - torch.stack(starts, 1)) * unit
+    return complete_data_misfit(found, batch, torch.stack(moved, 1).unsqueeze(2), displacement)
+
+
+def taken_gradient(
+    found: Population, batch: Encoded, monkeypatch: pytest.MonkeyPatch, rollout: float = 0.0
+) -> dict[str, Tensor]:
     """The gradient with which a step moves the fields, not clipped."""
     monkeypatch.setattr(module, "CLIP", math.inf)
-    found.step(batch, learning_rate=0.0)
+    found.step(batch, learning_rate=0.0, rollout=rollout)
     return {name: p.grad for name, p in found.fields.named_parameters() if p.grad is not None}
 
 
@@ -141,6 +185,32 @@ def test_a_step_follows_the_gradient_of_the_expected_complete_data_misfit(kind, 
     found, same = population(kind, candidates=2), population(kind, candidates=2)
     expected = gradient_of(complete_data_misfit(same, batch).sum(), same)
     close(taken_gradient(found, batch, monkeypatch), expected, 1e-10)
+
+
+@pytest.mark.parametrize("integrator,substeps", [("euler", 1), ("midpoint", 1), ("midpoint", 2), ("rk4", 1)])
+@pytest.mark.parametrize("kind", ["positive", "weak", "timed"])
+def test_rollouts_add_the_gradient_of_the_misfit_along_them(kind, integrator, substeps, float64, monkeypatch):
+    batch = sequences()
+    found, same = population(kind), population(kind)
+    for each in (found, same):
+        each.setting = replace(each.setting, integrator=integrator, substeps=substeps)
+    loss = complete_data_misfit(same, batch) + 0.7 * rollout_misfit(same, batch)
+    close(taken_gradient(found, batch, monkeypatch, rollout=0.7), gradient_of(loss.sum(), same), 1e-10)
+
+
+def test_a_step_along_rollouts_holds_the_unit_of_speed(float64):
+    """Fields whose speeds are larger than 1 on average grow, by a tenth of the excess."""
+    batch, found = sequences(), population("positive")
+    before = found.velocities(batch).detach()
+    excess = found.infer(batch, before, found.alive, found.misfit).mean_excess().clamp(-0.5, 0.5)
+    found.step(batch, learning_rate=0.0, rollout=0.3)
+    expected = before * (1 + 0.1 * excess).unsqueeze(-1)
+    assert torch.allclose(found.velocities(batch), expected)
+    assert excess.abs().max() > 0.01
+    unit = population("unit")
+    before = unit.velocities(batch).detach()
+    unit.step(batch, learning_rate=0.0, rollout=0.3)
+    assert torch.equal(unit.velocities(batch), before)
 
 
 @every_setting
