@@ -165,15 +165,21 @@ def test_draws_of_the_weak_model_enumerate_its_fields(dead: bool) -> None:
     assert torch.allclose(drawn.log_case.exp().T, model.activity(frames_of()).probability[:, 0][:, places])
 
 
-def test_the_agreement_is_the_distance_of_codes_and_flow() -> None:
+def test_the_agreement_is_the_expected_distance_of_codes_and_flow() -> None:
     model = small("unsupervised")
     model.config = replace(model.config, joint=JointConfig(agreement=2.0))
     noise = model.draw_noise(5, STEPS, generator(0))
     outputs = model.eval()(frames_of(), type(noise)(*(x.double() for x in vars(noise).values())), model.phase(0.99))
-    means = model.encode(frames_of())
-    expected = 0.0
+    means, posterior = model.encode(frames_of()), model.activity(frames_of())
+    space, found, expected = posterior.space, posterior.found, 0.0
     for t in range(STEPS):
-        fields = sum(model.fields(0.5 * (means[:, t] + means[:, t + 1]), (t + 1) / STEPS))
-        moved = (outputs.activity[:, t].unsqueeze(-1) * fields).sum(1)
-        expected = expected + ((means[:, t + 1] - means[:, t] - moved) / (2 * 2e-3) ** 0.5).square().sum(-1)
+        fields = sum(model.fields(0.5 * (means[:, t] + means[:, t + 1]), (t + 1) / STEPS)) / (2 * 2e-3) ** 0.5
+        delta = (means[:, t + 1] - means[:, t]) / (2 * 2e-3) ** 0.5
+        for state in range(space.num_states):
+            members = [k for k in space.members[state].tolist() if k < model.num_fields]
+            here, size = fields[:, members], len(members)
+            left = delta - (found.mean[:size, state, :, t].T.unsqueeze(-1) * here).sum(1)
+            covariance = found.covariance[:size, :size, state, :, t].movedim(-1, 0)
+            spread = (covariance * (here @ here.mT)).sum((-2, -1))
+            expected = expected + posterior.marginal[state, :, t] * (left.square().sum(-1) + spread)
     assert torch.allclose(outputs.penalties["agreement"], 2.0 * 0.5 * expected, rtol=1e-6)
