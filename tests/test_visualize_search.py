@@ -277,6 +277,13 @@ def test_terms_of_the_discovery_are_no_losses() -> None:
     kept = [{"step": step, "train/loss": 9.0} for step in (10, 50)]
     (loss,) = axes_of(draw_curves([*kept, *story(), *losses]), "loss")
     assert loss.lines[0].get_xdata().tolist() == pytest.approx([10, 50, np.nan, 900, 1000], nan_ok=True)
+    refined = [{"step": step, "train/misfit": 0.1} for step in (1100, 1200)]
+    end = [{"step": 1200, "validation/loss": 8.0}]
+    figure = draw_curves([*kept, *story(), *losses, *losses[1:], *refined, *end])
+    (misfit,), (loss,) = axes_of(figure, "misfit"), axes_of(figure, "loss")
+    assert np.isnan(misfit.lines[0].get_xdata()).nonzero()[0].tolist() == [len(misfit.lines[0].get_xdata()) - 3]
+    assert loss.lines[0].get_xdata().tolist() == pytest.approx([10, 50, np.nan, 900, 1000, 1000], nan_ok=True)
+    assert loss.lines[1].get_xdata().tolist() == [1200]
     assert "Discovery of the fields" not in texts(draw_curves(losses))
     only = [axes.get_label() for axes in draw_curves(story()).axes if axes.get_label() != "sheet"]
     assert only == names[2:]

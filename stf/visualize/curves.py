@@ -30,12 +30,13 @@ ABOUT = {
     "kl_slab": ("KL of the slabs (speeds)", "weighted nats per frame"),
     "kl_speed": ("KL of the speeds", "weighted nats per frame"),
     "kl_field": ("KL of the field", "nats per frame"),
+    "agreement": ("Misfit of flow and codes", "weighted nats per frame"),
     "divergence": ("Squared divergence", "weighted"),
     "hj_residual": ("Hamilton–Jacobi residual", "weighted"),
     "hj_initial": ("Hamilton–Jacobi start", "weighted"),
     "log_evidence": ("Log evidence (maximised)", "nats per transition"),
-    "residual": ("Residual", ""),
-    "misfit": ("Misfit", ""),
+    "residual": ("Residual", "squared, in units of the noise"),
+    "misfit": ("Relative misfit", "share of the fields' energy"),
 }
 FIRST, LAST = ("loss", "l1", "reconstruction"), ("gradient_norm", "learning_rate")
 DISCOVERY, ALIVE = ("log_evidence", "residual", "misfit"), "fields_alive"
@@ -231,7 +232,7 @@ def draw_term(axes: Axes, metrics: Sequence[dict[str, Any]], term: str, last: in
     every, early = [], []
     for label, key in keys.items():
         steps, values = series(metrics, key)
-        steps, values = _interrupted(steps, values, metrics)
+        steps, values = _interrupted(steps, values, metrics, term)
         every.append(values)
         early.append(steps <= EARLY * last)
         look = dict(color=TRAIN, linewidth=1.3) if label == "train" else dict(color=VALIDATION, linewidth=1.3)
@@ -257,14 +258,17 @@ def draw_term(axes: Axes, metrics: Sequence[dict[str, Any]], term: str, last: in
 
 
 def _interrupted(
-    steps: NDArray[np.float64], values: NDArray[np.float64], metrics: Sequence[dict[str, Any]]
+    steps: NDArray[np.float64], values: NDArray[np.float64], metrics: Sequence[dict[str, Any]], term: str
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Steps and values with a gap over the discovery of the fields, if nothing was recorded meanwhile."""
-    discovery = [entry["step"] for entry in metrics if any(f"train/{name}" in entry for name in DISCOVERY)]
-    place = int(np.searchsorted(steps, discovery[0])) if discovery else 0
-    if not 0 < place < len(steps) or steps[place] <= discovery[-1]:
-        return steps, values
-    return np.insert(steps, place, math.nan), np.insert(values, place, math.nan)
+    """Steps and values with gaps over the phases that record other terms: those of the discovery, or all others."""
+    encoded = {f"train/{name}" for name in (*DISCOVERY, ALIVE)}
+    others = [
+        entry["step"]
+        for entry in metrics
+        if any(key.startswith("train/") for key in entry) and (term in DISCOVERY) == encoded.isdisjoint(entry)
+    ]
+    gaps = np.flatnonzero(np.diff(np.searchsorted(others, steps))) + 1
+    return np.insert(steps, gaps, math.nan), np.insert(values, gaps, math.nan)
 
 
 def _label_decades(axes: Axes) -> None:

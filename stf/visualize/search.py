@@ -268,7 +268,9 @@ def draw_evidence(axes: Axes, search: Search, held_out: Sequence[tuple[float, fl
         gaps = np.searchsorted(steps, starts, side="right")
         marker = dict(marker="o", markersize=3) if len(steps) == 1 else {}
         line = np.insert(steps, gaps, np.nan), np.insert(values, gaps, np.nan)
-        axes.plot(*line, color=TRAIN, linewidth=1.3, label="training", gid="training", **marker)
+        axes.plot(
+            *line, color=TRAIN, linewidth=1.3, label="training, tempered while fields form", gid="training", **marker
+        )
     x, y = np.array(held_out, dtype=np.float64).reshape(-1, 2).T
     if len(x):
         look = dict(linestyle="none", marker="D", markersize=4.5, markeredgecolor="white", markeredgewidth=0.5)
@@ -277,14 +279,14 @@ def draw_evidence(axes: Axes, search: Search, held_out: Sequence[tuple[float, fl
     window = later_window(every, places <= search.first + EARLY * _span(search))
     if window is not None:
         axes.set_ylim(window)
-        axes.set_title("start off the axis", fontsize=SMALL, loc="right", pad=3, color=NEUTRAL)
+        axes.set_title("start off the axis", fontsize=SMALL, loc="left", pad=3, color=NEUTRAL)
     axes.set_xlim(_limits(search))
     axes.xaxis.set_major_locator(MaxNLocator(8, integer=True))
     axes.yaxis.set_major_locator(MaxNLocator(5))
     axes.ticklabel_format(axis="both", style="plain", useOffset=False)
     axes.grid(axis="y", color=FAINT, linewidth=0.5)
     axes.set_ylabel("log evidence\n[nats per transition]", fontsize=TEXT, labelpad=3)
-    axes.legend(loc="lower right", fontsize=SMALL, frameon=True, framealpha=0.8, edgecolor="none", handlelength=1.4)
+    axes.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=2, fontsize=SMALL, frameon=False, handlelength=1.4)
 
 
 def _names(page: Page, search: Search, roles: Sequence[FieldRole], top: float, pitch: float) -> None:
