@@ -226,11 +226,17 @@ class WeakConfig(RunConfig):
 
     sequences = "single"
     mode: Literal["weak"] = "weak"
-    steps: int = 6500
+    steps: int = 5000
     """Steps of all phases; those of the discovery are steps of expectation-maximisation on encoded sequences."""
-    still: StillConfig = field(default_factory=lambda: StillConfig(fraction=0.43))
-    model: ModelConfig = field(default_factory=lambda: ModelConfig(num_fields=6, time_dependent=True))
-    discovery: DiscoveryConfig = field(default_factory=DiscoveryConfig)
+    still: StillConfig = field(default_factory=lambda: StillConfig(fraction=0.18))
+    model: ModelConfig = field(
+        default_factory=lambda: ModelConfig(num_fields=6, time_dependent=True, integrator="midpoint")
+    )
+    discovery: DiscoveryConfig = field(
+        default_factory=lambda: DiscoveryConfig(fraction=0.28, rounds=1, accept=0.25, accept_longer=0.25)
+    )
+    """No refill, and moves accepted later: where one field acts throughout, the place gives it away, so that copies
+    divide sequences among them, and wrong merges cost less."""
     joint: JointConfig = field(default_factory=JointConfig)
     refine: RefineConfig = field(default_factory=RefineConfig)
 

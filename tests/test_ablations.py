@@ -186,7 +186,7 @@ WRONG = {
     "--sparsity.enumerated 0": ["sparsity.enumerated", "at least 1"],
     "--sparsity.slab-spread 0": ["sparsity.slab-spread", "above 0"],
     "--sparsity.on-rate 1": ["sparsity.on-rate", "probability"],
-    "--discovery.fraction 0.75": ["discovery.fraction", "below 0.73", "still.fraction"],
+    "--discovery.fraction 0.75": ["discovery.fraction", "below 0.51", "still.fraction"],
     "--discovery.fraction 1": ["discovery.fraction", "[0, 1)"],
     "--discovery.rounds -1": ["discovery.rounds", "at least 0"],
     "--discovery.form 0": ["discovery.form", "at least 1"],

@@ -323,16 +323,19 @@ def test_frames_that_are_not_finite_leave_the_estimates_of_the_activity_alone(bu
     assert all(torch.equal(value, before[name]) for name, value in model.activity_model.named_buffers())
 
 
-def test_agreement_is_the_whitened_distance_of_flow_and_codes() -> None:
+def test_agreement_is_the_expected_misfit_of_flow_and_codes() -> None:
     model = unsupervised(joint={"agreement": 2.5}).eval()
     frames, _ = frames_and_activity(model)
     outputs = forward(model, frames, None)
     means = model.encode(frames)
     midpoints, difference = (means[:, 1:] + means[:, :-1]) / 2, means.diff(dim=1)
     gradient, rotation = (part.unflatten(0, (BATCH, STEPS)) for part in model.fields(midpoints.flatten(0, 1)))
-    moved = (outputs.activity.unsqueeze(-1) * (gradient + rotation)).sum(-2)
-    variance = model.activity_model.variance
-    expected = 2.5 * 0.5 * ((difference - moved).square() / (2 * variance)).sum((-2, -1))
+    unit = (2 * model.activity_model.variance).rsqrt()
+    moved, difference, statistics = (gradient + rotation) * unit, difference * unit, model.activity(frames).statistics()
+    misfit = difference.square().sum(-1)
+    misfit = misfit - 2 * torch.einsum("kbt,btkd,btd->bt", statistics.first, moved, difference)
+    misfit = misfit + torch.einsum("klbt,btkd,btld->bt", statistics.second, moved, moved)
+    expected = 2.5 * 0.5 * misfit.sum(-1)
     assert (outputs.activity != 0).any() and (expected > 0).all()
     torch.testing.assert_close(outputs.penalties["agreement"], expected, rtol=1e-4, atol=1e-5)
     terms = elbo_terms(outputs, frames, model.config.objective)
