@@ -15,23 +15,12 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from ffrl.errors import UserError
+from stf.discovery.measures import changes, evidence_at_rest, on_rates, relative_residuals
 from stf.discovery.moves_text import HARDLY, describe_move
 from stf.discovery.pairs import PairFit
 from stf.discovery.population import Population, gather, rows_of
-from stf.discovery.search import (
-    FORM,
-    LONGER,
-    PAIRS,
-    POLISH,
-    SETTLE,
-    TRIAL,
-    Move,
-    Search,
-    changes,
-    evidence_at_rest,
-    on_rates,
-    relative_residuals,
-)
+from stf.discovery.progress import FORM, LONGER, PAIRS, POLISH, SETTLE, TRIAL, Move
+from stf.discovery.search import Search
 from stf.inference.encoded import Encoded
 
 FIELDS = [rotation(0, 1), line(2), bend(4, 5)]
@@ -222,38 +211,33 @@ def exact(places: list[int], size: float = 1.0) -> tuple[Population, Encoded]:
     return gather([(rows, torch.ones(len(places)))], template, torch.tensor(0.01), setting(most=2)), encoded
 
 
-def test_two_duplicates_are_not_both_deleted():
-    """Either may go, as the other remains: the second deletion is no longer what its trial was."""
-    population, encoded = exact([0, 1, 1, 2])
-    begun = search(400, encoded=(encoded, encoded))
+def decided(known: list[int], lacking: list[int], moves: list[tuple[int, ...]]) -> Search:
+    """A search that has decided about trials of an exact model, each of which lacks one field."""
+    population, encoded = exact(known)
+    begun = search(400, places=len(known), encoded=(encoded, encoded))
     while begun.progress.stage != TRIAL:
         begun.step()
-    alive = torch.ones(3, 4)
-    alive[1, 1] = alive[2, 2] = 0
+    alive = torch.ones(1 + len(moves), len(known))
+    alive[range(1, 1 + len(moves)), lacking] = 0
     rows = population.candidate(0)
     begun.population = gather([(rows, one) for one in alive], begun.template, torch.tensor(0.01), begun.setting)
-    begun.progress.places = [0, 1, 2, 3]
-    begun.progress.moves = [Move((1,), 1.0), Move((2,), 1.0)]
+    begun.progress.places = list(range(len(known)))
+    begun.progress.moves = [Move(places, 1.0) for places in moves]
     begun.events.clear()
     begun._decide(TRIAL)
+    return begun
+
+
+def test_two_duplicates_are_not_both_deleted():
+    """Either may go, as the other remains: the second deletion is no longer what its trial was."""
+    begun = decided([0, 1, 1, 2], [1, 2], [(1,), (2,)])
     moves = [event for event in begun.events if event["move"] in ("merge", "delete")]
     assert [event["move"] for event in moves] == ["delete"] and moves[0]["accepted"]
     assert len(begun.progress.places) == 3 and {0, 3} <= set(begun.progress.places)
 
 
 def test_moves_that_go_together_are_made_together():
-    population, encoded = exact([0, 0, 1, 1, 2])
-    begun = search(400, places=5, encoded=(encoded, encoded))
-    while begun.progress.stage != TRIAL:
-        begun.step()
-    alive = torch.ones(3, 5)
-    alive[1, 1] = alive[2, 3] = 0
-    rows = population.candidate(0)
-    begun.population = gather([(rows, one) for one in alive], begun.template, torch.tensor(0.01), begun.setting)
-    begun.progress.places = [0, 1, 2, 3, 4]
-    begun.progress.moves = [Move((0, 1), 1.0), Move((2, 3), 1.0)]
-    begun.events.clear()
-    begun._decide(TRIAL)
+    begun = decided([0, 0, 1, 1, 2], [1, 3], [(0, 1), (2, 3)])
     moves = [event for event in begun.events if event["move"] == "merge"]
     assert {tuple(event["fields"]) for event in moves} == {(0, 1), (2, 3)}
     assert begun.progress.places == [0, 2, 4] and begun.events[1]["alive"] == [0, 2, 4]

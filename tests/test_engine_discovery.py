@@ -27,7 +27,8 @@ from ffrl.errors import UserError
 from ffrl.objective import elbo_terms
 from stf.config import DiscoveryConfig
 from stf.discovery.pairs import PairFit
-from stf.discovery.search import FORM, LONGER, PAIRS, POLISH, SETTLE, TRIAL, Search
+from stf.discovery.progress import FORM, LONGER, PAIRS, POLISH, SETTLE, TRIAL
+from stf.discovery.search import Search
 
 STATE, TENSORS = "training_state.json", "training_state.safetensors"
 SHORT = dict(form=12, pairs=3, trial=3, longer=4, settle=5, polish=4)

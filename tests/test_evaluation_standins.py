@@ -272,7 +272,7 @@ class Inferred(Activity):
         return infer(transitions(moved, means.diff(dim=1)), self.prior, noise, *self.rates)
 
     def forward(self, means: Tensor, uniform: Tensor, phase: Phase) -> ActivitySample:
-        raise NotImplementedError
+        raise AssertionError("sampled, though it is inferred")
 
     def infer(self, means: Tensor) -> Tensor:
         return self.posterior(means).mean_on()

@@ -25,8 +25,6 @@ acceptance is this project's own.
 from __future__ import annotations
 
 import dataclasses
-import math
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -36,53 +34,20 @@ from torch import Tensor, nn
 from ffrl.engine.checkpoint import STATE, STATE_TENSORS, require_alike
 from ffrl.engine.seed import generator
 from ffrl.errors import UserError
-from stf.discovery.pairs import Pair, PairFit, all_pairs, promising
-from stf.discovery.population import CHUNK, Population, Setting, annealed, gather, rows_of, tempering
+from stf.discovery.measures import changes, evidence_at_rest, on_rates, relative_residuals
+from stf.discovery.pairs import PairFit, all_pairs, promising
+from stf.discovery.population import Population, Setting, annealed, gather, rows_of, tempering
+from stf.discovery.progress import FORM, LONGER, PAIRS, POLISH, SETTLE, TRIAL, Move, Progress, progress_from
 from stf.discovery.saving import learner_tensors, restore_optimizer, restored, saved_rows
 from stf.inference.encoded import Encoded
-from stf.inference.evidence import FLOOR, LEAST_MISFIT
-from stf.inference.posterior import ON
+from stf.inference.evidence import LEAST_MISFIT
 
-FORM, PAIRS, TRIAL, LONGER, SETTLE, POLISH = "form", "pairs", "trial", "longer", "settle", "polish"
 FAINT = 0.05
 """Gone counts as at least this share of the largest, and of what a field contributes on average, so that a ratio of
 next to nothing means nothing; where all fields are duplicates of one another, every gone is next to nothing."""
 
 RECRUITED = 0.5
 """A field whose velocities change by more than this share of their energy during a trial has got another job."""
-
-
-@dataclass(frozen=True)
-class Move:
-    """A trial: two places merged into the first, or one deleted.
-
-    Args:
-        places: two for a merge, one for a deletion.
-        gone: nats per transition lost when the field is simply left out.
-    """
-
-    places: tuple[int, ...]
-    gone: float
-
-    @property
-    def kind(self) -> str:
-        """``merge`` or ``delete``."""
-        return "merge" if len(self.places) == 2 else "delete"
-
-
-@dataclass
-class Progress:
-    """Where the search stands, as plain values."""
-
-    stage: str = FORM
-    done: int = 0
-    length: int = 0
-    round: int = 0
-    places: list[int] = field(default_factory=list)
-    moves: list[Move] = field(default_factory=list)
-    pairs: list[Pair] = field(default_factory=list)
-    gone: list[float] = field(default_factory=list)
-    finished: bool = False
 
 
 class Search:
@@ -455,7 +420,7 @@ class Search:
         """
         source = checkpoint / STATE_TENSORS
         try:
-            self.taken, self.progress = self._progress_from(numbers)
+            self.taken, self.progress = progress_from(numbers, self.steps, self.places_total)
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             message = f"{checkpoint / STATE}: found no usable entry {error} of the discovery, expected one"
             raise UserError(message) from None
@@ -480,34 +445,6 @@ class Search:
             return 1 + len(self.progress.moves)
         return self.config.starts if self.progress.stage == FORM else 1
 
-    def _progress_from(self, numbers: dict[str, Any]) -> tuple[int, Progress]:
-        """How many steps were taken and where the search stands, from :meth:`numbers`, if that can be."""
-        values = dict(numbers)
-        taken = values.pop("taken")
-        values["moves"] = [Move(tuple(move["places"]), float(move["gone"])) for move in values["moves"]]
-        values["pairs"] = [(int(a), int(b), int(turned)) for a, b, turned in values["pairs"]]
-        values["gone"] = [float(value) for value in values["gone"]]
-        found = Progress(**values)
-        places = found.places
-        fits = {
-            "taken": type(taken) is int and 0 <= taken < self.steps,
-            "stage": found.stage in (FORM, PAIRS, TRIAL, LONGER, SETTLE, POLISH),
-            "done": type(found.done) is type(found.length) is int and 0 <= found.done < found.length,
-            "round": type(found.round) is int and found.round >= 0,
-            "places": 0 < len(places) == len(set(places)) and set(places) <= set(range(self.places_total)),
-            "finished": found.finished is False,
-        }
-        if found.stage in (TRIAL, LONGER):
-            known = all(move.places and set(move.places) <= set(places) for move in found.moves)
-            fits["moves"] = bool(found.moves) and known
-        if found.stage == PAIRS:
-            known = all(max(a, b) < len(places) and min(a, b) >= 0 and abs(turned) == 1 for a, b, turned in found.pairs)
-            fits["pairs"] = bool(found.pairs) and known
-        for name, fit in fits.items():
-            if not fit:
-                raise ValueError(repr(name))
-        return taken, found
-
     def result(self) -> tuple[dict[str, Tensor], list[int], Tensor]:
         """The fields that are alive, ``(K_alive, ...)`` by name, their places, and the relative misfit ``()``."""
         return self.population.candidate(0), self.progress.places, self.population.misfit[0]
@@ -521,62 +458,7 @@ def draw_encoded(sequences: Encoded, size: int, seed: int, stream: str, step: in
     return sequences[torch.randint(len(sequences), (size,), generator=source, device=device)]
 
 
-def evidence_at_rest(sequences: Encoded) -> float:
-    """Log evidence, nats per transition, if nothing ever moved."""
-    energy = sequences.displacement.square().sum(-1).mean()
-    dim = sequences.means.shape[-1]
-    return -0.5 * float(energy / FLOOR + dim * math.log(2 * math.pi * FLOOR))
-
-
 def _reshuffled(value: Tensor, source: torch.Generator) -> Tensor:
     """Another draw of initial values: the same ones in another order, each time for another field."""
     flat = value.flatten()
     return flat[torch.randperm(flat.numel(), generator=source).to(flat.device)].view_as(value)
-
-
-@torch.no_grad()
-def changes(population: Population, sequences: Encoded, misfit: Tensor) -> list[list[float]]:
-    """How far every field of every candidate is from that of the first one, where that is on, as a share of its energy.
-
-    Returns:
-        C lists of K.
-    """
-    moved = whole = 0.0
-    for part in range(0, len(sequences), CHUNK):
-        batch = sequences[part : part + CHUNK]
-        velocities = population.velocities(batch)
-        unchanged = velocities[:, :, :1]
-        found = population.infer(batch, unchanged, population.alive[:1], misfit.view(1))
-        on = found.probability.unsqueeze(2)
-        moved = moved + (on * (velocities - unchanged).square().sum(-1)).sum((0, 1))
-        whole = whole + (on * unchanged.square().sum(-1)).sum((0, 1))
-    return (moved / whole.clamp_min(1e-6)).tolist()
-
-
-@torch.no_grad()
-def on_rates(population: Population, sequences: Encoded, chunk: int = 64) -> Tensor:
-    """Share of the transitions at which each field is on in the most probable path, ``(K,)``.
-
-    Of fields that do the same one is on; a field that does nothing is off, though its probability is that of the prior.
-    """
-    count = 0.0
-    for part in range(0, len(sequences), chunk):
-        batch = sequences[part : part + chunk]
-        found = population.infer(batch, population.velocities(batch), population.alive, population.misfit)
-        count = count + (found.mode() != 0).sum((0, 1))
-    return count / (len(sequences) * (sequences.means.shape[1] - 1))
-
-
-@torch.no_grad()
-def relative_residuals(population: Population, sequences: Encoded, chunk: int = 64) -> Tensor:
-    """Of every field, how much it leaves of the steps on which it acts alone, as a share of their energy: ``(K,)``."""
-    left = whole = 0.0
-    for part in range(0, len(sequences), chunk):
-        batch = sequences[part : part + chunk]
-        found = population.infer(batch, population.velocities(batch), population.alive, population.misfit)
-        residual = found.statistics().misfit(found.data)
-        on = found.probability > ON
-        alone = (on & (on.sum(-1, keepdim=True) == 1)).to(residual.dtype)
-        left = left + (alone * residual.unsqueeze(-1)).sum((0, 1))
-        whole = whole + (alone * batch.displacement.square().sum(-1, keepdim=True)).sum((0, 1))
-    return left / whole.clamp_min(1e-6)

@@ -1,0 +1,68 @@
+"""What the search measures of its models on held-out sequences, beside their log evidence."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from stf.discovery.population import CHUNK, Population
+from stf.inference.encoded import Encoded
+from stf.inference.evidence import FLOOR
+from stf.inference.posterior import ON
+
+
+def evidence_at_rest(sequences: Encoded) -> float:
+    """Log evidence, nats per transition, if nothing ever moved."""
+    energy = sequences.displacement.square().sum(-1).mean()
+    dim = sequences.means.shape[-1]
+    return -0.5 * float(energy / FLOOR + dim * math.log(2 * math.pi * FLOOR))
+
+
+@torch.no_grad()
+def changes(population: Population, sequences: Encoded, misfit: Tensor) -> list[list[float]]:
+    """How far every field of every candidate is from that of the first one, where that is on, as a share of its energy.
+
+    Returns:
+        C lists of K.
+    """
+    moved = whole = 0.0
+    for part in range(0, len(sequences), CHUNK):
+        batch = sequences[part : part + CHUNK]
+        velocities = population.velocities(batch)
+        unchanged = velocities[:, :, :1]
+        found = population.infer(batch, unchanged, population.alive[:1], misfit.view(1))
+        on = found.probability.unsqueeze(2)
+        moved = moved + (on * (velocities - unchanged).square().sum(-1)).sum((0, 1))
+        whole = whole + (on * unchanged.square().sum(-1)).sum((0, 1))
+    return (moved / whole.clamp_min(1e-6)).tolist()
+
+
+@torch.no_grad()
+def on_rates(population: Population, sequences: Encoded, chunk: int = 64) -> Tensor:
+    """Share of the transitions at which each field is on in the most probable path, ``(K,)``.
+
+    Of fields that do the same one is on; a field that does nothing is off, though its probability is that of the prior.
+    """
+    count = 0.0
+    for part in range(0, len(sequences), chunk):
+        batch = sequences[part : part + chunk]
+        found = population.infer(batch, population.velocities(batch), population.alive, population.misfit)
+        count = count + (found.mode() != 0).sum((0, 1))
+    return count / (len(sequences) * (sequences.means.shape[1] - 1))
+
+
+@torch.no_grad()
+def relative_residuals(population: Population, sequences: Encoded, chunk: int = 64) -> Tensor:
+    """Of every field, how much it leaves of the steps on which it acts alone, as a share of their energy: ``(K,)``."""
+    left = whole = 0.0
+    for part in range(0, len(sequences), chunk):
+        batch = sequences[part : part + chunk]
+        found = population.infer(batch, population.velocities(batch), population.alive, population.misfit)
+        residual = found.statistics().misfit(found.data)
+        on = found.probability > ON
+        alone = (on & (on.sum(-1, keepdim=True) == 1)).to(residual.dtype)
+        left = left + (alone * residual.unsqueeze(-1)).sum((0, 1))
+        whole = whole + (alone * batch.displacement.square().sum(-1, keepdim=True)).sum((0, 1))
+    return left / whole.clamp_min(1e-6)
