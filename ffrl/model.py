@@ -17,6 +17,7 @@ from ffrl.nn import at_least_float32, build_decoder, build_encoder
 from ffrl.potential import Potentials
 from ffrl.priors import diffused_sigma, gaussian_log_prob
 from ffrl.ridge import RidgeUnits
+from ffrl.rollout import roll_out
 
 INITIAL_LOG_VARIANCE = -8.0
 """Of q(z_0 | x_0) at the first step: at 0 the noise drowns the means, and the decoder long learns to ignore them."""
@@ -255,18 +256,7 @@ class FlowFactorizedVAE(nn.Module):
 
     def _rollout(self, units: RidgeUnits, z0: Tensor, g: Tensor) -> tuple[Tensor, Tensor]:
         """Latents ``(B, T+1, D)`` and the points visited by the integrator, ``(B, T, n, stages, D)``."""
-        latents, visited = [z0], []
-        times = self._times(g)
-        for step in range(g.shape[1]):
-            activity = g[:, step]
-
-            def velocity(z: Tensor, activity: Tensor = activity, t: Tensor = times[step]) -> Tensor:
-                return units.velocity(z, activity, t)
-
-            z, points = integrate(velocity, latents[-1], self.integrator, self.substeps)
-            latents.append(z)
-            visited.append(points)
-        return torch.stack(latents, dim=1), torch.stack(visited, dim=1)
+        return roll_out(units, z0, g, self._times(g), self.integrator, self.substeps)
 
     def _times(self, g: Tensor) -> Tensor:
         """t / T for t = 1 .. T, T being the trained length."""

@@ -162,17 +162,12 @@ class JointConfig:
     agreement: float = 4.0
     """Weight of the expected squared difference, in units of the encoder's noise, between the flow and the encoder's
     own codes, which keeps activity inferable from them."""
-
-    unit: float = 0.0
-    """Weight of what makes the unit of speed the same everywhere: fields grow where the mean of their speeds exceeds
-    1. On the whole of every field it is held in any case."""
     anneal: float = 0.5
     """Share of this phase over which the weight of the KL of z_0 falls from that of still frames, T + 1, to 1."""
 
     def __post_init__(self) -> None:
         _non_negative("joint.agreement", self.agreement)
         require(0.0 <= self.anneal <= 1.0, "joint.anneal", self.anneal, "a number in [0, 1]")
-        _non_negative("joint.unit", self.unit)
 
 
 @dataclass(frozen=True)

@@ -79,8 +79,6 @@ class ExactFlow(FlowFactorizedVAE):
         penalties = {}
         if joint.agreement:
             penalties["agreement"] = joint.agreement * self._agreement(means, velocities, found)
-        if joint.unit and self.training and self.activity_model.prior.speed_spread:
-            penalties["unit"] = joint.unit * self._unit(velocities, found)
         return ActivitySample(g, found.kl(), penalties)
 
     def _agreement(self, means: Tensor, velocities: Tensor, found: ActivityPosterior) -> Tensor:
@@ -94,11 +92,6 @@ class ExactFlow(FlowFactorizedVAE):
         with torch.no_grad():
             statistics = found.statistics()
         return 0.5 * statistics.misfit(transitions(velocities * unit, means.diff(dim=1) * unit)).sum(-1)
-
-    def _unit(self, velocities: Tensor, found: ActivityPosterior) -> Tensor:
-        """Zero, with the gradient of :func:`stf.discovery.population.unit_force`: fields grow where speeds exceed 1."""
-        size = (velocities * self.activity_model.unit).norm(dim=-1)
-        return (found.excess() * (size.detach() - size)).sum((-2, -1))
 
     def after_step(self) -> None:
         """Fields grow by a share of the mean excess of their speeds over 1: the unit of speed is held."""

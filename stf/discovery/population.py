@@ -19,7 +19,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from ffrl.integrate import INTEGRATORS, integrate
+from ffrl.integrate import INTEGRATORS
+from ffrl.rollout import roll_out
 from stf.inference.encoded import Encoded
 from stf.inference.evidence import FLOOR, Noise, Transitions, relative_misfit, transitions
 from stf.inference.posterior import ActivityPosterior, infer
@@ -205,20 +206,11 @@ class Population:
         setting, means = self.setting, batch.means
         table, times = INTEGRATORS[setting.integrator], setting.times(means[:, 1:])
         with torch.no_grad():
-            units, z = self.fields.units(), means[:, 0]
-            starts, visited = [], []
-            for step in range(speeds.shape[1]):
-                time = None if times is None else times[step]
-
-                def velocity(y: Tensor, g: Tensor = speeds[:, step], t: Tensor | None = time) -> Tensor:
-                    return units.velocity(y, g, t)
-
-                starts.append(z)
-                z, points = integrate(velocity, z, table, setting.substeps)
-                visited.append(points)
-            target = (means[:, 1:] - torch.stack(starts, dim=1)) * batch.unit
+            units = self.fields.units()
+            latents, points = roll_out(units, means[:, 0], speeds, times, table, setting.substeps)
+            target = (means[:, 1:] - latents[:, :-1]) * batch.unit
             stages = [stage for stage, share in enumerate(table.b) if share]
-            points = torch.stack(visited, dim=1)[..., stages, :]
+            points = points[..., stages, :]
             shares = points.new_tensor([table.b[stage] for stage in stages]).view(-1, 1, 1) / setting.substeps
         times = None if times is None else times[:, None, None]
         moved = (self.fields.units().per_control(points, times) * shares).sum((2, 3)) * batch.unit
