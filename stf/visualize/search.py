@@ -101,7 +101,7 @@ def _subtitle(search: Search, known: bool) -> list[str]:
         lines[0] += " A field that is merged bends into the lane of the other; beside it its ratio:"
         lines.append(ratio)
     if known:
-        lines[-1] += " Below: log evidence of the frames."
+        lines[-1] += " Below: log evidence of the encoded steps."
     return lines
 
 
