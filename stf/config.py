@@ -79,7 +79,7 @@ class DiscoveryConfig:
     unit: float = 10.0
     """Weight of what holds the unit of speed: fields grow where the mean of their speeds exceeds 1."""
     rollout: float = 0.3
-    """Weight of the misfit along rollouts beside that at the midpoints of transitions, in the polish."""
+    """Weight of the misfit along rollouts beside that between codes, in the polish."""
     learning_rate: float = 1e-2
     """Peak learning rate of Adam in every stage but those below."""
     trial_learning_rate: float = 4e-3
@@ -145,8 +145,8 @@ class RefineConfig:
     fraction: float = 0.06
     """Share of the steps that this phase takes; 0 leaves it out."""
     rollout: float = 0.05
-    """Weight of the misfit along rollouts beside that at the midpoints of transitions: the one is for predictions, the
-    other for the inference of activity. Where a step is a large part of an orbit, they differ more."""
+    """Weight of the misfit along rollouts beside that between codes: the one is for predictions, the other for the
+    inference of activity."""
 
     def __post_init__(self) -> None:
         require(0.0 <= self.fraction < 1.0, "refine.fraction", self.fraction, "a number in [0, 1)")
@@ -224,9 +224,7 @@ class WeakConfig(RunConfig):
     steps: int = 5000
     """Steps of all phases; those of the discovery are steps of expectation-maximisation on encoded sequences."""
     still: StillConfig = field(default_factory=lambda: StillConfig(fraction=0.18))
-    model: ModelConfig = field(
-        default_factory=lambda: ModelConfig(num_fields=6, time_dependent=True, integrator="midpoint")
-    )
+    model: ModelConfig = field(default_factory=lambda: ModelConfig(num_fields=6, time_dependent=True, integrator="rk4"))
     discovery: DiscoveryConfig = field(
         default_factory=lambda: DiscoveryConfig(fraction=0.28, rounds=1, accept=0.25, accept_longer=0.25)
     )
@@ -253,7 +251,7 @@ class UnsupervisedConfig(RunConfig):
     steps: int = 6500
     """Steps of all phases; those of the discovery are steps of expectation-maximisation on encoded sequences."""
     still: StillConfig = field(default_factory=lambda: StillConfig(fraction=0.43))
-    model: SparseModelConfig = field(default_factory=lambda: SparseModelConfig(integrator="midpoint"))
+    model: SparseModelConfig = field(default_factory=lambda: SparseModelConfig(integrator="rk4"))
     sparsity: SparsityConfig = field(default_factory=SparsityConfig)
     discovery: DiscoveryConfig = field(default_factory=DiscoveryConfig)
     joint: JointConfig = field(default_factory=JointConfig)

@@ -13,6 +13,7 @@ from stf.discovery.population import Setting, growth
 from stf.inference.activity import ExactActivity, normal_from
 from stf.inference.evidence import transitions
 from stf.inference.posterior import ActivityPosterior
+from stf.inference.quadrature import mean_velocities
 
 
 class ExactFlow(FlowFactorizedVAE):
@@ -41,10 +42,9 @@ class ExactFlow(FlowFactorizedVAE):
         return Phase(latent_weight=first ** (1 - min(passed, 1.0)))
 
     def _velocities(self, means: Tensor) -> Tensor:
-        """Every control's field at the midpoints of the transitions of ``means (B, T+1, D)``: ``(B, T, C, D)``."""
-        midpoints = (means[:, 1:] + means[:, :-1]) / 2
-        times = self._times(midpoints[..., 0]) if self.config.model.time_dependent else None
-        return self.field_model.per_control(midpoints, times)
+        """Every control's field, averaged over the transitions of ``means (B, T+1, D)``: ``(B, T, C, D)``."""
+        times = self._times(means[:, 1:, 0]) if self.config.model.time_dependent else None
+        return mean_velocities(self.field_model.per_control, means, times)
 
     def _posterior(self, means: Tensor) -> ActivityPosterior:
         return self.activity_model.posterior(means, self._velocities(means))
@@ -82,9 +82,9 @@ class ExactFlow(FlowFactorizedVAE):
         return ActivitySample(g, found.kl(), penalties)
 
     def _agreement(self, means: Tensor, velocities: Tensor, found: ActivityPosterior) -> Tensor:
-        r"""Half the expected squared difference of encoded displacements and the flow at their midpoints, ``(B,)``.
+        r"""Half the expected squared difference of encoded displacements and the flow, ``(B,)``.
 
-        .. math:: \tfrac12 \sum_t E \| \lambda \circ (\mu_t - \mu_{t-1} - \sum_k g_t^k v^k(m_t)) \|^2
+        .. math:: \tfrac12 \sum_t E \| \lambda \circ (\mu_t - \mu_{t-1} - \sum_k g_t^k \bar v_t^k) \|^2
 
         The expectation is over the posterior, which gets no gradient: for the fields this is an M-step.
         """

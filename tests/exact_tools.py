@@ -9,6 +9,14 @@ SIZE, MISFIT = 6.0, 0.1
 """Typical length of an encoded displacement in whitened units, and squared error of the fields relative to theirs."""
 
 
+def turned_mean(first: Tensor, last: Tensor) -> Tensor:
+    """Mean of vectors ``(..., D)`` that turn uniformly from ``first`` to ``last``, by the cosine of half the angle."""
+    power = (first.square() + last.square()).sum(-1, keepdim=True) / 2
+    cosine = ((first + last) / 2).norm(dim=-1, keepdim=True) / power.sqrt()
+    half = torch.acos(cosine.clamp(0.5, 1 - 1e-12))
+    return (first + last) / 2 * torch.tan(half) / half
+
+
 def awaken(model: nn.Module, frames: Tensor, targets: Tensor | None = None, steps: int = 120) -> nn.Module:
     """Fit the fields of a model to displacements, so that its controls are on where frames move like that.
 
@@ -26,11 +34,10 @@ def awaken(model: nn.Module, frames: Tensor, targets: Tensor | None = None, step
             order = displacement.square().sum(-1).argsort(descending=True)
             places = torch.linspace(0, len(order) // 2, model.num_controls).long()
             targets = displacement[order[places]]
-    points = ((means[:, 1:] + means[:, :-1]) / 2).flatten(0, 1)
-    times = None
+    points, times = torch.cat([means[:, :-1], means[:, 1:]]).flatten(0, 1), None
     if model.config.model.time_dependent:
         steps_of = torch.arange(1, means.shape[1], dtype=means.dtype) / model.num_steps
-        times = steps_of.repeat(len(frames))
+        times = steps_of.repeat(2 * len(frames))
     fields = [
         parameter for parameter in model.field_model.parameters() if parameter.requires_grad and parameter.numel()
     ]

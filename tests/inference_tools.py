@@ -80,10 +80,9 @@ def problem(
     return Problem(fields, displacement, made, noise, on, off)
 
 
-def noise_of(state: Tensor, fields: Tensor, noise: Noise, misfit: float) -> float:
-    """tau_S of one transition, ``state (C,)``, ``fields (C, D)``."""
-    power = sum(fields[k].square().sum().item() for k in range(len(state)) if state[k] != 0)
-    return noise.floor + misfit * power / fields.shape[-1]
+def noise_of(displacement: Tensor, noise: Noise, misfit: float) -> float:
+    """tau of one transition, ``displacement (D,)``."""
+    return noise.floor + misfit * displacement.square().mean().item()
 
 
 def slab_law(
@@ -94,7 +93,7 @@ def slab_law(
     Speeds of what is off are zero.
     """
     dim = fields.shape[-1]
-    tau = noise_of(state, fields, noise, misfit)
+    tau = noise_of(displacement, noise, misfit)
     spread = torch.diag(noise.spread**2 * (state != 0).double())
     covariance = tau * torch.eye(dim, dtype=torch.float64) + fields.T @ spread @ fields
     law = MultivariateNormal(state @ fields, covariance)

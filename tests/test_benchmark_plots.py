@@ -56,7 +56,7 @@ def test_extrapolation_has_a_panel_per_transformation_with_the_trained_length(li
 
 def test_variants_share_panels_with_what_they_vary():
     suite = SUITES["ablations"]
-    lines = [line_of(suite, label) for label in ("stf", "rk4", "k1", "k2")]
+    lines = [line_of(suite, label) for label in ("stf", "midpoint", "k1", "k2")]
     lines[2]["frames"]["hue"] = lines[2]["frames"]["hue"][:10]
     panels = error_against_length(suite, lines)
     assert [panel.title for panel in panels] == ["objective and integrator", "number of fields"]

@@ -233,7 +233,7 @@ def test_a_mean_over_some_of_the_seeds_is_marked_said_and_not_compared():
     suite = SUITES["ablations"]
     both = [line_of(suite, "stf", seed, metrics={"speed_r/worst": 0.85 + seed / 100}) for seed in (0, 1)]
     once = [line_of(suite, "no-discovery", seed, metrics={"speed_r/worst": (0.95, None)[seed]}) for seed in (0, 1)]
-    other = [line_of(suite, "rk4", seed, metrics={"speed_r/worst": 0.5}) for seed in (0, 1)]
+    other = [line_of(suite, "midpoint", seed, metrics={"speed_r/worst": 0.5}) for seed in (0, 1)]
     (grid,) = tables(suite, [*both, *once, *other])
     assert cell(grid, "without the discovery", "worst speed r") == "0.950†"
     assert not is_best(grid, "without the discovery", "worst speed r")

@@ -22,6 +22,7 @@ from stf.discovery.population import Population, gather, rows_of
 from stf.discovery.progress import FORM, LONGER, PAIRS, POLISH, SETTLE, TRIAL, Move
 from stf.discovery.search import Search
 from stf.inference.encoded import Encoded
+from stf.inference.evidence import LEAST_MISFIT
 
 FIELDS = [rotation(0, 1), line(2), bend(4, 5)]
 QUICK: dict[str, Any] = dict(form=12, pairs=3, trial=3, longer=4, settle=4, polish=4, batch_size=8, trial_batch_size=6)
@@ -53,7 +54,7 @@ def check_log(done: Search, places: int, steps: int) -> None:
     assert names[0] == "start" and names[-1] == "end"
     assert names.count("start") == names.count("end") == 1
     assert done.taken == steps and done.progress.finished
-    alive = set(range(places))
+    alive, before = set(range(places)), None
     for event in events:
         assert event["alive"] == sorted(set(event["alive"])) and event["allocated"] == places
         now, fields = set(event["alive"]), event["fields"]
@@ -66,6 +67,10 @@ def check_log(done: Search, places: int, steps: int) -> None:
         elif event["move"] == "refill":
             assert fields and not set(fields) & alive and now == alive | set(fields)
             assert len(event["sources"]) == len(fields) and set(event["sources"]) <= alive
+            before = alive
+        elif event["move"] == "undo":
+            assert not fields and now == (before if event["accepted"] else alive) and len(before) < len(alive)
+            assert math.isfinite(event["cost"]) and math.isfinite(event["ratio"])
         else:
             assert now == alive and not fields
         assert now
@@ -243,6 +248,36 @@ def test_moves_that_go_together_are_made_together():
     assert begun.progress.places == [0, 2, 4] and begun.events[1]["alive"] == [0, 2, 4]
 
 
+@pytest.mark.parametrize("refilled,kept", [([0, 1, 2, 2], False), ([0, 1, 2], True)])
+def test_a_refill_is_taken_back_unless_it_gains_something(refilled, kept):
+    """A copy of a field gains nothing; the field that was lacking does."""
+    old, encoded = exact(refilled[:-1])
+    new, _ = exact(refilled)
+    begun = search(400, places=4, encoded=(encoded, encoded))
+    begun.population = new
+    begun.progress.before, begun.progress.places = list(range(len(refilled)))[:-1], list(range(len(refilled)))
+    begun.before, begun.misfit_before = old.candidate(0), torch.tensor(0.01)
+    begun.progress.evidence_before = float(old.held_out(encoded)[0])
+    begun._weigh_refill()
+    event = begun.events[-1]
+    assert event["move"] == "undo" and event["accepted"] is not kept
+    assert begun.progress.places == list(range(len(refilled)))[: None if kept else -1] == event["alive"]
+    expected = (new if kept else old).candidate(0)
+    assert all(torch.equal(value, expected[name]) for name, value in begun.population.candidate(0).items())
+    assert describe_move(event, 4).count("take the refill back" if kept else "took the refill back") == 1
+    begun._weigh_refill()
+    assert begun.events[-1] is event, "it is weighed once"
+
+
+def test_a_refill_that_merges_have_undone_is_not_weighed():
+    population, encoded = exact([0, 1])
+    begun = search(400, places=4, encoded=(encoded, encoded))
+    begun.population, begun.progress.places, begun.progress.before = population, [0, 3], [0, 1]
+    begun.before = population.candidate(0)
+    begun._weigh_refill()
+    assert begun.progress.places == [0, 3] and begun.events[-1]["move"] == "start" and not begun.progress.before
+
+
 def test_what_a_trial_gave_up_is_the_job_of_a_field_that_has_another_one_now():
     """The place of the first constant is deleted, and the field of the third does its job instead of its own."""
     population, encoded = exact([0, 1, 2])
@@ -283,14 +318,14 @@ def test_what_is_gone_has_a_floor_where_all_fields_are_duplicates():
     while begun.progress.stage != TRIAL:
         begun.step()
     least = min(move.gone for move in begun.progress.moves)
-    assert least > 0.005 * -evidence_at_rest(begun.held) / 4
+    assert least > 0.005 * -evidence_at_rest(begun.held, LEAST_MISFIT) / 4
 
 
 def test_evidence_at_rest_is_that_of_a_model_without_fields(float64):
     encoded = data()[1]
     encoded = Encoded(encoded.means.double(), encoded.unit.double())
     found = gather([(rows_of(helmholtz(2)), torch.zeros(2))], helmholtz(2), torch.tensor(0.3), setting())
-    assert float(found.held_out(encoded)[0]) == pytest.approx(evidence_at_rest(encoded), rel=1e-9)
+    assert float(found.held_out(encoded)[0]) == pytest.approx(evidence_at_rest(encoded, 0.3), rel=1e-9)
 
 
 def test_on_rates_and_relative_residuals():
@@ -430,7 +465,7 @@ def test_permuted_fields_give_permuted_results(float64):
     assert torch.allclose(moved.population.misfit, plain.population.misfit)
     relabelled = {(order[a], order[b], turned) for a, b, turned in moved.progress.pairs}
     assert relabelled == set(plain.progress.pairs)
-    points = train.midpoints[:4]
+    points = train.means[:4]
     velocities = plain.population.fields.units().per_control(points)
     assert torch.allclose(moved.population.fields.units().per_control(points), velocities[..., order, :], atol=1e-8)
     assert points.shape[-1] == DIM

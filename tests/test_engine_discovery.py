@@ -175,7 +175,7 @@ def test_entries_of_the_search_are_among_the_metrics(references) -> None:
     moves = [entry for entry in entries if "search" in entry]
     assert moves[0] == {"step": 9, "search": moves[0]["search"]} and moves[0]["search"]["move"] == "start"
     assert moves[-1]["step"] == 64 and moves[-1]["search"]["move"] == "end"
-    known = {"start", "choose", "silent", "merge", "delete", "keep", "refill", "end"}
+    known = {"start", "choose", "silent", "merge", "delete", "keep", "refill", "undo", "end"}
     assert {entry["search"]["move"] for entry in moves} <= known
     assert {"choose", "refill"} <= {entry["search"]["move"] for entry in moves}
     for entry in moves:

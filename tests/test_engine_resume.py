@@ -134,7 +134,7 @@ def test_resuming_nothing_is_one_line_and_creates_nothing(tmp_path):
         ({"steps": 40}, "found steps = 30, expected 40 to resume this run"),
         ({"seed": 1}, "found seed = 5, expected 1 to resume this run"),
         (
-            {"model": SparseModelConfig(num_fields=4, integrator="midpoint")},
+            {"model": SparseModelConfig(num_fields=4, integrator="rk4")},
             "found model.num-fields = 3, expected 4 to resume this run",
         ),
         ({"data": DataConfig(root=Path("x"))}, "found data.root = None, expected 'x' to resume this run"),

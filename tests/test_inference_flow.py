@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from exact_tools import turned_mean
 from inference_tools import generator
 from torch import Tensor
 
@@ -71,17 +72,19 @@ def test_permuted_fields_give_permuted_activity(mode: str, timed: bool) -> None:
 
 @pytest.mark.parametrize("timed", [False, True])
 @pytest.mark.parametrize("separate", [False, True])
-def test_the_posterior_is_that_of_the_velocities_at_the_midpoints(timed: bool, separate: bool) -> None:
+def test_the_posterior_is_that_of_the_mean_velocities(timed: bool, separate: bool) -> None:
     model = small("unsupervised", time_dependent=timed, control="separate" if separate else "single")
     frames = frames_of()
     means = model.encode(frames)
-    midpoints = 0.5 * (means[:, 1:] + means[:, :-1])
     controls = 8 if separate else 4
     assert model.num_controls == controls
     parts = []
     for t in range(STEPS):
-        curl_free, divergence_free = model.fields(midpoints[:, t], (t + 1) / STEPS if timed else None)
-        parts.append(torch.cat([curl_free, divergence_free], 1) if separate else curl_free + divergence_free)
+        ends = []
+        for code in (means[:, t], means[:, t + 1]):
+            curl_free, divergence_free = model.fields(code, (t + 1) / STEPS if timed else None)
+            ends.append(torch.cat([curl_free, divergence_free], 1) if separate else curl_free + divergence_free)
+        parts.append(turned_mean(*ends))
     expected = model.activity_model.posterior(means, torch.stack(parts, 1))
     found = model.activity(frames)
     assert found.probability.shape == (5, STEPS, controls)
@@ -173,7 +176,8 @@ def test_the_agreement_is_the_expected_distance_of_codes_and_flow() -> None:
     means, posterior = model.encode(frames_of()), model.activity(frames_of())
     space, found, expected = posterior.space, posterior.found, 0.0
     for t in range(STEPS):
-        fields = sum(model.fields(0.5 * (means[:, t] + means[:, t + 1]), (t + 1) / STEPS)) / (2 * 2e-3) ** 0.5
+        ends = (sum(model.fields(code, (t + 1) / STEPS)) for code in (means[:, t], means[:, t + 1]))
+        fields = turned_mean(*ends) / (2 * 2e-3) ** 0.5
         delta = (means[:, t + 1] - means[:, t]) / (2 * 2e-3) ** 0.5
         for state in range(space.num_states):
             members = [k for k in space.members[state].tolist() if k < model.num_fields]

@@ -158,7 +158,7 @@ def test_log_ratios_by_bayes_rule(setting: Problem) -> None:
         for b in range(2):
             total = 0.0
             for t in range(g.shape[2]):
-                tau = noise_of(g[n, b, t], setting.fields[b, t], setting.noise, setting.noise.misfit)
+                tau = noise_of(setting.displacement[b, t], setting.noise, setting.noise.misfit)
                 total -= 0.5 * (residual[n, b, t].item() / tau + dim * math.log(2 * math.pi * tau))
             assert math.isclose(ratio[n, b].item(), found.log_evidence()[b].item() - total, abs_tol=1e-7)
 
@@ -212,7 +212,7 @@ def test_constant_activity(dtype: torch.dtype) -> None:
     made = Problem(setting.fields.to(dtype), setting.displacement.to(dtype), setting.prior, setting.noise, *rates)
     found = made.infer(alive=alive)
     residual = (setting.displacement.unsqueeze(-2) - setting.fields).square().sum(-1)
-    tau = 0.5 + 0.05 * setting.fields.square().sum(-1) / 3
+    tau = 0.5 + 0.05 * setting.displacement.square().sum(-1, keepdim=True) / 3
     score = -0.5 * (residual / tau + 3 * torch.log(2 * math.pi * tau)).sum(1)
     score[:, 2] = -torch.inf
     expected = score.softmax(-1)

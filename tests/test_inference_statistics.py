@@ -39,33 +39,15 @@ def test_moments_are_sums_over_all_paths(setting: Problem) -> None:
         assert torch.allclose(statistics.second[:, :, b].movedim(-1, 0), second, atol=1e-9)
 
 
-def test_weighted_moments_divide_by_the_noise_of_every_state(setting: Problem) -> None:
+def test_the_misfit_is_the_expected_squared_residual(setting: Problem) -> None:
     found = setting.infer()
-    statistics = found.statistics(weighted=True)
-    for b in range(2):
-        every = brute(setting, b, found.space)
-        for t in range(setting.fields.shape[1]):
-            noise = [noise_of(s, setting.fields[b, t], setting.noise, setting.noise.misfit) for s in every.values]
-            weight = every.marginal[t] / torch.tensor(noise, dtype=torch.float64)
-            second = every.covariance[t] + every.mean[t].unsqueeze(-1) * every.mean[t].unsqueeze(-2)
-            assert torch.isclose(statistics.weight[b, t], weight.sum())
-            assert torch.allclose(statistics.first[:, b, t], weight @ every.mean[t], atol=1e-9)
-            assert torch.allclose(statistics.second[:, :, b, t], (weight[:, None, None] * second).sum(0), atol=1e-9)
-
-
-@pytest.mark.parametrize("weighted", [False, True])
-def test_the_misfit_is_the_expected_squared_residual(setting: Problem, weighted: bool) -> None:
-    found = setting.infer()
-    misfit = found.statistics(weighted).misfit(setting.data)
+    misfit = found.statistics().misfit(setting.data)
     for b in range(2):
         every = brute(setting, b, found.space)
         for t in range(setting.fields.shape[1]):
             fields, delta = setting.fields[b, t], setting.displacement[b, t]
             residual = (delta - every.mean[t] @ fields).square().sum(-1)
             residual = residual + torch.einsum("mkl,kd,ld->m", every.covariance[t], fields, fields)
-            if weighted:
-                noise = [noise_of(s, fields, setting.noise, setting.noise.misfit) for s in every.values]
-                residual = residual / torch.tensor(noise, dtype=torch.float64)
             assert torch.isclose(misfit[b, t], every.marginal[t] @ residual, atol=1e-9)
 
 
@@ -75,7 +57,7 @@ def log_evidence(setting: Problem, found: ActivityPosterior, fields: Tensor, seq
     log = []
     for t, state in itertools.product(range(steps), values):
         active = state.abs().unsqueeze(-1) * fields[t]
-        tau = 0.5 + setting.noise.misfit * active.detach().square().sum() / fields.shape[-1]
+        tau = noise_of(setting.displacement[sequence, t], setting.noise, setting.noise.misfit)
         covariance = tau * torch.eye(fields.shape[-1]).double() + spread**2 * active.T @ active
         log.append(MultivariateNormal(state @ fields[t], covariance).log_prob(setting.displacement[sequence, t]))
     log = torch.stack(log).view(steps, -1)
@@ -88,15 +70,13 @@ def log_evidence(setting: Problem, found: ActivityPosterior, fields: Tensor, seq
 @pytest.mark.parametrize("kind", CASES)
 @pytest.mark.parametrize("misfit", [0.0, 0.2])
 def test_the_e_step_is_the_gradient_of_the_log_evidence(kind: str, misfit: float) -> None:
-    """Fisher's identity, the chain included: d log p / d V_k = E[g_k / tau] Delta - sum_l E[g_k g_l / tau] V_l.
-
-    With a misfit, tau is held: the fields' own objective leaves out that tau depends on them.
-    """
+    """Fisher's identity, the chain included: d log p / d V_k = (E[g_k] Delta - sum_l E[g_k g_l] V_l) / tau."""
     setting = problem(40, misfit=misfit, **CASES[kind])
     found = setting.infer()
-    statistics = found.statistics(weighted=True)
+    statistics = found.statistics()
     first, second = statistics.first.movedim(0, -1), statistics.second.movedim((0, 1), (-2, -1))
     expected = first.unsqueeze(-1) * setting.displacement.unsqueeze(-2) - second @ setting.fields
+    expected = expected / found.found.noise[..., None, None]
     for b in range(2):
         fields = setting.fields[b].clone().requires_grad_()
         value = log_evidence(setting, found, fields, b)

@@ -88,7 +88,7 @@ def test_one_field_throughout_multiplies_the_evidence_of_all_steps() -> None:
     model = activity(CONSTANT)
     means, velocities, _, found = scene(model, size=0.5)
     residual = (means.diff(dim=1).unsqueeze(2) - velocities) * model.unit
-    scale = FLOOR + model.misfit * (velocities * model.unit).square().mean(-1)
+    scale = FLOOR + model.misfit * (means.diff(dim=1) * model.unit).square().mean(-1, keepdim=True)
     log = -0.5 * (residual.square().sum(-1) / scale + DIM * (2 * math.pi * scale).log())
     torch.testing.assert_close(found.paths.marginal[:, 0], log.sum(1).softmax(-1), rtol=1e-9, atol=1e-12)
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from exact_tools import awaken
+from exact_tools import awaken, turned_mean
 from torch import Tensor, nn
 
 from ffrl.activity import Phase
@@ -328,10 +328,11 @@ def test_agreement_is_the_expected_misfit_of_flow_and_codes() -> None:
     frames, _ = frames_and_activity(model)
     outputs = forward(model, frames, None)
     means = model.encode(frames)
-    midpoints, difference = (means[:, 1:] + means[:, :-1]) / 2, means.diff(dim=1)
-    gradient, rotation = (part.unflatten(0, (BATCH, STEPS)) for part in model.fields(midpoints.flatten(0, 1)))
+    difference = means.diff(dim=1)
+    fields = sum(model.fields(means.flatten(0, 1))).unflatten(0, (BATCH, STEPS + 1))
     unit = (2 * model.activity_model.variance).rsqrt()
-    moved, difference, statistics = (gradient + rotation) * unit, difference * unit, model.activity(frames).statistics()
+    moved = turned_mean(fields[:, :-1], fields[:, 1:]) * unit
+    difference, statistics = difference * unit, model.activity(frames).statistics()
     misfit = difference.square().sum(-1)
     misfit = misfit - 2 * torch.einsum("kbt,btkd,btd->bt", statistics.first, moved, difference)
     misfit = misfit + torch.einsum("klbt,btkd,btld->bt", statistics.second, moved, moved)

@@ -51,7 +51,7 @@ def test_the_density_is_carried_with_the_jacobian_of_the_flow(case: str) -> None
     double, start = exact(model), model.encode(observed.frames[:, 0]).double()
     (example,) = [n for n in range(9) if torch.equal(found.frames, observed.frames[n])]
     activity = model.infer(observed.frames[example : example + 1]).double()
-    assert torch.equal(found.activity, activity[0]) and (activity != 0).sum() >= 3
+    assert torch.equal(found.activity, activity[0]) and (activity != 0).sum() >= 2
     axes, change = found.plane.axes, torch.zeros(9, dtype=torch.float64)
     spread = start @ axes.T
     width = 9 ** (-1 / 6) * spread.std(0, correction=0).square().mean().sqrt()

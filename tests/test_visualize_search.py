@@ -73,6 +73,44 @@ def story(held_out: bool = True) -> list[dict[str, Any]]:
     return log.entries
 
 
+def taken_back() -> list[dict[str, Any]]:
+    """A refill of which one copy took the place of its source, and that was taken back."""
+    log = Logged(4)
+    log.alive = [0, 1]
+    log.add("start", [])
+    log.train()  # 200
+    log.refill([2, 3], [1, 0])
+    log.train()  # 300
+    log.drop("merge", [2, 1], 1, cost=0.1, ratio=0.1)
+    log.train()  # 400
+    log.alive = [0, 1]
+    log.add("undo", [], cost=0.2, ratio=0.15)
+    log.train()  # 500
+    log.add("end", [])
+    return log.entries
+
+
+def test_a_refill_that_is_taken_back_ends_its_lanes_and_brings_back_the_old_ones() -> None:
+    search = read_search(taken_back())
+    assert search.alive == (0, 1) and search.outcome == "4 fields allocated, 2 alive after 3 moves"
+    lives = [(one.field, one.begin, one.end, one.fate) for one in search.lives()]
+    assert lives == [
+        (1, 100, 300, "merge"),
+        (2, 200, 400, "undo"),
+        (3, 200, 400, "undo"),
+        (0, 100, 500, None),
+        (1, 400, 500, None),
+    ]
+    figure = draw_search(search)
+    assert len(artists(figure, "end-")) == 2 and not sticks_out(figure)
+    assert "refill taken back" in {text.get_text() for axes in figure.axes for text in axes.texts}
+    assert captions.of_search(search).count("a refill was taken back") == 1
+    told = [describe_move(entry, 4) for entry in taken_back() if "search" in entry]
+    assert told[3] == "2 of 4 fields alive: took the refill back, cost 0.2 nats"
+    refused = {"move": "undo", "fields": [], "alive": [0, 1, 2], "accepted": False, "cost": 4.0}
+    assert describe_move(refused, 4) == "3 of 4 fields alive: did not take the refill back, which would cost 4 nats"
+
+
 def line(figure: Any, gid: str) -> tuple[list[float], list[float]]:
     found = part(axes_of(figure, "lanes")[0], gid)
     return list(found.get_xdata()), list(found.get_ydata())

@@ -193,8 +193,8 @@ VARIANTS = (
     _variant(
         BOUND, "paper-exact", "paper objective, exact", "--objective.bound", "paper", "--objective.density", "exact"
     ),
-    _variant(BOUND, "euler", "Euler for midpoint", "--model.integrator", "euler"),
-    _variant(BOUND, "rk4", "RK4 for midpoint", "--model.integrator", "rk4"),
+    _variant(BOUND, "euler", "Euler for RK4", "--model.integrator", "euler"),
+    _variant(BOUND, "midpoint", "midpoint for RK4", "--model.integrator", "midpoint"),
     *(_variant(FIELDS, f"k{k}", f"K = {k}", "--model.num-fields", f"{k}") for k in (1, 2, 3, 4, 8, 12, 16)),
     *(_variant(ACTIVE, f"active{n}", f"{n} active", "--data.active", f"{n}", own_data=True) for n in (2, 3)),
 )

@@ -13,11 +13,12 @@ from stf.inference.evidence import FLOOR
 from stf.inference.posterior import ON
 
 
-def evidence_at_rest(sequences: Encoded) -> float:
+def evidence_at_rest(sequences: Encoded, misfit: float) -> float:
     """Log evidence, nats per transition, if nothing ever moved."""
-    energy = sequences.displacement.square().sum(-1).mean()
+    energy = sequences.displacement.square().sum(-1)
     dim = sequences.means.shape[-1]
-    return -0.5 * float(energy / FLOOR + dim * math.log(2 * math.pi * FLOOR))
+    noise = FLOOR + misfit * energy / dim
+    return -0.5 * float((energy / noise + dim * torch.log(2 * math.pi * noise)).mean())
 
 
 @torch.no_grad()

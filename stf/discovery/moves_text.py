@@ -84,6 +84,11 @@ def _deed(move: Mapping[str, Any], alive: int, refused: Sequence[Mapping[str, An
             return f"{verb} {_joined(fields)}" + (f", cost {price}" if price else "")
         verb = "merge" if name == "merge" else "delete"
         return f"did not {verb} {_joined(fields)}" + (f", which would cost {price}" if price else "")
+    if name == "undo":
+        price = "" if cost is None else f"{quantity(cost)} nats"
+        if move.get("accepted", True):
+            return "took the refill back" + (f", cost {price}" if price else "")
+        return "did not take the refill back" + (f", which would cost {price}" if price else "")
     if name == "silent":
         return f"dropped {_joined(fields)}, hardly ever on"
     if name == "refill":
@@ -106,11 +111,10 @@ def _trial(trial: Mapping[str, Any] | None) -> str:
     if trial is None:
         return ""
     move = _move(trial)
-    verb = "merging" if move["move"] == "merge" else "deleting"
+    fields = _joined(move["fields"])
+    what = {"merge": f"merging {fields}", "undo": "taking the refill back"}.get(move["move"], f"deleting {fields}")
     price = "" if move.get("cost") is None else f" would cost {quantity(move['cost'])} nats"
-    if not price:
-        return f", the cheapest trial was {verb} {_joined(move['fields'])}"
-    return f", the cheapest trial, {verb} {_joined(move['fields'])},{price}"
+    return f", the cheapest trial, {what},{price}" if price else f", the cheapest trial was {what}"
 
 
 def _signed(value: float) -> str:

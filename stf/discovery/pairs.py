@@ -56,8 +56,7 @@ class PairFit:
             turned = self.turned.view(-1, 1, 1)
             speed = (first[self.first] + turned * first[self.second]) / (a + b).clamp_min(1e-3)
             target = contribution[self.first] + contribution[self.second] + residual
-        points = batch.midpoints
-        moved = self.fields.units().per_control(points, base.setting.times(points)).movedim(-2, 0) * batch.unit
+        moved = base.setting.mean_velocities(self.fields, batch).movedim(-2, 0)
         error = (target - speed.unsqueeze(-1) * moved).square().sum(-1) * on
         return error, on, target, residual
 

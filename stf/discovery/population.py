@@ -3,11 +3,10 @@ r"""Candidate models that learn side by side: the same sequences, one stack of f
 Every candidate is a set of fields of its own. An EM step infers the activity of a batch exactly, without gradient, and
 takes one Adam step on the expected complete-data misfit
 
-.. math:: \tfrac12 E_S[(\|\Delta\|^2 - 2 \hat s_S^T b_S + \mathrm{tr}(G_S (\hat s_S \hat s_S^T + P_S^{-1})))/\tau_S],
+.. math:: \tfrac1{2\tau} E_S[\|\Delta\|^2 - 2 \hat s_S^T b_S + \mathrm{tr}(G_S (\hat s_S \hat s_S^T + P_S^{-1}))],
 
-whose gradient with respect to the fields is that of the negative log evidence (Fisher's identity), but for the
-dependence of :math:`\tau_S` on them. It is written down in closed form:
-:math:`\partial / \partial V^k = \sum_l E[g_k g_l / \tau] V^l - E[g_k / \tau] \Delta`.
+whose gradient with respect to the fields is that of the negative log evidence (Fisher's identity). It is written down
+in closed form: :math:`\partial / \partial V^k = (\sum_l E[g_k g_l] V^l - E[g_k] \Delta) / \tau`.
 """
 
 from __future__ import annotations
@@ -25,6 +24,7 @@ from stf.inference.encoded import Encoded
 from stf.inference.evidence import FLOOR, Noise, Transitions, relative_misfit, transitions
 from stf.inference.posterior import ActivityPosterior, infer
 from stf.inference.prior import ActivityPrior
+from stf.inference.quadrature import mean_velocities
 
 MOMENTUM = 0.03
 """Weight of a batch in the running mean of the relative misfit."""
@@ -76,6 +76,11 @@ class Setting:
             return None
         return torch.arange(1, like.shape[-2] + 1, dtype=like.dtype, device=like.device) / self.num_steps
 
+    def mean_velocities(self, fields: nn.Module, batch: Encoded) -> Tensor:
+        """Whitened fields, averaged over the transitions: ``(B, T, K, D)``."""
+        times = self.times(batch.means[:, 1:])
+        return mean_velocities(fields.units().per_control, batch.means, times) * batch.unit
+
 
 class Population:
     """C candidates of K fields each.
@@ -110,10 +115,8 @@ class Population:
         }
 
     def velocities(self, batch: Encoded) -> Tensor:
-        """Whitened fields of all candidates at the midpoints, ``(B, T, C, K, D)``."""
-        points = batch.midpoints
-        moved = self.fields.units().per_control(points, self.setting.times(points)) * batch.unit
-        return moved.unflatten(-2, (self.count, self.size))
+        """Whitened fields of all candidates, averaged over the transitions: ``(B, T, C, K, D)``."""
+        return self.setting.mean_velocities(self.fields, batch).unflatten(-2, (self.count, self.size))
 
     def infer(
         self, batch: Encoded, velocities: Tensor, alive: Tensor, misfit: Tensor, temper: float = 1.0
@@ -158,11 +161,11 @@ class Population:
         with torch.no_grad():
             moved = velocities.detach()
             found = self.infer(batch, moved, self.alive, self.misfit, temper)
-            weighted, plain = found.statistics(weighted=True), found.statistics()
-            second = by_transition(weighted.second, count).movedim((0, 1), (-2, -1)).contiguous()
-            first = by_transition(weighted.first, count).movedim(0, -1)
+            expected = found.statistics()
+            precision = by_transition(found.found.noise, count).reciprocal().unsqueeze(-1)
+            second = by_transition(expected.second, count).movedim((0, 1), (-2, -1)) * precision.unsqueeze(-1)
+            first = by_transition(expected.first, count).movedim(0, -1) * precision
             gradient = second @ moved - first.unsqueeze(-1) * batch.displacement[:, :, None, None]
-            on = by_transition(found.probability.movedim(-1, 0), count).movedim(0, -1)
             if self.setting.unit:
                 excess = by_transition(found.excess().movedim(-1, 0), count).movedim(0, -1)
                 gradient -= self.setting.unit * unit_force(excess, moved)
@@ -170,7 +173,7 @@ class Population:
         self.optimizer.zero_grad(set_to_none=True)
         velocities.backward(gradient)
         if rollout:
-            self._fit_rollouts(batch, plain.first.movedim(0, -1), first.squeeze(2), second.squeeze(2), rollout)
+            self._fit_rollouts(batch, expected.first.movedim(0, -1), first.squeeze(2), second.squeeze(2), rollout)
         with torch.no_grad():
             self._clip()
             for group in self.optimizer.param_groups:
@@ -178,9 +181,9 @@ class Population:
             self.optimizer.step()
             if rollout and self.setting.prior.speed_spread:
                 self.fields.rescale(growth(found.mean_excess()))
-            residual = plain.misfit(found.data).view(count, -1).mean(-1) / dim
-            power = (on * moved.square().sum(-1)).sum(-1).mean((0, 1)) / dim
-            followed = (1 - MOMENTUM) * self.misfit + MOMENTUM * relative_misfit(residual, power)
+            residual = expected.misfit(found.data).view(count, -1).mean(-1) / dim
+            energy = batch.displacement.square().mean()
+            followed = (1 - MOMENTUM) * self.misfit + MOMENTUM * relative_misfit(residual, energy)
             self.misfit = torch.where(followed.isfinite(), followed, self.misfit)
             evidence = found.log_evidence().view(count, -1).mean(-1) / steps
         return {"log_evidence": evidence, "residual": residual, "misfit": self.misfit}
@@ -188,20 +191,20 @@ class Population:
     def _fit_rollouts(self, batch: Encoded, speeds: Tensor, first: Tensor, second: Tensor, weight: float) -> None:
         r"""Add the gradient of the misfit along rollouts: from where a rollout is, the step to the next code.
 
-        The evidence sees the fields at observed midpoints. A rollout looks at them elsewhere: at its own stages, from
-        where earlier steps have led it. With z_t the rollout from the first code, moved by the expected speeds, and
+        The evidence sees the fields at observed codes. A rollout looks at them elsewhere: at its own stages, from where
+        earlier steps have led it. With z_t the rollout from the first code, moved by the expected speeds, and
         :math:`\bar V^k` the field averaged over the stages of a step with the weights of the integrator,
 
         .. math:: \tfrac12 E[\|\lambda \circ (\mu_t - z_{t-1}) - \sum_k g_k \bar V^k\|^2 / \tau]
 
-        takes the place of the misfit at midpoints, without gradient through z.
+        joins the misfit between codes, without gradient through z.
 
         Args:
             batch: B sequences.
             speeds: expected speeds, ``(B, T, K)``.
             first: :math:`E[g / \tau]`, ``(B, T, K)``.
             second: :math:`E[g g^T / \tau]`, ``(B, T, K, K)``.
-            weight: of this misfit beside that at midpoints.
+            weight: of this misfit beside that between codes.
         """
         setting, means = self.setting, batch.means
         table, times = INTEGRATORS[setting.integrator], setting.times(means[:, 1:])

@@ -13,7 +13,9 @@ to do that field's. The ratio has no scale, so that it is as fair to faint trans
 give most of it back, fields of their own do not. All evidence of moves is measured at the least misfit: at their own,
 poor models lose little by getting poorer.
 When no trial is accepted, empty places are refilled with perturbed copies of the fields that explain their steps worst,
-which is how two faint transformations that share a field come apart.
+which is how two faint transformations that share a field come apart. More often the copies learn to correct other
+fields, beside which they act. So a refill is taken back where in the end it gains less, each model at its own misfit,
+than that share of what the lack of its least field costs.
 
 The search is a machine of stages: :meth:`Search.step` takes one optimisation step, whichever stage it is in, and its
 whole state is tensors and plain numbers, so that it can be saved after any step and goes on bit for bit.
@@ -88,6 +90,8 @@ class Search:
         self.events: list[dict[str, Any]] = []
         self.progress = Progress(places=list(range(self.places_total)), length=self._length(config.form))
         self.pair_fit: PairFit | None = None
+        self.before: dict[str, Tensor] = {}
+        self.misfit_before = torch.ones((), device=self.device)
         self.population = self._starts()
         self._tell("start", [])
 
@@ -141,6 +145,7 @@ class Search:
             stage = POLISH
         if stage == POLISH:
             self._only(0)
+            self._weigh_refill()
             length = remaining
         self.progress.stage, self.progress.done, self.progress.length = stage, 0, length
 
@@ -203,7 +208,7 @@ class Search:
             self._tell("silent", dropped, evidence=float(evidence[0]))
             share = [value for value in share if value >= config.silent]
         if len(share) < 2:
-            return self._round_ends(float(evidence[0]))
+            return self._round_ends()
         pairs = promising(self.population, all_pairs(share, self.setting.prior.slab == "signed"), self.held)
         self.pair_fit = PairFit(self.population, pairs)
         progress.pairs = pairs
@@ -215,10 +220,7 @@ class Search:
         """Set up trials: the unchanged model, the best merges, and the deletions that cost least at first."""
         progress, config, base = self.progress, self.config, self.population
         size, places = base.size, progress.places
-        without = 1 - torch.eye(size, device=self.device)
-        evidence, _ = base.held_out(self.held, self._strict, torch.cat([base.alive, without]))
-        lost = (evidence[0] - evidence[1:]).tolist()
-        floor = FAINT * max(*lost, (float(evidence[0]) - evidence_at_rest(self.held)) / size)
+        lost = self._lost()
         excess = self.pair_fit.excess(self.held)
         fitted = rows_of(self.pair_fit.fields)
         rows, alive = rows_of(base.fields), base.alive[0]
@@ -234,20 +236,30 @@ class Search:
             lives = alive.clone()
             lives[b] = 0
             candidates.append((merged, lives))
-            moves.append(Move((places[a], places[b]), max(min(lost[a], lost[b]), floor)))
+            moves.append(Move((places[a], places[b]), min(lost[a], lost[b])))
         for c in sorted(range(size), key=lost.__getitem__)[: config.deletions]:
             lives = alive.clone()
             lives[c] = 0
             candidates.append((rows, lives))
-            moves.append(Move((places[c],), max(lost[c], floor)))
+            moves.append(Move((places[c],), lost[c]))
         progress.moves = moves
-        progress.gone = [max(value, floor) for value in lost]
+        progress.gone = lost
         if not moves:
             self.pair_fit, progress.pairs = None, []
-            return self._round_ends(float(evidence[0]))
+            return self._round_ends()
         self.population = gather(candidates, self.template, base.misfit[0], self.setting)
         self.pair_fit, progress.pairs = None, []
         self._enter(TRIAL, config.trial)
+
+    def _lost(self) -> list[float]:
+        """What the lack of each field of a single model costs, nats per transition, or the least that counts."""
+        base, size = self.population, self.population.size
+        without = 1 - torch.eye(size, device=self.device)
+        found, _ = base.held_out(self.held, self._strict, torch.cat([base.alive, without]))
+        evidence, *others = found.tolist()
+        lost = [evidence - other for other in others]
+        floor = FAINT * max(*lost, (evidence - evidence_at_rest(self.held, LEAST_MISFIT)) / size)
+        return [max(value, floor) for value in lost]
 
     def _decide(self, stage: str) -> None:
         """Accept the best trials, try the best two for longer, or keep the model as it is."""
@@ -269,7 +281,7 @@ class Search:
         self._only(0)
         alive_evidence = float(self.population.held_out(self.held)[0])
         self._tell(move.kind, list(move.places), costs[best], ratios[best], alive_evidence, accepted=False)
-        self._round_ends(alive_evidence)
+        self._round_ends()
 
     def _gone(self) -> list[float]:
         """For every trial the least that is gone of what it gave up: its field, or one that has another job now.
@@ -337,9 +349,10 @@ class Search:
             )
         self._propose()
 
-    def _round_ends(self, evidence: float) -> None:
+    def _round_ends(self) -> None:
         """No trial was accepted: refill empty places and settle, or polish what there is."""
         progress, config = self.progress, self.config
+        self._weigh_refill()
         progress.round += 1
         free = [place for place in range(self.places_total) if place not in progress.places]
         room = self.steps - self.taken - self._length(config.polish) > self._length(
@@ -350,14 +363,33 @@ class Search:
         self._refill(free[: config.extra])
         self._enter(SETTLE, config.settle)
 
+    def _weigh_refill(self) -> None:
+        """Take the last refill back if what it has left gains too little."""
+        progress = self.progress
+        if 0 < len(progress.before) < self.population.size:
+            evidence = float(self.population.held_out(self.held)[0])
+            cost, gone = evidence - progress.evidence_before, min(self._lost())
+            ratio = cost / max(gone, 1e-6)
+            accepted = ratio < self.config.accept
+            if accepted:
+                alive = torch.ones(len(progress.before), device=self.device)
+                self.population = gather([(self.before, alive)], self.template, self.misfit_before, self.setting)
+                evidence, progress.places = progress.evidence_before, progress.before
+            self._tell("undo", [], cost, ratio, evidence, accepted)
+        progress.before, self.before = [], {}
+
     def _refill(self, free: list[int]) -> None:
         """Put perturbed copies of the fields that explain their steps worst into empty places."""
         progress, population = self.progress, self.population
         worst = relative_residuals(population, self.held).argsort(descending=True).tolist()
         sources = [worst[index % len(worst)] for index in range(len(free))]
         noise = generator("cpu", self.seed, "discovery-refill", progress.round)
+        progress.before = list(progress.places)
+        progress.evidence_before = float(population.held_out(self.held)[0])
+        self.before = {name: value.clone() for name, value in rows_of(population.fields).items()}
+        self.misfit_before = population.misfit[0].clone()
         rows = {}
-        for name, value in rows_of(population.fields).items():
+        for name, value in self.before.items():
             copies = value[sources]
             shake = torch.randn(copies.shape, generator=noise, dtype=copies.dtype).to(self.device)
             scale = copies.std() if copies.numel() > 1 else copies.new_zeros(())
@@ -404,8 +436,9 @@ class Search:
 
     def tensors(self) -> dict[str, Tensor]:
         """Everything that learns, by name."""
-        found = {"alive": self.population.alive, "misfit": self.population.misfit}
+        found = {"alive": self.population.alive, "misfit": self.population.misfit, "before/misfit": self.misfit_before}
         found |= learner_tensors("population", self.population)
+        found |= {f"before/rows/{name}": rows for name, rows in self.before.items()}
         return found if self.pair_fit is None else found | learner_tensors("pairs", self.pair_fit)
 
     def numbers(self) -> dict[str, Any]:
@@ -427,11 +460,13 @@ class Search:
         self.events.clear()
         tensors = {name: tensor.to(self.device) for name, tensor in tensors.items()}
         like = torch.ones(self._candidates(), len(self.progress.places), device=self.device)
-        for name, expected in {"alive": like, "misfit": like[:, 0]}.items():
+        for name, expected in {"alive": like, "misfit": like[:, 0], "before/misfit": like[0, 0]}.items():
             if name not in tensors:
                 raise UserError(f"{source}: found no tensor {name!r} of the discovery, expected one")
             require_alike(source, name, tensors[name], expected)
         self.population = restored(self.template, tensors, self.setting, source)
+        self.misfit_before, before = tensors["before/misfit"], len(self.progress.before)
+        self.before = saved_rows("before", self.template, before, tensors, source) if before else {}
         self.pair_fit = None
         if self.progress.stage == PAIRS:
             pairs = self.progress.pairs

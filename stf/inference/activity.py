@@ -106,7 +106,7 @@ class ExactActivity(Activity):
 
         Args:
             means: latent means, ``(B, T+1, D)``.
-            velocities: of all controls at the midpoints of the transitions, ``(B, T, C, D)``.
+            velocities: of all controls, averaged over the transitions, ``(B, T, C, D)``.
         """
         unit = self.unit
         places = self.index
@@ -132,9 +132,7 @@ class ExactActivity(Activity):
         _towards(self.variance, variance.mean((0, 1)))
         kept: Transitions = found.kept
         residual = expected_speeds(found.found, found.marginal, found.space).misfit(kept) / kept.dim
-        on = torch.tensordot(found.space.on.T, found.marginal, dims=1)
-        power = (on * kept.gram.diagonal(dim1=0, dim2=1).movedim(-1, 0)).sum(0) / kept.dim
-        _towards(self.misfit, relative_misfit(residual.mean(), power.mean()))
+        _towards(self.misfit, relative_misfit(residual.mean(), kept.energy.mean() / kept.dim))
         self.excess.copy_(found.mean_excess())
         if self.learn_rates:
             joint = found.paths.expected_transitions()

@@ -39,11 +39,6 @@ class Encoded:
         return Encoded(self.means[index], self.unit)
 
     @property
-    def midpoints(self) -> Tensor:
-        """Where the fields are looked at, the observed midpoint of every transition: ``(N, T, D)``."""
-        return (self.means[:, 1:] + self.means[:, :-1]) / 2
-
-    @property
     def displacement(self) -> Tensor:
         """Whitened displacements, ``(N, T, D)``."""
         return self.means.diff(dim=1) * self.unit

@@ -1,18 +1,22 @@
 r"""Log evidence of every state of one transition, and the posterior over its speeds, in closed form.
 
-With the whitened displacement Delta of the latent means and the whitened fields V at their midpoint,
+With the whitened displacement Delta of the latent means and the mean V of the whitened fields over the transition
+(:mod:`stf.inference.quadrature`),
 
 .. math::
-    \Delta | y, s \sim N(\sum_{k \in S} s_k V^k, \tau_S I), \quad
-    \tau_S = \tau_0 + \epsilon^2 \sum_{k \in S} \|V^k\|^2 / D, \quad s_k \sim N(\pm 1, \varsigma^2),
+    \Delta | y, s \sim N(\sum_{k \in S} s_k V^k, \tau I), \quad
+    \tau = \tau_0 + \epsilon^2 \|\Delta\|^2 / D, \quad s_k \sim N(\pm 1, \varsigma^2),
 
-the speeds of a subset S are linear-Gaussian. With :math:`P_S = G_S/\tau_S + I/\varsigma^2` and
-:math:`h_S = b_S/\tau_S \pm 1/\varsigma^2`,
+the speeds of a subset S are linear-Gaussian. With :math:`P_S = G_S/\tau + I/\varsigma^2` and
+:math:`h_S = b_S/\tau \pm 1/\varsigma^2`,
 
 .. math::
     s | S \sim N(P_S^{-1} h_S, P_S^{-1}), \quad
-    \log p(\Delta|S) = -\tfrac12 [\|\Delta\|^2/\tau_S + |S|/\varsigma^2 - h_S^T P_S^{-1} h_S + \log|P_S|
-    + |S| \log \varsigma^2 + D \log(2\pi\tau_S)].
+    \log p(\Delta|S) = -\tfrac12 [\|\Delta\|^2/\tau + |S|/\varsigma^2 - h_S^T P_S^{-1} h_S + \log|P_S|
+    + |S| \log \varsigma^2 + D \log(2\pi\tau)].
+
+The error of the fields is relative to what moves, and taken from the displacement itself, not from the fields of S:
+there, a strong field would be switched on at next to no speed for the noise that it brings.
 
 Subsets smaller than m are filled up with a control whose field is zero: its speed keeps its prior, and its terms
 cancel. Transitions are the last axes of every array, so that all states of all transitions are computed at once.
@@ -34,10 +38,10 @@ LEAST_MISFIT, LARGEST_MISFIT = 0.01, 4.0
 """Bounds of the relative misfit."""
 
 
-def relative_misfit(residual: Tensor, power: Tensor) -> Tensor:
-    r"""The relative misfit of fields, from the mean expected squared residual and the mean power of what is on.
+def relative_misfit(residual: Tensor, energy: Tensor) -> Tensor:
+    r"""The relative misfit of fields, from the mean expected squared residual r and the mean squared displacement e.
 
-    .. math:: \epsilon^2 = \max(r - \tau_0, r / 100) / p
+    .. math:: \epsilon^2 = \max(r - \tau_0, r / 100) / e
 
     within bounds; both are per dimension, in whitened units.
 
@@ -46,7 +50,7 @@ def relative_misfit(residual: Tensor, power: Tensor) -> Tensor:
         0.1
     """
     beyond = torch.maximum(residual - FLOOR, LEAST_MISFIT * residual)
-    return (beyond / power.clamp_min(1e-3)).clamp(LEAST_MISFIT, LARGEST_MISFIT)
+    return (beyond / energy.clamp_min(1e-3)).clamp(LEAST_MISFIT, LARGEST_MISFIT)
 
 
 @dataclass(frozen=True)
@@ -85,8 +89,8 @@ class Noise:
     Args:
         floor: :math:`\tau_0`, the encoder's noise in whitened units: one half, for a unit is its standard deviation
             of a difference.
-        misfit: :math:`\epsilon^2`, squared error of the fields relative to their size, ``()`` or broadcastable to the
-            batch.
+        misfit: :math:`\epsilon^2`, squared error of the fields relative to the displacement, ``()`` or broadcastable to
+            the batch.
         spread: :math:`\varsigma`, standard deviation of a speed around 1 under the prior; 0 for unit speeds.
     """
 
@@ -101,7 +105,7 @@ class Evidence:
 
     Args:
         log: :math:`\log p(\Delta | S)` in nats, ``(M, *batch)``.
-        noise: :math:`\tau_S`, ``(M, *batch)``.
+        noise: :math:`\tau`, ``(*batch)``.
         mean: posterior means of the members' speeds, ``(m, M, *batch)``.
         covariance: their posterior covariance, ``(m, m, M, *batch)``.
     """
@@ -145,8 +149,7 @@ def evidence(data: Transitions, space: StateSpace, noise: Noise) -> Evidence:
         1
     """
     batch = data.energy.shape
-    power = data.gram.diagonal(dim1=0, dim2=1).movedim(-1, 0)
-    scale = noise.floor + noise.misfit * (torch.tensordot(space.on, power, dims=1) / data.dim)
+    scale = noise.floor + noise.misfit * (data.energy / data.dim)
     log_scale = data.dim * torch.log(2 * math.pi * scale)
     size, column = space.most, space.members.T
     signs = space.signs.T.reshape(size, -1, *[1] * len(batch))

@@ -113,14 +113,14 @@ class ActivityPosterior:
         """log p(all displacements of a sequence), ``(B,)`` nats; what was not enumerated is off throughout."""
         return self.paths.log_evidence
 
-    def statistics(self, weighted: bool = False) -> SpeedStatistics:
+    def statistics(self) -> SpeedStatistics:
         """Moments of the speeds of all controls; see :func:`stf.inference.statistics.expected_speeds`."""
-        found = expected_speeds(self.found, self.marginal, self.space, weighted)
+        found = expected_speeds(self.found, self.marginal, self.space)
         if self.chosen is None:
             return found
         first = put_back(found.first, self.chosen, self.num_controls)
         second = put_back_pairs(found.second, self.chosen, self.num_controls)
-        return SpeedStatistics(first, second, found.weight)
+        return SpeedStatistics(first, second)
 
     def kl(self) -> dict[str, Tensor]:
         r"""KL of the spikes and of the slabs given the spikes from the prior, ``(B,)`` nats each.
@@ -160,8 +160,7 @@ class ActivityPosterior:
             - 2 * (chosen * cross).sum(-1)
             + ((chosen.unsqueeze(-2) @ gram).squeeze(-2) * chosen).sum(-1)
         )
-        noise = self.found.noise.movedim(0, -1).expand(len(g), *self.data.energy.shape, -1)
-        noise = noise.gather(-1, states.unsqueeze(-1)).squeeze(-1)
+        noise = self.found.noise
         log_likelihood = -0.5 * (residual / noise + self.data.dim * torch.log(2 * math.pi * noise))
         return g, self.paths.log_evidence - log_likelihood.sum(-1)
 
@@ -209,7 +208,7 @@ def infer(
     """The exact posterior over activity.
 
     Args:
-        data: inner products of the whitened fields, at the midpoints of the transitions, and of the whitened
+        data: inner products of the whitened fields, averaged over the transitions, and of the whitened
             displacements of the latent means, of batch ``(B, T)``.
         prior: the prior over activity.
         noise: the observation model's noise.

@@ -12,28 +12,26 @@ from stf.inference.states import StateSpace
 
 @dataclass(frozen=True)
 class SpeedStatistics:
-    r"""Expectations of the speeds g (zero where off) over states and slabs, weighted or not by :math:`1/\tau_S`.
+    """Expectations of the speeds g (zero where off) over states and slabs.
 
     Args:
         first: :math:`E[g_k]`, ``(C, *batch)``.
         second: :math:`E[g_k g_l]`, ``(C, C, *batch)``.
-        weight: :math:`E[1/\tau_S]`, ``(*batch)``, or 1.
     """
 
     first: Tensor
     second: Tensor
-    weight: Tensor | float
 
     def misfit(self, data: Transitions) -> Tensor:
-        r"""Expected squared residual :math:`E \|\Delta - \sum_k g_k V^k\|^2` with these weights, ``(*batch)``.
+        r"""Expected squared residual :math:`E \|\Delta - \sum_k g_k V^k\|^2`, ``(*batch)``.
 
-        .. math:: w \|\Delta\|^2 - 2 E[g]^T b + \mathrm{tr}(G \, E[g g^T])
+        .. math:: \|\Delta\|^2 - 2 E[g]^T b + \mathrm{tr}(G \, E[g g^T])
         """
         explained = 2 * (self.first * data.cross).sum(0) - (self.second * data.gram).sum((0, 1))
-        return self.weight * data.energy - explained
+        return data.energy - explained
 
 
-def expected_speeds(found: Evidence, marginal: Tensor, space: StateSpace, weighted: bool = False) -> SpeedStatistics:
+def expected_speeds(found: Evidence, marginal: Tensor, space: StateSpace) -> SpeedStatistics:
     r"""First and second moments of the speeds under the posterior.
 
     .. math::
@@ -44,15 +42,13 @@ def expected_speeds(found: Evidence, marginal: Tensor, space: StateSpace, weight
         found: speeds of every state.
         marginal: q(S), ``(M, *batch)``.
         space: the states.
-        weighted: weigh every state by :math:`1/\tau_S`, as the fields' own objective does.
     """
-    weights = marginal / found.noise if weighted else marginal
     controls, column = space.num_controls, space.members.T
-    first = _sum(weights * found.mean, column, controls + 1)[:controls]
-    moment = weights * (found.mean.unsqueeze(0) * found.mean.unsqueeze(1) + found.covariance)
+    first = _sum(marginal * found.mean, column, controls + 1)[:controls]
+    moment = marginal * (found.mean.unsqueeze(0) * found.mean.unsqueeze(1) + found.covariance)
     pairs = column.unsqueeze(0) * (controls + 1) + column.unsqueeze(1)
     second = _sum(moment, pairs, (controls + 1) ** 2).unflatten(0, (controls + 1, controls + 1))
-    return SpeedStatistics(first, second[:controls, :controls], weights.sum(0) if weighted else 1.0)
+    return SpeedStatistics(first, second[:controls, :controls])
 
 
 def excess_speed(found: Evidence, marginal: Tensor, space: StateSpace) -> Tensor:

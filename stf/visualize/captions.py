@@ -320,6 +320,9 @@ def of_search(search: Search) -> str:
     filled = sum(len(move.fields) for move in refills)
     if filled:
         parts.append(f"{_were(filled)} made anew from {'another' if filled == 1 else 'others'}")
+    undone = sum(move.kind == "undo" for move in made)
+    if undone:
+        parts.append("a refill was taken back" if undone == 1 else f"{undone} refills were taken back")
     text += f": {join(parts)}" if parts else "; no move was made"
     best = search.refused()
     ratios = [move.ratio for move in best if move.ratio is not None]

@@ -29,8 +29,8 @@ EVIDENCE, BETWEEN, BOTTOM = 1.75, 0.34, 0.6
 BEND, LEAST_BEND = 0.016, 0.004
 """Width of a join or a branch, as a share of the steps of the search, and where moves follow closely on each other."""
 INK = "#303030"
-ENDS = {"delete": ("X", 6.5), "silent": ("s", 5.0)}
-"""Markers of fields that were deleted, and of fields that were hardly ever on, and their sizes in points."""
+ENDS = {"delete": ("X", 6.5), "silent": ("s", 5.0), "undo": ("<", 5.5)}
+"""Markers of fields that were deleted, hardly ever on, or taken back, and their sizes in points."""
 TRIALS = {"merge": "o", "delete": "D"}
 HALO = [withStroke(linewidth=2.2, foreground="white")]
 CHARACTER = 0.075
@@ -311,6 +311,7 @@ def _legend(page: Page, search: Search, y: float) -> None:
         "merged": ("merge" in kinds, dict(marker="o", markersize=5) | mark),
         "deleted": ("delete" in kinds, dict(marker="X", markersize=6.5) | mark),
         "hardly ever on, dropped": ("silent" in kinds, dict(marker="s", markersize=5) | mark),
+        "refill taken back": ("undo" in kinds, dict(marker="<", markersize=5.5) | mark),
         "copied to another lane": ("refill" in kinds, dict(marker=">", markersize=5) | mark),
         "best refused merge of a round": ("merge" in refused, dict(marker="o", markersize=4.2) | trial),
         "best refused deletion": ("delete" in refused, dict(marker="D", markersize=4.2) | trial),

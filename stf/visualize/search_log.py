@@ -13,7 +13,7 @@ from stf.discovery.moves_text import cheapest
 from stf.visualize.curves import series
 
 SEARCH = "search"
-CHANGES = ("merge", "delete", "silent", "refill")
+CHANGES = ("merge", "delete", "silent", "refill", "undo")
 """Moves that change which fields are alive."""
 TRAINING = "train/log_evidence"
 
@@ -24,14 +24,14 @@ class Move:
 
     Args:
         step: optimisation steps made before it.
-        kind: ``start``, ``choose``, ``merge``, ``delete``, ``silent``, ``refill``, ``keep`` or ``end``.
+        kind: ``start``, ``choose``, ``merge``, ``delete``, ``silent``, ``refill``, ``undo``, ``keep`` or ``end``.
         fields: that it concerns; of ``merge`` the first stays.
         alive: fields after it.
         sources: what the fields of a ``refill`` were copied from.
         cost: held-out log evidence that it loses, nats per transition, where it is known.
         ratio: cost relative to what leaving the field out loses, where it is known.
         evidence: held-out log evidence after it, nats per transition, where it is known.
-        accepted: whether it was made; trials of ``merge`` and ``delete`` may be refused.
+        accepted: whether it was made; trials of ``merge``, ``delete`` and ``undo`` may be refused.
     """
 
     step: float
@@ -58,7 +58,8 @@ class Life:
         field: its place.
         begin: step at which it began.
         end: step at which it ended, or up to which it is known to live.
-        fate: ``merge``, ``delete`` or ``silent``; ``start`` where another start replaced it; None while it lives.
+        fate: ``merge``, ``delete``, ``silent`` or ``undo``; ``start`` where another start replaced it; None while it
+            lives.
         move: number of the move that ended it, None while it lives.
         other: what it merged into.
         source: what it was copied from.
@@ -152,7 +153,7 @@ class Search:
                     end(place, number, "silent")
                     begun[place] = (move.step, source)
             for place in sorted(set(begun) - set(move.alive)):  # what the entry says is what counts
-                end(place, number, "delete")
+                end(place, number, "undo" if move.kind == "undo" else "delete")
             for place in sorted(set(move.alive) - set(begun)):
                 begun[place] = (move.step, None)
         left = [Life(place, begin, self.last, source=source) for place, (begin, source) in sorted(begun.items())]
