@@ -62,7 +62,7 @@ class DiscoveryConfig:
     """Empty places that a refill fills at most."""
     accept: float = 0.3
     """Accept a move that loses less than this share of the log evidence that the lack of its field costs at first."""
-    accept_longer: float = 0.36
+    accept_longer: float = 0.45
     """The same after the longer trial."""
     hopeless: float = 1.0
     """A trial whose best move loses more than this share is not prolonged."""

@@ -114,7 +114,8 @@ def test_stages_follow_one_another():
         if not stages or stages[-1] != begun.progress.stage:
             stages.append(begun.progress.stage)
         begun.step()
-    assert stages == [FORM, PAIRS, TRIAL, LONGER, POLISH]  # no place is empty, so that there is nothing to refill
+    assert stages[:5] == [FORM, PAIRS, TRIAL, LONGER, SETTLE]  # no place is empty, and nothing refilled
+    assert stages[-1] == POLISH and "refill" not in {event["move"] for event in begun.events}
     begun, stages = search(45, rounds=2, extra=1, **EAGER), []
     while not begun.progress.finished:
         if not stages or stages[-1] != begun.progress.stage:
@@ -267,6 +268,17 @@ def test_a_refill_is_taken_back_unless_it_gains_something(refilled, kept):
     assert describe_move(event, 4).count("take the refill back" if kept else "took the refill back") == 1
     begun._weigh_refill()
     assert begun.events[-1] is event, "it is weighed once"
+
+
+def test_a_poor_model_keeps_what_it_gets():
+    old, encoded = exact([0, 1])
+    begun = search(400, places=4, encoded=(encoded, encoded))
+    begun.population, _ = exact([0, 1, 1])
+    begun.progress.places, begun.progress.before = [0, 1, 2], [0, 1]
+    begun.before, begun.misfit_before = old.candidate(0), torch.tensor(0.4)
+    begun.progress.evidence_before = float(old.held_out(encoded)[0])
+    begun._weigh_refill()
+    assert begun.progress.places == [0, 1, 2] and begun.events[-1]["move"] == "start"
 
 
 def test_a_refill_that_merges_have_undone_is_not_weighed():

@@ -48,6 +48,10 @@ FAINT = 0.05
 """Gone counts as at least this share of the largest, and of what a field contributes on average, so that a ratio of
 next to nothing means nothing; where all fields are duplicates of one another, every gone is next to nothing."""
 
+POOR = 0.25
+"""With a larger relative misfit a model leaves much unexplained, and a refill is not taken back: at such a misfit even
+transformations that are lacking gain little."""
+
 RECRUITED = 0.5
 """A field whose velocities change by more than this share of their energy during a trial has got another job."""
 
@@ -350,7 +354,7 @@ class Search:
         self._propose()
 
     def _round_ends(self) -> None:
-        """No trial was accepted: refill empty places and settle, or polish what there is."""
+        """No trial was accepted: refill empty places, if there are any, and settle; or polish what there is."""
         progress, config = self.progress, self.config
         self._weigh_refill()
         progress.round += 1
@@ -358,15 +362,16 @@ class Search:
         room = self.steps - self.taken - self._length(config.polish) > self._length(
             config.settle + config.pairs + config.trial
         )
-        if progress.round >= config.rounds or not free or not room:
+        if progress.round >= config.rounds or not room:
             return self._enter(POLISH, config.polish)
-        self._refill(free[: config.extra])
+        if free[: config.extra]:
+            self._refill(free[: config.extra])
         self._enter(SETTLE, config.settle)
 
     def _weigh_refill(self) -> None:
-        """Take the last refill back if what it has left gains too little."""
+        """Take back the last refill of a model that explains most, if what it has left gains too little."""
         progress = self.progress
-        if 0 < len(progress.before) < self.population.size:
+        if 0 < len(progress.before) < self.population.size and float(self.misfit_before) < POOR:
             evidence = float(self.population.held_out(self.held)[0])
             cost, gone = evidence - progress.evidence_before, min(self._lost())
             ratio = cost / max(gone, 1e-6)
