@@ -62,7 +62,7 @@ class DiscoveryConfig:
     """Empty places that a refill fills at most."""
     accept: float = 0.3
     """Accept a move that loses less than this share of the log evidence that the lack of its field costs at first."""
-    accept_longer: float = 0.45
+    accept_longer: float = 0.5
     """The same after the longer trial."""
     hopeless: float = 1.0
     """A trial whose best move loses more than this share is not prolonged."""
@@ -74,16 +74,16 @@ class DiscoveryConfig:
     """Noise of a refilled copy, in units of the standard deviation of its parameters."""
     temper: float = 0.05
     """Weight of the log-likelihood in the chain at first, while fields form; it grows geometrically to 1."""
-    settle_temper: float = 0.3
-    """The same after a refill."""
+    trial_temper: float = 0.5
+    """The same at the start of a trial, and after a refill."""
+    worth: float = 80.0
+    """Nats that a wholly explained transition is worth while fields form and in trials, and where moves are judged."""
     unit: float = 10.0
     """Weight of what holds the unit of speed: fields grow where the mean of their speeds exceeds 1."""
     rollout: float = 0.3
     """Weight of the misfit along rollouts beside that between codes, in the polish."""
     learning_rate: float = 1e-2
-    """Peak learning rate of Adam in every stage but those below."""
-    trial_learning_rate: float = 4e-3
-    """That of the trials."""
+    """Peak learning rate of Adam."""
     pair_learning_rate: float = 6e-3
     """That of the fits to pairs."""
 
@@ -105,10 +105,10 @@ class DiscoveryConfig:
             _at_least("discovery." + key, getattr(self, key), 0)
         for key in ("accept", "accept_longer", "hopeless", "screen", "perturbation", "silent", "unit", "rollout"):
             _non_negative("discovery." + key.replace("_", "-"), getattr(self, key))
-        for key in ("temper", "settle_temper"):
+        for key in ("temper", "trial_temper"):
             value = getattr(self, key)
             require(0.0 < value <= 1.0, "discovery." + key.replace("_", "-"), value, "a number in (0, 1]")
-        for key in ("learning_rate", "trial_learning_rate", "pair_learning_rate"):
+        for key in ("worth", "learning_rate", "pair_learning_rate"):
             _positive("discovery." + key.replace("_", "-"), getattr(self, key))
 
 
@@ -226,7 +226,7 @@ class WeakConfig(RunConfig):
     still: StillConfig = field(default_factory=lambda: StillConfig(fraction=0.18))
     model: ModelConfig = field(default_factory=lambda: ModelConfig(num_fields=6, time_dependent=True, integrator="rk4"))
     discovery: DiscoveryConfig = field(
-        default_factory=lambda: DiscoveryConfig(fraction=0.28, rounds=1, accept=0.25, accept_longer=0.25)
+        default_factory=lambda: DiscoveryConfig(fraction=0.28, rounds=1, accept=0.2, accept_longer=0.2)
     )
     """No refill, and moves accepted later: where one field acts throughout, the place gives it away, so that copies
     divide sequences among them, and wrong merges cost less."""

@@ -110,7 +110,7 @@ def test_ablations_cover_what_was_asked_for():
         ["--model.rotational-width 0", "--model.potential-width 0", "--model.divergence penalised"]
         + ["--sparsity.on-rate 0.25 --sparsity.off-rate 0.75 --sparsity.no-learn-rates", "--sparsity.no-learn-rates"]
         + ["--sparsity.slab unit", "--discovery.rounds 0", "--discovery.fraction 0", "--joint.agreement 0"]
-        + ["--discovery.temper 1 --discovery.settle-temper 1", "--joint.activity draw", "--model.control separate"]
+        + ["--discovery.temper 1 --discovery.trial-temper 1", "--joint.activity draw", "--model.control separate"]
         + ["--model.integrator euler", "--model.integrator midpoint"]
         + [f"--model.num-fields {k}" for k in (1, 2, 3, 4, 8, 12, 16)]
         + [f"--data.active {n}" for n in (2, 3)]

@@ -30,7 +30,7 @@ CASES: dict[str, tuple[list[Any], int, dict[str, Any]]] = {
     "opposite": ([line(2), scaled(line(2), -1), rotation(0, 1)], 5, {}),
     "one circle": ([rotation(0, 1)], 4, {}),
     "a tenth of the energy": ([rotation(0, 1), line(2, 0.5 / 10**0.5), bend(4, 5)], 5, {}),
-    "weak": (THREE, 5, dict(constant=True, prior=WEAK, config=short(accept=0.25, accept_longer=0.25))),
+    "weak": (THREE, 5, dict(constant=True, prior=WEAK, config=short(accept=0.2, accept_longer=0.2))),
 }
 """Fields, places, options. Where one field acts throughout, places give it away, and wrong merges come cheaper."""
 

@@ -239,6 +239,20 @@ def test_a_step_reports_evidence_residual_and_misfit(float64):
     assert all(value.shape == (2,) and not value.requires_grad for value in terms.values())
 
 
+def test_a_misfit_that_is_given_counts_in_place_of_the_own_one(float64, monkeypatch):
+    batch, gradients = sequences(), []
+    for own, given in ((1.0, torch.tensor(0.2)), (0.2, None), (1.0, None)):
+        found = population("positive")
+        found.misfit = torch.tensor([own])
+        monkeypatch.setattr(module, "CLIP", math.inf)
+        found.step(batch, learning_rate=0.0, misfit=given)
+        gradients.append({name: p.grad for name, p in found.fields.named_parameters() if p.grad is not None})
+        assert found.misfit != own, "it is followed all the same"
+    close(gradients[0], gradients[1], 1e-12)
+    with pytest.raises(AssertionError):
+        close(gradients[0], gradients[2], 0.1)
+
+
 def test_the_gradient_of_each_candidate_is_clipped_on_its_own(float64, monkeypatch):
     batch, whole = sequences(), []
     for limit in (math.inf, None):

@@ -109,7 +109,7 @@ def test_exactly_the_steps_are_taken():
 
 
 def test_stages_follow_one_another():
-    begun, stages = search(45, rounds=2, **SHY), []
+    begun, stages = search(45, rounds=2, silent=0.0, **SHY), []
     while not begun.progress.finished:
         if not stages or stages[-1] != begun.progress.stage:
             stages.append(begun.progress.stage)
@@ -155,7 +155,7 @@ def test_more_places_than_are_enumerated():
 
 
 def test_without_deletions_and_without_merges_worth_a_trial():
-    done = run(search(80, deletions=0, screen=0.0))
+    done = run(search(80, deletions=0, screen=0.0, silent=0.0))
     check_log(done, 4, 80)
     assert done.events[-1]["alive"] == [0, 1, 2, 3]
 
@@ -217,6 +217,18 @@ def exact(places: list[int], size: float = 1.0) -> tuple[Population, Encoded]:
     return gather([(rows, torch.ones(len(places)))], template, torch.tensor(0.01), setting(most=2)), encoded
 
 
+def test_two_halves_of_one_transformation_are_worth_what_both_are():
+    """Each is on whenever the other one is, so that nothing tells them apart."""
+    population, encoded = exact([0, 0], size=0.5)
+    begun = search(400, places=2, encoded=(encoded, encoded))
+    begun.population = population
+    lost, share = begun._lost()
+    variants = torch.tensor([[1.0, 1.0], [0.0, 0.0]])
+    with_both, with_none = population.held_out(encoded, begun.misfit, variants)[0].tolist()
+    assert lost == pytest.approx([with_both - with_none] * 2) and lost[0] > 1
+    assert share == [[1.0, 1.0], [1.0, 1.0]]
+
+
 def decided(known: list[int], lacking: list[int], moves: list[tuple[int, ...]]) -> Search:
     """A search that has decided about trials of an exact model, each of which lacks one field."""
     population, encoded = exact(known)
@@ -258,7 +270,6 @@ def test_a_refill_is_taken_back_unless_it_gains_something(refilled, kept):
     begun.population = new
     begun.progress.before, begun.progress.places = list(range(len(refilled)))[:-1], list(range(len(refilled)))
     begun.before, begun.misfit_before = old.candidate(0), torch.tensor(0.01)
-    begun.progress.evidence_before = float(old.held_out(encoded)[0])
     begun._weigh_refill()
     event = begun.events[-1]
     assert event["move"] == "undo" and event["accepted"] is not kept
@@ -276,7 +287,6 @@ def test_a_poor_model_keeps_what_it_gets():
     begun.population, _ = exact([0, 1, 1])
     begun.progress.places, begun.progress.before = [0, 1, 2], [0, 1]
     begun.before, begun.misfit_before = old.candidate(0), torch.tensor(0.4)
-    begun.progress.evidence_before = float(old.held_out(encoded)[0])
     begun._weigh_refill()
     assert begun.progress.places == [0, 1, 2] and begun.events[-1]["move"] == "start"
 

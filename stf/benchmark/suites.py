@@ -182,7 +182,7 @@ VARIANTS = (
     _variant(PRIOR, "unit", "unit speeds", "--sparsity.slab", "unit"),
     _variant(DISCOVERY, "no-moves", "without moves, EM alone", "--discovery.rounds", "0"),
     _variant(
-        DISCOVERY, "no-tempering", "without tempering", "--discovery.temper", "1", "--discovery.settle-temper", "1"
+        DISCOVERY, "no-tempering", "without tempering", "--discovery.temper", "1", "--discovery.trial-temper", "1"
     ),
     _variant(DISCOVERY, "no-discovery", "without the discovery", "--discovery.fraction", "0"),
     _variant(DISCOVERY, "draw", "drawn activity in joint training", "--joint.activity", "draw"),

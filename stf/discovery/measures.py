@@ -55,6 +55,18 @@ def on_rates(population: Population, sequences: Encoded, chunk: int = 64) -> Ten
 
 
 @torch.no_grad()
+def joint_rates(population: Population, sequences: Encoded, misfit: Tensor, chunk: int = 64) -> Tensor:
+    """How often two fields of a single model are on at once, ``(K, K)``; on the diagonal, how often each one is."""
+    total = 0.0
+    for part in range(0, len(sequences), chunk):
+        batch = sequences[part : part + chunk]
+        on = population.infer(batch, population.velocities(batch), population.alive, misfit.view(1)).probability
+        both = torch.einsum("btk,btl->kl", on, on)
+        total = total + both - torch.diag(both.diagonal() - on.sum((0, 1)))
+    return total / (len(sequences) * (sequences.means.shape[1] - 1))
+
+
+@torch.no_grad()
 def relative_residuals(population: Population, sequences: Encoded, chunk: int = 64) -> Tensor:
     """Of every field, how much it leaves of the steps on which it acts alone, as a share of their energy: ``(K,)``."""
     left = whole = 0.0

@@ -142,7 +142,12 @@ class Population:
         return infer(data, setting.prior, noise, setting.on_rate * rate, setting.off_rate * rate, mask, temper)
 
     def step(
-        self, batch: Encoded, learning_rate: float, temper: float = 1.0, rollout: float = 0.0
+        self,
+        batch: Encoded,
+        learning_rate: float,
+        temper: float = 1.0,
+        rollout: float = 0.0,
+        misfit: Tensor | None = None,
     ) -> dict[str, Tensor]:
         """One EM step on B sequences; nothing in it waits for the device.
 
@@ -151,6 +156,7 @@ class Population:
             learning_rate: of Adam.
             temper: weight of the log-likelihood in the chain.
             rollout: weight of the misfit along rollouts, see :meth:`_fit_rollouts`; for a single candidate.
+            misfit: the relative misfit that counts for all candidates, ``()``; each has its own for None.
 
         Returns:
             Means over the batch per candidate, ``(C,)``: ``log_evidence`` (nats per transition, tempered as the chain),
@@ -160,7 +166,8 @@ class Population:
         count, (steps, dim) = self.count, batch.displacement.shape[1:]
         with torch.no_grad():
             moved = velocities.detach()
-            found = self.infer(batch, moved, self.alive, self.misfit, temper)
+            noise = self.misfit if misfit is None else misfit.expand(self.count)
+            found = self.infer(batch, moved, self.alive, noise, temper)
             expected = found.statistics()
             precision = by_transition(found.found.noise, count).reciprocal().unsqueeze(-1)
             second = by_transition(expected.second, count).movedim((0, 1), (-2, -1)) * precision.unsqueeze(-1)

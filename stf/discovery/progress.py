@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -42,7 +41,6 @@ class Progress:
     pairs: list[Pair] = field(default_factory=list)
     gone: list[float] = field(default_factory=list)
     before: list[int] = field(default_factory=list)
-    evidence_before: float = 0.0
     finished: bool = False
 
 
@@ -70,7 +68,6 @@ def progress_from(numbers: dict[str, Any], steps: int, places_total: int) -> tup
         "done": type(found.done) is type(found.length) is int and 0 <= found.done < found.length,
         "round": type(found.round) is int and found.round >= 0,
         "places": 0 < len(places) == len(set(places)) and set(places) <= set(range(places_total)),
-        "evidence_before": isinstance(found.evidence_before, float) and math.isfinite(found.evidence_before),
         "before": len(found.before) == len(set(found.before)) and set(found.before) <= set(range(places_total)),
         "finished": found.finished is False,
     }

@@ -10,12 +10,21 @@ what the lack of its field costs at first:
 
 where gone is the held-out log evidence that is lost when the field is simply left out, or one that has changed its job
 to do that field's. The ratio has no scale, so that it is as fair to faint transformations as to strong ones: duplicates
-give most of it back, fields of their own do not. All evidence of moves is measured at the least misfit: at their own,
-poor models lose little by getting poorer.
+give most of it back, fields of their own do not.
+
+Fields form, are tried and are judged at one noise, at which a transition that is wholly explained is worth some 80
+nats: 5 % of its energy pays for a spike, what fields fail to explain of one another's steps does not. At the noise that
+a good model leaves, fields that are spare take up corrections of the others, and a field that is right on half of an
+orbit cannot grow into the other half, where its steps are given to nothing. Trials are tempered for the same reason.
+
+Where many fields act at a time, one in the place of two loses little even if they have nothing in common, and gone is
+reduced to what it has to lose then; two fields that are on in nearly the same steps are left out together
+(:mod:`stf.discovery.companions`).
+
 When no trial is accepted, empty places are refilled with perturbed copies of the fields that explain their steps worst,
 which is how two faint transformations that share a field come apart. More often the copies learn to correct other
-fields, beside which they act. So a refill is taken back where in the end it gains less, each model at its own misfit,
-than that share of what the lack of its least field costs.
+fields, beside which they act. So a refill is taken back where in the end it gains less than that share of what the lack
+of its least field costs.
 
 The search is a machine of stages: :meth:`Search.step` takes one optimisation step, whichever stage it is in, and its
 whole state is tensors and plain numbers, so that it can be saved after any step and goes on bit for bit.
@@ -36,13 +45,13 @@ from torch import Tensor, nn
 from ffrl.engine.checkpoint import STATE, STATE_TENSORS, require_alike
 from ffrl.engine.seed import generator
 from ffrl.errors import UserError
-from stf.discovery.measures import changes, evidence_at_rest, on_rates, relative_residuals
+from stf.discovery.companions import companions, least_missed
+from stf.discovery.measures import changes, evidence_at_rest, joint_rates, on_rates, relative_residuals
 from stf.discovery.pairs import PairFit, all_pairs, promising
 from stf.discovery.population import Population, Setting, annealed, gather, rows_of, tempering
 from stf.discovery.progress import FORM, LONGER, PAIRS, POLISH, SETTLE, TRIAL, Move, Progress, progress_from
 from stf.discovery.saving import learner_tensors, restore_optimizer, restored, saved_rows
 from stf.inference.encoded import Encoded
-from stf.inference.evidence import LEAST_MISFIT
 
 FAINT = 0.05
 """Gone counts as at least this share of the largest, and of what a field contributes on average, so that a ratio of
@@ -85,7 +94,7 @@ class Search:
         self.taken = 0
         self.places_total = len(next(iter(rows_of(fields).values())))
         self.device = sequences.means.device
-        self._strict = torch.tensor(LEAST_MISFIT, device=self.device)
+        self.misfit = torch.tensor(sequences.means.shape[-1] / (2 * config.worth), device=self.device)
         whole = (
             config.form + config.settle + config.rounds * (config.pairs + config.trial + config.longer) + config.polish
         )
@@ -115,11 +124,11 @@ class Search:
             self.pair_fit.step(batch, annealed(*share, config.pair_learning_rate))
             terms = {}
         else:
-            peak = config.trial_learning_rate if progress.stage == TRIAL else config.learning_rate
-            start = {FORM: config.temper, SETTLE: config.settle_temper}.get(progress.stage)
-            temper = 1.0 if start is None else tempering(*share, start)
+            start = {FORM: config.temper, POLISH: 1.0}.get(progress.stage, config.trial_temper)
+            temper = tempering(*share, start)
             rollout = config.rollout if progress.stage == POLISH else 0.0
-            found = self.population.step(batch, annealed(*share, peak), temper, rollout)
+            misfit = self.misfit if progress.stage in (FORM, TRIAL, LONGER) else None
+            found = self.population.step(batch, annealed(*share, config.learning_rate), temper, rollout, misfit)
             terms = {name: value[0] for name, value in found.items()}
         progress.done += 1
         self.taken += 1
@@ -201,8 +210,8 @@ class Search:
     def _propose(self) -> None:
         """Drop fields that hardly ever act, then fit one field to every pair."""
         progress, config = self.progress, self.config
-        evidence, on = self.population.held_out(self.held)
-        share = on[0].tolist()
+        evidence, _ = self.population.held_out(self.held)
+        share = on_rates(self.population, self.held).tolist()
         silent = [k for k, value in enumerate(share) if value < config.silent]
         if silent and len(silent) < len(share):
             self.population.alive[0, silent] = 0
@@ -224,7 +233,7 @@ class Search:
         """Set up trials: the unchanged model, the best merges, and the deletions that cost least at first."""
         progress, config, base = self.progress, self.config, self.population
         size, places = base.size, progress.places
-        lost = self._lost()
+        lost, share = self._lost()
         excess = self.pair_fit.excess(self.held)
         fitted = rows_of(self.pair_fit.fields)
         rows, alive = rows_of(base.fields), base.alive[0]
@@ -240,14 +249,14 @@ class Search:
             lives = alive.clone()
             lives[b] = 0
             candidates.append((merged, lives))
-            moves.append(Move((places[a], places[b]), min(lost[a], lost[b])))
+            moves.append(Move((places[a], places[b]), min(lost[a], lost[b]) * share[a][b]))
         for c in sorted(range(size), key=lost.__getitem__)[: config.deletions]:
             lives = alive.clone()
             lives[c] = 0
             candidates.append((rows, lives))
-            moves.append(Move((places[c],), lost[c]))
+            moves.append(Move((places[c],), lost[c] * min(share[c])))
         progress.moves = moves
-        progress.gone = lost
+        progress.gone = [value * min(shares) for value, shares in zip(lost, share, strict=True)]
         if not moves:
             self.pair_fit, progress.pairs = None, []
             return self._round_ends()
@@ -255,20 +264,24 @@ class Search:
         self.pair_fit, progress.pairs = None, []
         self._enter(TRIAL, config.trial)
 
-    def _lost(self) -> list[float]:
-        """What the lack of each field of a single model costs, nats per transition, or the least that counts."""
+    def _lost(self) -> tuple[list[float], list[list[float]]]:
+        """What the lack of each field of a single model costs, nats per transition, or the least that counts.
+
+        A field is left out with those that nothing tells it apart from. Also :func:`least_missed` of all pairs.
+        """
         base, size = self.population, self.population.size
-        without = 1 - torch.eye(size, device=self.device)
-        found, _ = base.held_out(self.held, self._strict, torch.cat([base.alive, without]))
+        joint = joint_rates(base, self.held, self.misfit)
+        without = 1 - companions(joint)
+        found, _ = base.held_out(self.held, self.misfit, torch.cat([base.alive, without]))
         evidence, *others = found.tolist()
         lost = [evidence - other for other in others]
-        floor = FAINT * max(*lost, (evidence - evidence_at_rest(self.held, LEAST_MISFIT)) / size)
-        return [max(value, floor) for value in lost]
+        floor = FAINT * max(*lost, (evidence - evidence_at_rest(self.held, float(self.misfit))) / size)
+        return [max(value, floor) for value in lost], least_missed(joint).tolist()
 
     def _decide(self, stage: str) -> None:
         """Accept the best trials, try the best two for longer, or keep the model as it is."""
         progress, config = self.progress, self.config
-        evidence, _ = self.population.held_out(self.held, self._strict)
+        evidence, _ = self.population.held_out(self.held, self.misfit)
         costs = (evidence[0] - evidence[1:]).tolist()
         gone = self._gone()
         ratios = [cost / max(least, 1e-6) for cost, least in zip(costs, gone, strict=True)]
@@ -293,7 +306,7 @@ class Search:
         A field that is deleted may come back in the place of a fainter one, whose lack costs less.
         """
         progress = self.progress
-        changed = changes(self.population, self.held, self._strict)
+        changed = changes(self.population, self.held, self.misfit)
         found = []
         for change, move in zip(changed[1:], progress.moves, strict=True):
             others = [k for k, place in enumerate(progress.places) if place not in move.places]
@@ -328,7 +341,7 @@ class Search:
                 for name, value in further.items():
                     value[row[0]] = other[name][row[0]]
             lives[row[-1]] = 0
-            both = gather([(rows, alive), (further, lives)], self.template, self._strict, self.setting)
+            both = gather([(rows, alive), (further, lives)], self.template, self.misfit, self.setting)
             before, after = both.held_out(self.held)[0].tolist()
             if before - after >= config.accept * move.gone:  # what one move relies on, the other may have taken away
                 continue
@@ -370,16 +383,17 @@ class Search:
 
     def _weigh_refill(self) -> None:
         """Take back the last refill of a model that explains most, if what it has left gains too little."""
-        progress = self.progress
-        if 0 < len(progress.before) < self.population.size and float(self.misfit_before) < POOR:
-            evidence = float(self.population.held_out(self.held)[0])
-            cost, gone = evidence - progress.evidence_before, min(self._lost())
+        progress, population = self.progress, self.population
+        if 0 < len(progress.before) < population.size and float(self.misfit_before) < POOR:
+            alive = torch.ones(len(progress.before), device=self.device)
+            before = gather([(self.before, alive)], self.template, self.misfit_before, self.setting)
+            gained = population.held_out(self.held, self.misfit)[0] - before.held_out(self.held, self.misfit)[0]
+            cost, gone = float(gained), min(self._lost()[0])
             ratio = cost / max(gone, 1e-6)
             accepted = ratio < self.config.accept
             if accepted:
-                alive = torch.ones(len(progress.before), device=self.device)
-                self.population = gather([(self.before, alive)], self.template, self.misfit_before, self.setting)
-                evidence, progress.places = progress.evidence_before, progress.before
+                self.population, progress.places = before, progress.before
+            evidence = float(self.population.held_out(self.held)[0])
             self._tell("undo", [], cost, ratio, evidence, accepted)
         progress.before, self.before = [], {}
 
@@ -390,7 +404,6 @@ class Search:
         sources = [worst[index % len(worst)] for index in range(len(free))]
         noise = generator("cpu", self.seed, "discovery-refill", progress.round)
         progress.before = list(progress.places)
-        progress.evidence_before = float(population.held_out(self.held)[0])
         self.before = {name: value.clone() for name, value in rows_of(population.fields).items()}
         self.misfit_before = population.misfit[0].clone()
         rows = {}
@@ -410,8 +423,9 @@ class Search:
         progress, config = self.progress, self.config
         self.pair_fit = None
         self._only(0)
-        evidence, on = self.population.held_out(self.held)
-        silent = [k for k, value in enumerate(on[0].tolist()) if value < config.silent]
+        evidence, _ = self.population.held_out(self.held)
+        share = on_rates(self.population, self.held).tolist()
+        silent = [k for k, value in enumerate(share) if value < config.silent]
         if silent and len(silent) < self.population.size:
             dropped = [progress.places[k] for k in silent]
             self.population.alive[0, silent] = 0
