@@ -77,7 +77,9 @@ class DiscoveryConfig:
     trial_temper: float = 0.5
     """The same at the start of a trial, and after a refill."""
     worth: float = 80.0
-    """Nats that a wholly explained transition is worth while fields form and in trials, and where moves are judged."""
+    """Nats that a wholly explained transition is worth while fields form and in trials, and where moves are judged.
+
+    With 0 every model has its own misfit there, and moves are judged at the least one."""
     unit: float = 10.0
     """Weight of what holds the unit of speed: fields grow where the mean of their speeds exceeds 1."""
     rollout: float = 0.3
@@ -103,12 +105,22 @@ class DiscoveryConfig:
             _at_least("discovery." + key.replace("_", "-"), getattr(self, key), 1)
         for key in ("rounds", "deletions", "extra"):
             _at_least("discovery." + key, getattr(self, key), 0)
-        for key in ("accept", "accept_longer", "hopeless", "screen", "perturbation", "silent", "unit", "rollout"):
+        for key in (
+            "accept",
+            "accept_longer",
+            "hopeless",
+            "screen",
+            "perturbation",
+            "silent",
+            "worth",
+            "unit",
+            "rollout",
+        ):
             _non_negative("discovery." + key.replace("_", "-"), getattr(self, key))
         for key in ("temper", "trial_temper"):
             value = getattr(self, key)
             require(0.0 < value <= 1.0, "discovery." + key.replace("_", "-"), value, "a number in (0, 1]")
-        for key in ("worth", "learning_rate", "pair_learning_rate"):
+        for key in ("learning_rate", "pair_learning_rate"):
             _positive("discovery." + key.replace("_", "-"), getattr(self, key))
 
 
@@ -226,7 +238,9 @@ class WeakConfig(RunConfig):
     still: StillConfig = field(default_factory=lambda: StillConfig(fraction=0.18))
     model: ModelConfig = field(default_factory=lambda: ModelConfig(num_fields=6, time_dependent=True, integrator="rk4"))
     discovery: DiscoveryConfig = field(
-        default_factory=lambda: DiscoveryConfig(fraction=0.28, rounds=1, accept=0.2, accept_longer=0.2)
+        default_factory=lambda: DiscoveryConfig(
+            fraction=0.28, rounds=1, accept=0.25, accept_longer=0.25, trial_temper=1.0, worth=0.0
+        )
     )
     """No refill, and moves accepted later: where one field acts throughout, the place gives it away, so that copies
     divide sequences among them, and wrong merges cost less."""

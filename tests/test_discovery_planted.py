@@ -1,6 +1,6 @@
 """Planted transformations are found from scratch in a known latent space: how many, which, and when they act.
 
-Each case was run with seeds 0 to 4; one of them is kept here.
+Each case was run with seeds 0 to 4, of which all are right but one of the weak case; one seed is kept here.
 """
 
 from __future__ import annotations
@@ -30,7 +30,11 @@ CASES: dict[str, tuple[list[Any], int, dict[str, Any]]] = {
     "opposite": ([line(2), scaled(line(2), -1), rotation(0, 1)], 5, {}),
     "one circle": ([rotation(0, 1)], 4, {}),
     "a tenth of the energy": ([rotation(0, 1), line(2, 0.5 / 10**0.5), bend(4, 5)], 5, {}),
-    "weak": (THREE, 5, dict(constant=True, prior=WEAK, config=short(accept=0.2, accept_longer=0.2))),
+    "weak": (
+        THREE,
+        5,
+        dict(constant=True, prior=WEAK, config=short(accept=0.25, accept_longer=0.25, trial_temper=1.0, worth=0.0)),
+    ),
 }
 """Fields, places, options. Where one field acts throughout, places give it away, and wrong merges come cheaper."""
 

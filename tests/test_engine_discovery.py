@@ -37,7 +37,7 @@ SHORT = dict(form=12, pairs=3, trial=3, longer=4, settle=5, polish=4)
 
 def config(mode: str = "unsupervised", **changes: Any) -> Any:
     """A run of 80 steps: 8 on still frames, 56 of discovery, 16 of joint training."""
-    size = dict(fraction=0.7, sequences=32, held_out=16, batch_size=8, trial_batch_size=6, starts=2)
+    size = dict(fraction=0.7, sequences=32, held_out=16, batch_size=8, trial_batch_size=6, starts=2, hopeless=100.0)
     search = {name: changes.pop(name) for name in list(changes) if hasattr(DiscoveryConfig, name)}
     still, discovery = StillConfig(fraction=0.1), DiscoveryConfig(**SHORT | size | search)
     values = dict(steps=80, still=still, discovery=discovery, checkpoint_every=1000, validate_every=25, log_every=4)

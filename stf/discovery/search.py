@@ -52,6 +52,7 @@ from stf.discovery.population import Population, Setting, annealed, gather, rows
 from stf.discovery.progress import FORM, LONGER, PAIRS, POLISH, SETTLE, TRIAL, Move, Progress, progress_from
 from stf.discovery.saving import learner_tensors, restore_optimizer, restored, saved_rows
 from stf.inference.encoded import Encoded
+from stf.inference.evidence import LEAST_MISFIT
 
 FAINT = 0.05
 """Gone counts as at least this share of the largest, and of what a field contributes on average, so that a ratio of
@@ -94,7 +95,8 @@ class Search:
         self.taken = 0
         self.places_total = len(next(iter(rows_of(fields).values())))
         self.device = sequences.means.device
-        self.misfit = torch.tensor(sequences.means.shape[-1] / (2 * config.worth), device=self.device)
+        misfit = sequences.means.shape[-1] / (2 * config.worth) if config.worth else LEAST_MISFIT
+        self.misfit = torch.tensor(misfit, device=self.device)
         whole = (
             config.form + config.settle + config.rounds * (config.pairs + config.trial + config.longer) + config.polish
         )
@@ -127,7 +129,7 @@ class Search:
             start = {FORM: config.temper, POLISH: 1.0}.get(progress.stage, config.trial_temper)
             temper = tempering(*share, start)
             rollout = config.rollout if progress.stage == POLISH else 0.0
-            misfit = self.misfit if progress.stage in (FORM, TRIAL, LONGER) else None
+            misfit = self.misfit if config.worth and progress.stage in (FORM, TRIAL, LONGER) else None
             found = self.population.step(batch, annealed(*share, config.learning_rate), temper, rollout, misfit)
             terms = {name: value[0] for name, value in found.items()}
         progress.done += 1
