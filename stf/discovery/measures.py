@@ -7,10 +7,15 @@ import math
 import torch
 from torch import Tensor
 
+from stf.discovery.companions import companions, least_missed
 from stf.discovery.population import CHUNK, Population
 from stf.inference.encoded import Encoded
 from stf.inference.evidence import FLOOR
 from stf.inference.posterior import ON
+
+FAINT = 0.05
+"""Gone counts as at least this share of the largest, and of what a field contributes on average, so that a ratio of
+next to nothing means nothing; where all fields are duplicates of one another, every gone is next to nothing."""
 
 
 def evidence_at_rest(sequences: Encoded, misfit: float) -> float:
@@ -64,6 +69,27 @@ def joint_rates(population: Population, sequences: Encoded, misfit: Tensor, chun
         both = torch.einsum("btk,btl->kl", on, on)
         total = total + both - torch.diag(both.diagonal() - on.sum((0, 1)))
     return total / (len(sequences) * (sequences.means.shape[1] - 1))
+
+
+def lacks(population: Population, sequences: Encoded, misfit: Tensor) -> tuple[list[float], list[list[float]]]:
+    """What the lack of each field of a single model costs, nats per transition, or the least that counts.
+
+    A field is left out with those that nothing tells it apart from.
+
+    Args:
+        population: of one candidate.
+        sequences: held out.
+        misfit: at which to judge, ``()``.
+
+    Returns:
+        K costs, and :func:`~stf.discovery.companions.least_missed` of all pairs, K lists of K.
+    """
+    joint = joint_rates(population, sequences, misfit)
+    variants = torch.cat([population.alive, 1 - companions(joint)])
+    evidence, *others = population.held_out(sequences, misfit, variants)[0].tolist()
+    lost = [evidence - other for other in others]
+    floor = FAINT * max(*lost, (evidence - evidence_at_rest(sequences, float(misfit))) / population.size)
+    return [max(value, floor) for value in lost], least_missed(joint).tolist()
 
 
 @torch.no_grad()

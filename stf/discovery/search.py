@@ -45,8 +45,7 @@ from torch import Tensor, nn
 from ffrl.engine.checkpoint import STATE, STATE_TENSORS, require_alike
 from ffrl.engine.seed import generator
 from ffrl.errors import UserError
-from stf.discovery.companions import companions, least_missed
-from stf.discovery.measures import changes, evidence_at_rest, joint_rates, on_rates, relative_residuals
+from stf.discovery.measures import changes, lacks, on_rates, relative_residuals
 from stf.discovery.pairs import PairFit, all_pairs, promising
 from stf.discovery.population import Population, Setting, annealed, gather, rows_of, tempering
 from stf.discovery.progress import FORM, LONGER, PAIRS, POLISH, SETTLE, TRIAL, Move, Progress, progress_from
@@ -54,13 +53,8 @@ from stf.discovery.saving import learner_tensors, restore_optimizer, restored, s
 from stf.inference.encoded import Encoded
 from stf.inference.evidence import LEAST_MISFIT
 
-FAINT = 0.05
-"""Gone counts as at least this share of the largest, and of what a field contributes on average, so that a ratio of
-next to nothing means nothing; where all fields are duplicates of one another, every gone is next to nothing."""
-
 POOR = 0.25
-"""With a larger relative misfit a model leaves much unexplained, and a refill is not taken back: at such a misfit even
-transformations that are lacking gain little."""
+"""With a larger relative misfit a model leaves much unexplained, and what a refill brings it is not taken back."""
 
 RECRUITED = 0.5
 """A field whose velocities change by more than this share of their energy during a trial has got another job."""
@@ -212,16 +206,7 @@ class Search:
     def _propose(self) -> None:
         """Drop fields that hardly ever act, then fit one field to every pair."""
         progress, config = self.progress, self.config
-        evidence, _ = self.population.held_out(self.held)
-        share = on_rates(self.population, self.held).tolist()
-        silent = [k for k, value in enumerate(share) if value < config.silent]
-        if silent and len(silent) < len(share):
-            self.population.alive[0, silent] = 0
-            self.population.complete = False
-            dropped = [progress.places[k] for k in silent]
-            self._only(0)
-            self._tell("silent", dropped, evidence=float(evidence[0]))
-            share = [value for value in share if value >= config.silent]
+        share = self._drop_silent()
         if len(share) < 2:
             return self._round_ends()
         pairs = promising(self.population, all_pairs(share, self.setting.prior.slab == "signed"), self.held)
@@ -231,11 +216,25 @@ class Search:
         if progress.stage == POLISH:
             self.pair_fit = None
 
+    def _drop_silent(self) -> list[float]:
+        """Drop fields that hardly ever act, unless none does; how often those that stay are on."""
+        population, places, least = self.population, self.progress.places, self.config.silent
+        share = on_rates(population, self.held).tolist()
+        silent = [k for k, value in enumerate(share) if value < least]
+        if silent and len(silent) < len(share):
+            evidence = float(population.held_out(self.held)[0])
+            population.alive[0, silent] = 0
+            population.complete = False
+            self._only(0)
+            self._tell("silent", [places[k] for k in silent], evidence=evidence)
+            share = [value for value in share if value >= least]
+        return share
+
     def _try(self) -> None:
         """Set up trials: the unchanged model, the best merges, and the deletions that cost least at first."""
         progress, config, base = self.progress, self.config, self.population
         size, places = base.size, progress.places
-        lost, share = self._lost()
+        lost, share = lacks(base, self.held, self.misfit)
         excess = self.pair_fit.excess(self.held)
         fitted = rows_of(self.pair_fit.fields)
         rows, alive = rows_of(base.fields), base.alive[0]
@@ -265,20 +264,6 @@ class Search:
         self.population = gather(candidates, self.template, base.misfit[0], self.setting)
         self.pair_fit, progress.pairs = None, []
         self._enter(TRIAL, config.trial)
-
-    def _lost(self) -> tuple[list[float], list[list[float]]]:
-        """What the lack of each field of a single model costs, nats per transition, or the least that counts.
-
-        A field is left out with those that nothing tells it apart from. Also :func:`least_missed` of all pairs.
-        """
-        base, size = self.population, self.population.size
-        joint = joint_rates(base, self.held, self.misfit)
-        without = 1 - companions(joint)
-        found, _ = base.held_out(self.held, self.misfit, torch.cat([base.alive, without]))
-        evidence, *others = found.tolist()
-        lost = [evidence - other for other in others]
-        floor = FAINT * max(*lost, (evidence - evidence_at_rest(self.held, float(self.misfit))) / size)
-        return [max(value, floor) for value in lost], least_missed(joint).tolist()
 
     def _decide(self, stage: str) -> None:
         """Accept the best trials, try the best two for longer, or keep the model as it is."""
@@ -390,7 +375,7 @@ class Search:
             alive = torch.ones(len(progress.before), device=self.device)
             before = gather([(self.before, alive)], self.template, self.misfit_before, self.setting)
             gained = population.held_out(self.held, self.misfit)[0] - before.held_out(self.held, self.misfit)[0]
-            cost, gone = float(gained), min(self._lost()[0])
+            cost, gone = float(gained), min(lacks(population, self.held, self.misfit)[0])
             ratio = cost / max(gone, 1e-6)
             accepted = ratio < self.config.accept
             if accepted:
@@ -422,21 +407,13 @@ class Search:
 
     def _finish(self) -> None:
         """What is left when the steps are used up: the model as it stands, without fields that hardly ever act."""
-        progress, config = self.progress, self.config
+        progress = self.progress
         self.pair_fit = None
         self._only(0)
-        evidence, _ = self.population.held_out(self.held)
-        share = on_rates(self.population, self.held).tolist()
-        silent = [k for k, value in enumerate(share) if value < config.silent]
-        if silent and len(silent) < self.population.size:
-            dropped = [progress.places[k] for k in silent]
-            self.population.alive[0, silent] = 0
-            self.population.complete = False
-            self._only(0)
-            self._tell("silent", dropped, evidence=float(evidence[0]))
+        share = self._drop_silent()
         progress.finished = True
-        rates = dict(zip(progress.places, on_rates(self.population, self.held).tolist(), strict=True))
-        self._tell("end", [], evidence=float(evidence[0]), on=[rates[place] for place in sorted(rates)])
+        on = [rate for _, rate in sorted(zip(progress.places, share, strict=True))]
+        self._tell("end", [], evidence=float(self.population.held_out(self.held)[0]), on=on)
 
     def _tell(
         self,
