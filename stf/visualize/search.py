@@ -269,7 +269,12 @@ def draw_evidence(axes: Axes, search: Search, held_out: Sequence[tuple[float, fl
         marker = dict(marker="o", markersize=3) if len(steps) == 1 else {}
         line = np.insert(steps, gaps, np.nan), np.insert(values, gaps, np.nan)
         axes.plot(
-            *line, color=TRAIN, linewidth=1.3, label="training, tempered while fields form", gid="training", **marker
+            *line,
+            color=TRAIN,
+            linewidth=1.3,
+            label="training, tempered while fields form and in trials",
+            gid="training",
+            **marker,
         )
     x, y = np.array(held_out, dtype=np.float64).reshape(-1, 2).T
     if len(x):
