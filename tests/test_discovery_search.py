@@ -190,7 +190,7 @@ def test_of_several_starts_the_best_goes_on():
     while begun.progress.stage == FORM:
         kept = begun.population
         begun.step()
-    evidence, _ = kept.held_out(begun.held)
+    evidence = kept.held_out(begun.held)
     chosen = next(event for event in begun.events if event["move"] == "choose")
     assert chosen["start"] == int(evidence.argmax()) and chosen["evidence"] == pytest.approx(float(evidence.max()))
     assert begun.progress.stage == PAIRS and begun.population.count == 1
@@ -222,7 +222,7 @@ def test_two_halves_of_one_transformation_are_worth_what_both_are():
     population, encoded = exact([0, 0], size=0.5)
     misfit, variants = torch.tensor(0.05), torch.tensor([[1.0, 1.0], [0.0, 0.0]])
     lost, share = lacks(population, encoded, misfit)
-    with_both, with_none = population.held_out(encoded, misfit, variants)[0].tolist()
+    with_both, with_none = population.held_out(encoded, misfit, variants).tolist()
     assert lost == pytest.approx([with_both - with_none] * 2) and lost[0] > 1
     assert share == [[1.0, 1.0], [1.0, 1.0]]
 
@@ -345,7 +345,7 @@ def test_evidence_at_rest_is_that_of_a_model_without_fields(float64):
     encoded = data()[1]
     encoded = Encoded(encoded.means.double(), encoded.unit.double())
     found = gather([(rows_of(helmholtz(2)), torch.zeros(2))], helmholtz(2), torch.tensor(0.3), setting())
-    assert float(found.held_out(encoded)[0]) == pytest.approx(evidence_at_rest(encoded, 0.3), rel=1e-9)
+    assert float(found.held_out(encoded)) == pytest.approx(evidence_at_rest(encoded, 0.3), rel=1e-9)
 
 
 def test_on_rates_and_relative_residuals():

@@ -86,7 +86,7 @@ def lacks(population: Population, sequences: Encoded, misfit: Tensor) -> tuple[l
     """
     joint = joint_rates(population, sequences, misfit)
     variants = torch.cat([population.alive, 1 - companions(joint)])
-    evidence, *others = population.held_out(sequences, misfit, variants)[0].tolist()
+    evidence, *others = population.held_out(sequences, misfit, variants).tolist()
     lost = [evidence - other for other in others]
     floor = FAINT * max(*lost, (evidence - evidence_at_rest(sequences, float(misfit))) / population.size)
     return [max(value, floor) for value in lost], least_missed(joint).tolist()

@@ -247,10 +247,8 @@ class Population:
         return (1 - alive).sum(-1) * prior.log_silent(*rate, num_steps) / num_steps
 
     @torch.no_grad()
-    def held_out(
-        self, sequences: Encoded, misfit: Tensor | None = None, alive: Tensor | None = None
-    ) -> tuple[Tensor, Tensor]:
-        """Log evidence of held-out sequences, nats per transition, and how often each field is on.
+    def held_out(self, sequences: Encoded, misfit: Tensor | None = None, alive: Tensor | None = None) -> Tensor:
+        """Log evidence of held-out sequences, nats per transition.
 
         Args:
             sequences: N sequences.
@@ -258,22 +256,19 @@ class Population:
             alive: ``(A, K)``: variants of a single candidate that lack some of its fields; what they have for None.
 
         Returns:
-            ``(A,)`` and ``(A, K)``, A = C unless ``alive`` is given.
+            ``(A,)``, A = C unless ``alive`` is given.
         """
         alive = self.alive if alive is None else alive
         variants = len(alive)
         misfit = self.misfit if misfit is None else misfit
         misfit = misfit.expand(variants)
-        total, on = 0.0, 0.0
-        for part in range(0, len(sequences), max(1, CHUNK // variants)):
-            batch = sequences[part : part + max(1, CHUNK // variants)]
+        total, chunk = 0.0, max(1, CHUNK // variants)
+        for part in range(0, len(sequences), chunk):
+            batch = sequences[part : part + chunk]
             velocities = self.velocities(batch).expand(-1, -1, variants, -1, -1)
-            found = self.infer(batch, velocities, alive, misfit)
-            total = total + found.log_evidence().view(variants, -1).sum(-1)
-            on = on + found.probability.unflatten(0, (variants, -1)).sum((1, 2))
+            total = total + self.infer(batch, velocities, alive, misfit).log_evidence().view(variants, -1).sum(-1)
         steps = sequences.means.shape[1] - 1
-        count = len(sequences) * steps
-        return total / count - self.silent_offset(alive, steps), on / count
+        return total / (len(sequences) * steps) - self.silent_offset(alive, steps)
 
 
 def unit_force(excess: Tensor, velocities: Tensor) -> Tensor:

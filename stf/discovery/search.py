@@ -186,7 +186,7 @@ class Search:
     def _choose_start(self) -> None:
         if self.population.count == 1:
             return
-        evidence, _ = self.population.held_out(self.held)
+        evidence = self.population.held_out(self.held)
         best = int(evidence.argmax())
         self._only(best)
         self._tell("choose", [], evidence=float(evidence[best]), start=best)
@@ -222,7 +222,7 @@ class Search:
         share = on_rates(population, self.held).tolist()
         silent = [k for k, value in enumerate(share) if value < least]
         if silent and len(silent) < len(share):
-            evidence = float(population.held_out(self.held)[0])
+            evidence = float(population.held_out(self.held))
             population.alive[0, silent] = 0
             population.complete = False
             self._only(0)
@@ -268,7 +268,7 @@ class Search:
     def _decide(self, stage: str) -> None:
         """Accept the best trials, try the best two for longer, or keep the model as it is."""
         progress, config = self.progress, self.config
-        evidence, _ = self.population.held_out(self.held, self.misfit)
+        evidence = self.population.held_out(self.held, self.misfit)
         costs = (evidence[0] - evidence[1:]).tolist()
         gone = self._gone()
         ratios = [cost / max(least, 1e-6) for cost, least in zip(costs, gone, strict=True)]
@@ -276,14 +276,14 @@ class Search:
         best = order[0]
         limit = config.accept if stage == TRIAL else config.accept_longer
         if ratios[best] < limit:
-            own, _ = self.population.held_out(self.held)
+            own = self.population.held_out(self.held)
             return self._accept(order, ratios, costs, float(own[best + 1]))
         if stage == TRIAL and ratios[best] < config.hopeless:
             self._narrow(order[:2])
             return self._enter(LONGER, config.longer)
         move = progress.moves[best]
         self._only(0)
-        alive_evidence = float(self.population.held_out(self.held)[0])
+        alive_evidence = float(self.population.held_out(self.held))
         self._tell(move.kind, list(move.places), costs[best], ratios[best], alive_evidence, accepted=False)
         self._round_ends()
 
@@ -329,7 +329,7 @@ class Search:
                     value[row[0]] = other[name][row[0]]
             lives[row[-1]] = 0
             both = gather([(rows, alive), (further, lives)], self.template, self.misfit, self.setting)
-            before, after = both.held_out(self.held)[0].tolist()
+            before, after = both.held_out(self.held).tolist()
             if before - after >= config.accept * move.gone:  # what one move relies on, the other may have taken away
                 continue
             rows, alive = further, lives
@@ -374,13 +374,13 @@ class Search:
         if 0 < len(progress.before) < population.size and float(self.misfit_before) < POOR:
             alive = torch.ones(len(progress.before), device=self.device)
             before = gather([(self.before, alive)], self.template, self.misfit_before, self.setting)
-            gained = population.held_out(self.held, self.misfit)[0] - before.held_out(self.held, self.misfit)[0]
+            gained = population.held_out(self.held, self.misfit) - before.held_out(self.held, self.misfit)
             cost, gone = float(gained), min(lacks(population, self.held, self.misfit)[0])
             ratio = cost / max(gone, 1e-6)
             accepted = ratio < self.config.accept
             if accepted:
                 self.population, progress.places = before, progress.before
-            evidence = float(self.population.held_out(self.held)[0])
+            evidence = float(self.population.held_out(self.held))
             self._tell("undo", [], cost, ratio, evidence, accepted)
         progress.before, self.before = [], {}
 
@@ -413,7 +413,7 @@ class Search:
         share = self._drop_silent()
         progress.finished = True
         on = [rate for _, rate in sorted(zip(progress.places, share, strict=True))]
-        self._tell("end", [], evidence=float(self.population.held_out(self.held)[0]), on=on)
+        self._tell("end", [], evidence=float(self.population.held_out(self.held)), on=on)
 
     def _tell(
         self,
