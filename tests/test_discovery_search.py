@@ -21,6 +21,7 @@ from stf.discovery.pairs import PairFit
 from stf.discovery.population import Population, gather, rows_of
 from stf.discovery.progress import FORM, LONGER, PAIRS, POLISH, SETTLE, TRIAL, Move
 from stf.discovery.search import Search
+from stf.discovery.trials import given_up
 from stf.inference.encoded import Encoded
 from stf.inference.evidence import LEAST_MISFIT
 
@@ -308,11 +309,9 @@ def test_what_a_trial_gave_up_is_the_job_of_a_field_that_has_another_one_now():
         value[2] = value[0]
     lacking = torch.tensor([0.0, 1, 1])
     candidates = [(rows, alive), (rows, lacking), (recruited, lacking)]
-    begun.population = gather(candidates, begun.template, torch.tensor(0.01), begun.setting)
-    begun.progress.places, begun.progress.gone = [0, 1, 2], [30.0, 20.0, 4.0]
-    begun.progress.moves = [Move((0,), 30.0)] * 2
-    assert begun._gone() == [30.0, 4.0]
-    assert changes(begun.population, encoded, torch.tensor(0.01))[2][1] == 0
+    trials, misfit = gather(candidates, begun.template, torch.tensor(0.01), begun.setting), torch.tensor(0.01)
+    assert given_up(trials, [Move((0,), 30.0)] * 2, [30.0, 20.0, 4.0], [0, 1, 2], encoded, misfit) == [30.0, 4.0]
+    assert changes(trials, encoded, misfit)[2][1] == 0
 
 
 def test_moves_are_judged_alike_whatever_the_misfit():

@@ -57,6 +57,10 @@ def with_rows(fields: nn.Module, rows: dict[str, Tensor]) -> nn.Module:
     return made
 
 
+Candidate = tuple[dict[str, Tensor], Tensor]
+"""The fields of a model, ``(K, ...)`` by name of the parameter, and which of them it has, ``(K,)`` of 0 and 1."""
+
+
 @dataclass(frozen=True)
 class Setting:
     """What all candidates share: the prior, the rates of its chains, T, and how latents are integrated."""
@@ -113,6 +117,10 @@ class Population:
         return {
             name: value[index * self.size : (index + 1) * self.size] for name, value in rows_of(self.fields).items()
         }
+
+    def like(self, candidates: list[Candidate], misfit: Tensor) -> Population:
+        """A population in the same setting, of given candidates and the relative misfit ``()`` or ``(C,)`` of each."""
+        return gather(candidates, self.fields, misfit, self.setting)
 
     def velocities(self, batch: Encoded) -> Tensor:
         """Whitened fields of all candidates, averaged over the transitions: ``(B, T, C, K, D)``."""
@@ -311,14 +319,12 @@ def by_transition(values: Tensor, candidates: int) -> Tensor:
     return values.unflatten(-2, (candidates, -1)).movedim(-3, -1)
 
 
-def gather(
-    populations: list[tuple[dict[str, Tensor], Tensor]], template: nn.Module, misfit: Tensor, setting: Setting
-) -> Population:
-    """A population of given candidates: the fields ``(K, ...)`` of each, and which of them it has ``(K,)``."""
-    names = populations[0][0].keys()
-    rows = {name: torch.cat([rows[name] for rows, _ in populations]) for name in names}
-    alive = torch.stack([alive for _, alive in populations])
-    return Population(with_rows(template, rows), alive, misfit.expand(len(populations)).clone(), setting)
+def gather(candidates: list[Candidate], template: nn.Module, misfit: Tensor, setting: Setting) -> Population:
+    """A population of given candidates and the relative misfit ``()`` or ``(C,)`` of each."""
+    names = candidates[0][0].keys()
+    rows = {name: torch.cat([rows[name] for rows, _ in candidates]) for name in names}
+    alive = torch.stack([alive for _, alive in candidates])
+    return Population(with_rows(template, rows), alive, misfit.expand(len(candidates)).clone(), setting)
 
 
 def annealed(step: int, steps: int, peak: float, warmup: int = 10) -> float:

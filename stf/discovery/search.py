@@ -45,19 +45,17 @@ from torch import Tensor, nn
 from ffrl.engine.checkpoint import STATE, STATE_TENSORS, require_alike
 from ffrl.engine.seed import generator
 from ffrl.errors import UserError
-from stf.discovery.measures import changes, lacks, on_rates, relative_residuals
+from stf.discovery.measures import lacks, on_rates, relative_residuals
 from stf.discovery.pairs import PairFit, all_pairs, promising
 from stf.discovery.population import Population, Setting, annealed, gather, rows_of, tempering
-from stf.discovery.progress import FORM, LONGER, PAIRS, POLISH, SETTLE, TRIAL, Move, Progress, progress_from
+from stf.discovery.progress import FORM, LONGER, PAIRS, POLISH, SETTLE, TRIAL, Progress, progress_from
 from stf.discovery.saving import learner_tensors, restore_optimizer, restored, saved_rows
+from stf.discovery.trials import judge, propose, together
 from stf.inference.encoded import Encoded
 from stf.inference.evidence import LEAST_MISFIT
 
 POOR = 0.25
 """With a larger relative misfit a model leaves much unexplained, and what a refill brings it is not taken back."""
-
-RECRUITED = 0.5
-"""A field whose velocities change by more than this share of their energy during a trial has got another job."""
 
 
 class Search:
@@ -201,7 +199,7 @@ class Search:
         kept = alive.tolist()
         self.progress.places = [place for place, lives in zip(self.progress.places, kept, strict=True) if lives]
         ones = torch.ones(len(self.progress.places), device=self.device)
-        self.population = gather([(rows, ones)], self.template, population.misfit[index], self.setting)
+        self.population = population.like([(rows, ones)], population.misfit[index])
 
     def _propose(self) -> None:
         """Drop fields that hardly ever act, then fit one field to every pair."""
@@ -232,125 +230,57 @@ class Search:
 
     def _try(self) -> None:
         """Set up trials: the unchanged model, the best merges, and the deletions that cost least at first."""
-        progress, config, base = self.progress, self.config, self.population
-        size, places = base.size, progress.places
-        lost, share = lacks(base, self.held, self.misfit)
-        excess = self.pair_fit.excess(self.held)
-        fitted = rows_of(self.pair_fit.fields)
-        rows, alive = rows_of(base.fields), base.alive[0]
-        candidates, moves = [(rows, alive)], []
-        order: dict[tuple[int, int], int] = {}  # the better orientation of every pair
-        for index in excess.argsort().tolist():
-            if excess[index] < config.screen:
-                order.setdefault(progress.pairs[index][:2], index)
-        for (a, b), index in list(order.items())[: config.merges]:
-            merged = {name: value.clone() for name, value in rows.items()}
-            for name, value in merged.items():
-                value[a] = fitted[name][index]
-            lives = alive.clone()
-            lives[b] = 0
-            candidates.append((merged, lives))
-            moves.append(Move((places[a], places[b]), min(lost[a], lost[b]) * share[a][b]))
-        for c in sorted(range(size), key=lost.__getitem__)[: config.deletions]:
-            lives = alive.clone()
-            lives[c] = 0
-            candidates.append((rows, lives))
-            moves.append(Move((places[c],), lost[c] * min(share[c])))
-        progress.moves = moves
-        progress.gone = [value * min(shares) for value, shares in zip(lost, share, strict=True)]
-        if not moves:
-            self.pair_fit, progress.pairs = None, []
-            return self._round_ends()
-        self.population = gather(candidates, self.template, base.misfit[0], self.setting)
+        progress, base, fit = self.progress, self.population, self.pair_fit
+        candidates, progress.moves, progress.gone = propose(
+            base, fit, progress.places, self.held, self.misfit, self.config
+        )
         self.pair_fit, progress.pairs = None, []
-        self._enter(TRIAL, config.trial)
+        if not progress.moves:
+            return self._round_ends()
+        self.population = base.like(candidates, base.misfit[0])
+        self._enter(TRIAL, self.config.trial)
 
     def _decide(self, stage: str) -> None:
         """Accept the best trials, try the best two for longer, or keep the model as it is."""
-        progress, config = self.progress, self.config
-        evidence = self.population.held_out(self.held, self.misfit)
-        costs = (evidence[0] - evidence[1:]).tolist()
-        gone = self._gone()
-        ratios = [cost / max(least, 1e-6) for cost, least in zip(costs, gone, strict=True)]
+        progress, config, moves = self.progress, self.config, self.progress.moves
+        costs, ratios = judge(self.population, moves, progress.gone, progress.places, self.held, self.misfit)
         order = sorted(range(len(ratios)), key=ratios.__getitem__)
         best = order[0]
         limit = config.accept if stage == TRIAL else config.accept_longer
         if ratios[best] < limit:
-            own = self.population.held_out(self.held)
-            return self._accept(order, ratios, costs, float(own[best + 1]))
+            return self._accept(ratios, costs)
         if stage == TRIAL and ratios[best] < config.hopeless:
             self._narrow(order[:2])
             return self._enter(LONGER, config.longer)
-        move = progress.moves[best]
+        move = moves[best]
         self._only(0)
-        alive_evidence = float(self.population.held_out(self.held))
-        self._tell(move.kind, list(move.places), costs[best], ratios[best], alive_evidence, accepted=False)
+        evidence = float(self.population.held_out(self.held))
+        self._tell(move.kind, list(move.places), costs[best], ratios[best], evidence, accepted=False)
         self._round_ends()
-
-    def _gone(self) -> list[float]:
-        """For every trial the least that is gone of what it gave up: its field, or one that has another job now.
-
-        A field that is deleted may come back in the place of a fainter one, whose lack costs less.
-        """
-        progress = self.progress
-        changed = changes(self.population, self.held, self.misfit)
-        found = []
-        for change, move in zip(changed[1:], progress.moves, strict=True):
-            others = [k for k, place in enumerate(progress.places) if place not in move.places]
-            found.append(min([move.gone, *(progress.gone[k] for k in others if change[k] > RECRUITED)]))
-        return found
 
     def _narrow(self, kept: list[int]) -> None:
         """Only the unchanged model and some of the trials go on."""
         progress, population = self.progress, self.population
-        candidates = [(population.candidate(index), population.alive[index]) for index in (0, *(k + 1 for k in kept))]
-        misfit = torch.stack([population.misfit[index] for index in (0, *(k + 1 for k in kept))])
+        indices = [0, *(k + 1 for k in kept)]
+        candidates = [(population.candidate(index), population.alive[index]) for index in indices]
         progress.moves = [progress.moves[k] for k in kept]
-        self.population = gather(candidates, self.template, population.misfit[0], self.setting)
-        self.population.misfit = misfit.clone()
+        self.population = population.like(candidates, population.misfit[indices])
 
-    def _accept(self, order: list[int], ratios: list[float], costs: list[float], evidence: float) -> None:
+    def _accept(self, ratios: list[float], costs: list[float]) -> None:
         """The best trial takes the place of the model, with others that are clear and still are beside it."""
-        progress, config, population = self.progress, self.config, self.population
-        best = order[0]
-        rows, alive = population.candidate(best + 1), population.alive[best + 1].clone()
-        rows = {name: value.clone() for name, value in rows.items()}
-        taken = [best]
-        touched = set(progress.moves[best].places)
-        for index in order[1:]:
-            move = progress.moves[index]
-            if ratios[index] >= config.accept or touched & set(move.places) or alive.sum() <= 2:
-                continue
-            row = [progress.places.index(place) for place in move.places]
-            other = population.candidate(index + 1)
-            further, lives = {name: value.clone() for name, value in rows.items()}, alive.clone()
-            if move.kind == "merge":
-                for name, value in further.items():
-                    value[row[0]] = other[name][row[0]]
-            lives[row[-1]] = 0
-            both = gather([(rows, alive), (further, lives)], self.template, self.misfit, self.setting)
-            before, after = both.held_out(self.held).tolist()
-            if before - after >= config.accept * move.gone:  # what one move relies on, the other may have taken away
-                continue
-            rows, alive = further, lives
-            touched |= set(move.places)
-            taken.append(index)
-        self.population = gather([(rows, alive)], self.template, population.misfit[best + 1], self.setting)
-        moves = [progress.moves[index] for index in taken]
+        progress, population = self.progress, self.population
+        own = population.held_out(self.held).tolist()
+        taken, made = together(
+            population, ratios, progress.moves, progress.places, self.held, self.misfit, self.config.accept
+        )
+        self.population = population.like([made], population.misfit[taken[0] + 1])
         self._only(0)
-        left = [place for place in self.progress.places]
+        moves = [progress.moves[index] for index in taken]
         gone = [move.places[-1] for move in moves]
         for number, (index, move) in enumerate(zip(taken, moves, strict=True)):
-            still = sorted(left + gone[number + 1 :])
-            last = number == len(taken) - 1
-            self._tell(
-                move.kind,
-                list(move.places),
-                costs[index],
-                ratios[index],
-                evidence if last and number == 0 else None,
-                alive=still,
-            )
+            evidence = own[index + 1] if len(taken) == 1 else None
+            alive = sorted(progress.places + gone[number + 1 :])
+            self._tell(move.kind, list(move.places), costs[index], ratios[index], evidence, alive=alive)
         self._propose()
 
     def _round_ends(self) -> None:
@@ -402,7 +332,7 @@ class Search:
         names = [progress.places[source] for source in sources]
         progress.places = [*progress.places, *free]
         alive = torch.ones(len(progress.places), device=self.device)
-        self.population = gather([(rows, alive)], self.template, population.misfit[0], self.setting)
+        self.population = population.like([(rows, alive)], population.misfit[0])
         self._tell("refill", free, sources=names)
 
     def _finish(self) -> None:
