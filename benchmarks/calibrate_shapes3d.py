@@ -19,8 +19,8 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
-from ffrl.data.shapes3d_render import FACTORS, SIZES, render
-from ffrl.errors import UserError, require
+from ffrl.core.errors import UserError, require
+from ffrl.data.shapes3d.render import FACTORS, SIZES, render
 
 SHAPES = ("cube", "cylinder", "sphere", "capsule")
 

@@ -86,12 +86,12 @@ def train(case: Case) -> Result:
     from scenes import scenes
     from torch import Tensor, nn
 
-    from ffrl.engine.device import flush_denormals
-    from ffrl.engine.step import update
-    from ffrl.likelihood import log_likelihood, pixel_error
-    from ffrl.model import INITIAL_LOG_VARIANCE
-    from ffrl.nn import build_decoder, build_encoder
-    from ffrl.priors import gaussian_kl
+    from ffrl.core.device import flush_denormals
+    from ffrl.distributions.pixels import log_likelihood, pixel_error
+    from ffrl.distributions.priors import gaussian_kl
+    from ffrl.models.flow_vae import INITIAL_LOG_VARIANCE
+    from ffrl.nn.networks import build_decoder, build_encoder
+    from ffrl.training.step import update
 
     flush_denormals()
     torch.manual_seed(case.seed)

@@ -139,8 +139,8 @@ def measure(case: Case) -> Result:
     import torch
 
     from ffrl.data import load
-    from ffrl.engine.step import build_optimizer, update
-    from ffrl.objective import elbo_terms
+    from ffrl.objective.elbo import elbo_terms
+    from ffrl.training.step import build_optimizer, update
 
     torch.manual_seed(case.seed)
     config = _configuration(case)
@@ -187,8 +187,8 @@ def _configuration(case: Case) -> Any:
 
 
 def _model(case: Case, config: Any, image_shape: tuple[int, int, int]) -> Any:
-    from ffrl.model import FlowFactorizedVAE
-    from stf.model import SparseTransformationFlow
+    from ffrl.models.flow_vae import FlowFactorizedVAE
+    from stf.models.sparse_flow import SparseTransformationFlow
 
     if case.kind == "naive":
         from naive import NaiveModel

@@ -13,10 +13,10 @@ from torch import Tensor, nn
 from torch.autograd import grad
 from torch.nn import functional as F
 
-from ffrl.activity import Phase
 from ffrl.config import SupervisedConfig
-from ffrl.model import FlowFactorizedVAE, SequenceNoise, SequenceOutputs
-from ffrl.nn import build_decoder, build_encoder
+from ffrl.models.activity import Phase
+from ffrl.models.flow_vae import FlowFactorizedVAE, SequenceNoise, SequenceOutputs
+from ffrl.nn.networks import build_decoder, build_encoder
 
 
 class NaivePotential(nn.Module):

@@ -10,7 +10,7 @@ import time
 
 import torch
 
-from ffrl.data.shapes3d_render import SIZES, render
+from ffrl.data.shapes3d.render import SIZES, render
 
 
 def best_seconds(factors: torch.Tensor, repeats: int) -> tuple[float, float]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ffrl.data.transform import hue_to_rgb
+from ffrl.data.digits.render import hue_to_rgb
 
 GRID = (10, 10, 10, 8, 4, 15)
 """Values per factor of Shapes3D."""
@@ -38,7 +38,7 @@ def rooms(count: int, side: int, seed: int) -> Tensor:
 
 def shapes3d(count: int, seed: int) -> Tensor:
     """Rendered Shapes3D images ``(count, 3, 64, 64)`` in [0, 1] of random factors."""
-    from ffrl.data.shapes3d_render import render
+    from ffrl.data.shapes3d.render import render
 
     generator = torch.Generator().manual_seed(seed)
     digits = [torch.randint(size, (count,), generator=generator) for size in GRID]

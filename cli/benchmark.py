@@ -13,8 +13,8 @@ from typing import Annotated, Literal
 
 import tyro
 
-from ffrl.errors import UserError, require
-from stf.benchmark.cell import Cell, Settings, cells
+from ffrl.core.errors import UserError, require
+from stf.benchmark.run.cell import Cell, Settings, cells
 from stf.benchmark.suites import SUITES, Suite, find_suite
 
 from . import runs
@@ -133,7 +133,7 @@ def _say_left_out(left_out: Sequence[str]) -> None:
 def _require_sequences(grid: Sequence[Cell]) -> None:
     """Raise a UserError here, and not after every training, if a data set has fewer sequences than are measured."""
     from ffrl.data import load
-    from ffrl.evaluation.codes import LEAST_IMAGES
+    from ffrl.evaluation.measures.codes import LEAST_IMAGES
 
     for cell in {cell.data.label: cell for cell in grid}.values():
         settings = cell.settings
@@ -146,7 +146,7 @@ def _require_sequences(grid: Sequence[Cell]) -> None:
 
 def _threads(command: Benchmark) -> int | None:
     """Threads per cell, None to leave them as they are."""
-    from stf.benchmark.machine import cores
+    from stf.benchmark.run.machine import cores
 
     if command.threads is not None or command.jobs == 1 or "OMP_NUM_THREADS" in os.environ:
         return command.threads
@@ -157,16 +157,16 @@ def _run(command: Benchmark, suite: Suite, grid: Sequence[Cell], left_out: Seque
     """Run the cells that are not done, write and print what is finished."""
     from rich.console import Console
 
-    from ffrl.engine.files import locked, remove_leftovers
-    from stf.benchmark.process import Launcher
-    from stf.benchmark.progress import Progress
-    from stf.benchmark.records import RESULTS, Records, make_folder, prepare
-    from stf.benchmark.runner import Runner, exit_code
-    from stf.benchmark.writing import print_tables, write_plots, write_tables
+    from ffrl.core.files import locked, remove_leftovers
+    from stf.benchmark.run.process import Launcher
+    from stf.benchmark.run.progress import Progress
+    from stf.benchmark.run.records import RESULTS, Records, make_folder, prepare
+    from stf.benchmark.run.runner import Runner, exit_code
+    from stf.benchmark.tables.writing import print_tables, write_plots, write_tables
 
     out, settings = grid[0].out, grid[0].settings
     if settings.device == "cuda":
-        from ffrl.engine.device import resolve_device
+        from ffrl.core.device import resolve_device
 
         resolve_device(settings.device)  # raises here, and not in every cell
     _require_sequences(grid)

@@ -10,8 +10,8 @@ from typing import Annotated, Literal
 import tyro
 
 from ffrl.config import DataConfig, DataName
+from ffrl.core.errors import UserError, require
 from ffrl.data.catalogue import DATA_SETS
-from ffrl.errors import UserError, require
 from stf.config import default_config
 
 from .flags import build, describe, flags_of, peek, show_help, split, wants_help
@@ -66,8 +66,8 @@ def main(arguments: Sequence[str]) -> int:
     from rich.console import Console
 
     import ffrl.data
-    from ffrl.evaluation.data_summary import print_summary, summarise
-    from stf.visualize.samples import write_samples
+    from ffrl.evaluation.protocol.data_summary import print_summary, summarise
+    from stf.figures.samples import write_samples
 
     data = ffrl.data.load(command.data)
     summary = summarise(data, command.split, command.seed)
@@ -99,7 +99,7 @@ def _fetch(arguments: Sequence[str]) -> int:
         raise UserError(f"stf data fetch: found {found}, expected {describe(DataName)}")
     command = build(Fetch, Fetch(), given)
 
-    from ffrl.data.fetch import explain, fetch, verify
+    from ffrl.data.fetch.recipes import explain, fetch, verify
 
     if command.root is None:
         for flag, wanted in (("--verify", command.verify), ("--unpack", command.unpack)):

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from ffrl.errors import UserError, require
+from ffrl.core.errors import UserError, require
 
 from . import runs
 from .flags import build, flags_of, show_help, split, wants_help
@@ -65,8 +65,8 @@ def main(arguments: Sequence[str]) -> int:
 
     from rich.console import Console
 
-    from ffrl.engine.files import to_json, write_atomically
-    from ffrl.evaluation.report import print_report
+    from ffrl.core.files import to_json, write_atomically
+    from ffrl.evaluation.report.terminal import print_report
     from stf.run import evaluate
 
     report = evaluate(

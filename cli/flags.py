@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, NoReturn, TypeVar
 
 import tyro
 
-from ffrl.errors import UserError
+from ffrl.core.errors import UserError
 
 T = TypeVar("T")
 

@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from ffrl.errors import UserError
+from ffrl.core.errors import UserError
 from stf import __version__
 
 COMMANDS = {

@@ -6,7 +6,7 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-from ffrl.errors import UserError
+from ffrl.core.errors import UserError
 
 FOLDER = Path(__file__).parents[1] / "configs"
 """The presets: ``stf/configs`` beside ``stf/cli`` when installed, ``configs`` beside ``cli`` in a checkout."""

@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from itertools import count
 from pathlib import Path
 
-from ffrl.errors import UserError
+from ffrl.core.errors import UserError
 
 RUNS = Path("runs")
 CONFIG = "config.json"

@@ -15,8 +15,8 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from ffrl.config import DataConfig
+from ffrl.core.errors import UserError, require
 from ffrl.data.catalogue import DATA_SETS
-from ffrl.errors import UserError, require
 from stf.config import CONFIGS, default_config
 
 from . import presets, runs
@@ -120,7 +120,7 @@ def _configure(given: dict[str, str | None]) -> Any:
         _require_mode(flag, flag, named, modes)
     config: Any = default_config(named, _data_set(given, data))
     if path is not None:
-        from ffrl.engine.config_io import config_from_dict, flat
+        from ffrl.training.config_io import config_from_dict, flat
 
         for key in flat(data):
             _require_mode(f"--{key}", f"{path}: {key}", named, modes)
@@ -150,7 +150,7 @@ def _require_mode(flag: str, shown: str, mode: str, modes: Mapping[str, Any]) ->
 
 def _resume(given: dict[str, str | None]) -> int:
     """Go on with a run."""
-    from ffrl.engine.config_io import read_config
+    from ffrl.training.config_io import read_config
 
     for flag in given:
         if flag not in ("--resume", "--mode", "--device"):

@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from ffrl.errors import UserError, require
+from ffrl.core.errors import UserError, require
 
 from . import runs
 from .evaluate import DataLocation
@@ -84,8 +84,8 @@ def main(arguments: Sequence[str]) -> int:
     command = build(Transfer, Transfer(), split(arguments, known, positional=["RUN"]))
     run = command.run or runs.newest()
 
-    from stf.visualize.transfer_run import Request
-    from stf.visualize.transfer_run import run as transfer
+    from stf.transfer.run import Request
+    from stf.transfer.run import run as transfer
 
     request = Request(
         source=command.source,

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from ffrl.errors import require
+from ffrl.core.errors import require
 
 from . import runs
 from .evaluate import DataLocation
@@ -53,7 +53,7 @@ def main(arguments: Sequence[str]) -> int:
 
     from rich.console import Console
 
-    from stf.visualize import run as draw
+    from stf.report import run as draw
 
     *_, report = draw(
         run,

@@ -9,10 +9,10 @@ from tempfile import TemporaryDirectory
 from PIL import Image
 from rich.console import Console
 
-from ffrl.errors import UserError
-from stf.visualize import run as visualize
-from stf.visualize.transfer_run import Request
-from stf.visualize.transfer_run import run as transfer
+from ffrl.core.errors import UserError
+from stf.report import run as visualize
+from stf.transfer.run import Request
+from stf.transfer.run import run as transfer
 
 DOCS = Path(__file__).parent
 STILL = ("overview", "field-planes", "composition", "transfer")

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from ffrl.errors import require
+from ffrl.core.errors import require
 
 
 def _positive(key: str, value: float) -> None:
@@ -245,8 +245,8 @@ class TrainingPhase:
     """Whether its steps are those of the bound's optimiser."""
 
     def runner(self, run: Any) -> Any:
-        """What takes its steps in a :class:`ffrl.engine.phases.RunContext`."""
-        from ffrl.engine.phases import GradientRunner
+        """What takes its steps in a :class:`ffrl.training.phases.RunContext`."""
+        from ffrl.training.phases import GradientRunner
 
         return GradientRunner(run)
 

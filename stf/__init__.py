@@ -19,11 +19,11 @@ def __getattr__(name: str):
 
         return load
     if name == "SparseTransformationFlow":
-        from stf.model import SparseTransformationFlow
+        from stf.models.sparse_flow import SparseTransformationFlow
 
         return SparseTransformationFlow
     if name == "FlowFactorizedVAE":
-        from ffrl.model import FlowFactorizedVAE
+        from ffrl.models.flow_vae import FlowFactorizedVAE
 
         return FlowFactorizedVAE
     raise AttributeError(f"module 'stf' has no attribute {name!r}")

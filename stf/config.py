@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from ffrl.baselines.config import BASELINES, CapsuleModelConfig
 from ffrl.config import (
     DataConfig,
     ModelConfig,
@@ -18,9 +17,10 @@ from ffrl.config import (
     _positive,
     _probability,
 )
+from ffrl.core.errors import require
 from ffrl.data.catalogue import describe, image_shape, transformations
-from ffrl.errors import require
-from stf.fields_config import SparseModelConfig, require_potentials
+from ffrl.models.baselines.config import BASELINES, CapsuleModelConfig
+from stf.fields.config import SparseModelConfig, require_potentials
 from stf.sta.config import StaConfig
 
 

@@ -10,19 +10,19 @@ import torch
 from rich.console import Console
 
 import ffrl.data
-from ffrl.baselines.models import BASELINES
 from ffrl.config import RunConfig
-from ffrl.engine.checkpoint import CONFIG, checkpoint_step, find_checkpoint, load_weights
-from ffrl.engine.config_io import read_config
-from ffrl.engine.device import flush_denormals, resolve_device
-from ffrl.engine.trainer import TrainingResult
-from ffrl.engine.trainer import train as train_model
-from ffrl.errors import UserError, require
-from ffrl.model import FlowFactorizedVAE
+from ffrl.core.device import flush_denormals, resolve_device
+from ffrl.core.errors import UserError, require
+from ffrl.models.baselines.models import BASELINES
+from ffrl.models.flow_vae import FlowFactorizedVAE
+from ffrl.training.checkpoint import CONFIG, checkpoint_step, find_checkpoint, load_weights
+from ffrl.training.config_io import read_config
+from ffrl.training.trainer import TrainingResult
+from ffrl.training.trainer import train as train_model
 from stf.config import CONFIGS
-from stf.model import SparseTransformationFlow
+from stf.models.sparse_flow import SparseTransformationFlow
+from stf.models.weak import WeakFlow
 from stf.sta.model import SparseTransformationAnalysis
-from stf.weak import WeakFlow
 
 MODELS: dict[str, type[FlowFactorizedVAE]] = {
     "unsupervised": SparseTransformationFlow,
@@ -48,7 +48,7 @@ def build_model(config: RunConfig, image_shape: tuple[int, int, int]) -> FlowFac
 
 
 def train(config: RunConfig, run_dir: Path, resume: bool = False, console: Console | None = None) -> TrainingResult:
-    """Train in ``run_dir`` as ``config`` says; see :func:`ffrl.engine.trainer.train`.
+    """Train in ``run_dir`` as ``config`` says; see :func:`ffrl.training.trainer.train`.
 
     Raises:
         UserError: configuration, data or run folder cannot be used.

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from ffrl.ridge import RidgeUnits
+from ffrl.fields.ridge import RidgeUnits
 
 
 @pytest.fixture

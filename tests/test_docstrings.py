@@ -59,7 +59,13 @@ def test_public_names_are_documented(name: str) -> None:
 
 
 def test_there_are_modules_and_examples() -> None:
-    assert {"ffrl.model", "ffrl.objective", "stf.model", "stf.rotational", "ffrl.data.mnist"} <= set(MODULES)
+    assert {
+        "ffrl.models.flow_vae",
+        "ffrl.objective.elbo",
+        "stf.models.sparse_flow",
+        "stf.fields.rotational",
+        "ffrl.data.digits.mnist",
+    } <= set(MODULES)
     finder = doctest.DocTestFinder()
     examples = [len(test.examples) for name in MODULES for test in finder.find(importlib.import_module(name))]
     assert sum(examples) > 50

@@ -10,10 +10,10 @@ import torch
 from scipy.integrate import quad
 
 from ffrl.config import SupervisedConfig
-from ffrl.evaluation.equivariance import frame_errors
-from ffrl.evaluation.published import published
-from ffrl.likelihood import log_likelihood
-from ffrl.model import FlowFactorizedVAE
+from ffrl.distributions.pixels import log_likelihood
+from ffrl.evaluation.measures.equivariance import frame_errors
+from ffrl.evaluation.report.published import published
+from ffrl.models.flow_vae import FlowFactorizedVAE
 from stf.sta.sparsity import SpikeChain
 
 MNIST_PIXELS, SHAPES3D_PIXELS = 3 * 28 * 28, 3 * 64 * 64

@@ -10,7 +10,7 @@ import torch
 
 import stf
 from ffrl.config import DataConfig, ModelConfig, RunConfig, SupervisedConfig
-from ffrl.errors import UserError
+from ffrl.core.errors import UserError
 from stf.config import DiscoveryConfig, SparseModelConfig, UnsupervisedConfig, WeakConfig
 from stf.run import build_model, evaluate, train
 from stf.sta.config import StaConfig, StaModelConfig

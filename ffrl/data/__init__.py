@@ -28,9 +28,9 @@ def load(config: DataConfig, device: torch.device | str = "cpu") -> SequenceData
         >>> batch.frames.shape, batch.activity.shape
         (torch.Size([2, 9, 3, 28, 28]), torch.Size([2, 8, 3]))
     """
+    from ffrl.core.errors import require
     from ffrl.data.catalogue import describe
     from ffrl.data.on_device import on_device
-    from ffrl.errors import require
 
     module, _, name = describe(config.name).home.partition(":")
     fetched = not config.download or config.name in ("mnist", "moving-mnist")

@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import LongTensor, Tensor
 
-from ffrl.errors import UserError
+from ffrl.core.errors import UserError
 
 Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
@@ -143,7 +143,7 @@ def check_frames(frames: Tensor, source: str, image_shape: tuple[int, int, int] 
         >>> check_frames(torch.full((2, 9, 3, 28, 28), 1.5), "frames.npy")
         Traceback (most recent call last):
         ...
-        ffrl.errors.UserError: frames.npy: found values in [1.5, 1.5], expected values in [0, 1]
+        ffrl.core.errors.UserError: frames.npy: found values in [1.5, 1.5], expected values in [0, 1]
     """
     shape = tuple(frames.shape)
     if len(shape) != 5:

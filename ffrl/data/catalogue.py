@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ffrl.config import DataConfig
-from ffrl.errors import require
+from ffrl.core.errors import require
 
 
 @dataclass(frozen=True)
@@ -39,15 +39,19 @@ SPRITES = tuple(
     f"{action}-{facing}" for action in ("walk", "spellcast", "slash") for facing in ("front", "left", "right")
 )
 DATA_SETS = {
-    "mnist": DataSet("ffrl.data.mnist:MnistSequences", (3, 28, 28), ("scaling", "rotation", "hue"), 8),
-    "shapes3d": DataSet("ffrl.data.shapes3d:shapes3d_sequences", (3, 64, 64), SHAPES3D, 7),
-    "falcor3d": DataSet("ffrl.data.falcor3d:Falcor3DSequences", (3, 128, 128), FALCOR3D, 4),
-    "isaac3d": DataSet("ffrl.data.isaac3d:Isaac3DSequences", (3, 128, 128), ISAAC3D, 3),
-    "sprites": DataSet("ffrl.data.sprites:SpriteSequences", (3, 64, 64), SPRITES, 7),
+    "mnist": DataSet("ffrl.data.digits.mnist:MnistSequences", (3, 28, 28), ("scaling", "rotation", "hue"), 8),
+    "shapes3d": DataSet("ffrl.data.shapes3d.sequences:shapes3d_sequences", (3, 64, 64), SHAPES3D, 7),
+    "falcor3d": DataSet("ffrl.data.grids.falcor3d:Falcor3DSequences", (3, 128, 128), FALCOR3D, 4),
+    "isaac3d": DataSet("ffrl.data.grids.isaac3d:Isaac3DSequences", (3, 128, 128), ISAAC3D, 3),
+    "sprites": DataSet("ffrl.data.sprites.sequences:SpriteSequences", (3, 64, 64), SPRITES, 7),
     "moving-mnist": DataSet(
-        "ffrl.data.moving_mnist:MovingMnistSequences", (1, 64, 64), ("right", "left", "down", "up"), 8, "bernoulli"
+        "ffrl.data.digits.moving_mnist:MovingMnistSequences",
+        (1, 64, 64),
+        ("right", "left", "down", "up"),
+        8,
+        "bernoulli",
     ),
-    "sequences": DataSet("ffrl.data.clips:ClipSequences", None, (), 8),
+    "sequences": DataSet("ffrl.data.recordings.clips:ClipSequences", None, (), 8),
 }
 """Every data set by its ``--data.name``."""
 

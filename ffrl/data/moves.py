@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ffrl.errors import UserError
+from ffrl.core.errors import UserError
 
 STILL = "still"
 """The move in which nothing acts."""

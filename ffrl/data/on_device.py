@@ -20,7 +20,7 @@ class MovedSequences(SequenceData):
 
     Example:
         >>> from ffrl.config import DataConfig
-        >>> from ffrl.data.mnist import MnistSequences
+        >>> from ffrl.data.digits.mnist import MnistSequences
         >>> MovedSequences(MnistSequences(DataConfig()), torch.device("cpu")).size("train")
         8000
     """
@@ -61,7 +61,7 @@ def on_device(data: SequenceData, device: torch.device | str) -> SequenceData:
 
     Example:
         >>> from ffrl.config import DataConfig
-        >>> from ffrl.data.mnist import MnistSequences
+        >>> from ffrl.data.digits.mnist import MnistSequences
         >>> data = MnistSequences(DataConfig())
         >>> on_device(data, "cpu") is data
         True
@@ -75,7 +75,7 @@ def where_made(data: SequenceData) -> SequenceData:
 
     Example:
         >>> from ffrl.config import DataConfig
-        >>> from ffrl.data.mnist import MnistSequences
+        >>> from ffrl.data.digits.mnist import MnistSequences
         >>> data = MnistSequences(DataConfig())
         >>> where_made(MovedSequences(data, torch.device("cpu"))) is data
         True

@@ -10,11 +10,11 @@ import torch
 from torch import LongTensor, Tensor
 
 from ffrl.config import DataConfig
+from ffrl.core.errors import UserError
+from ffrl.data.activity_process import mixed_activity, single_activity, states
 from ffrl.data.base import SequenceBatch, SequenceData, Split, evenly_spaced
 from ffrl.data.on_device import where_made
-from ffrl.data.sequence import mixed_activity, single_activity, states
 from ffrl.data.variation import Factor
-from ffrl.errors import UserError
 
 
 class StateSequences(SequenceData):
@@ -74,7 +74,7 @@ class StateSequences(SequenceData):
         """Return the states ``(B, N, J)`` in which the images ``(B,)`` have values ``(B, N, F)`` of the moved factors.
 
         Example:
-            >>> from ffrl.data.mnist import MnistSequences
+            >>> from ffrl.data.digits.mnist import MnistSequences
             >>> MnistSequences(DataConfig()).states_of("train", torch.tensor([7]), torch.tensor([[[1, 0, 8]]]))
             tensor([[[1., 0., 8.]]])
         """

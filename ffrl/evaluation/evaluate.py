@@ -10,26 +10,26 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ffrl.core.errors import require
+from ffrl.core.evaluation_mode import evaluation_mode
+from ffrl.core.seed import generator
 from ffrl.data.base import SequenceBatch, SequenceData, Split
 from ffrl.data.states import prescribable
-from ffrl.engine.seed import generator
-from ffrl.errors import require
-from ffrl.evaluation.alignment import align, strongest_part
-from ffrl.evaluation.calibration import calibrate, field_posterior
-from ffrl.evaluation.composition import affordable, composition
-from ffrl.evaluation.confusion import confusion
-from ffrl.evaluation.criteria import criteria
-from ffrl.evaluation.equivariance import equivariance_errors
-from ffrl.evaluation.extrapolation import extrapolation
-from ffrl.evaluation.kind import activity_of, aligned, categorical, given, likeliest, of_fields, with_posterior
-from ffrl.evaluation.likelihood import bounds, draw, legacy_score, log_weights
-from ffrl.evaluation.mode import evaluation_mode
-from ffrl.evaluation.paper_bound import NOTES as PAPER_NOTES
-from ffrl.evaluation.pixels import likelihoods, trained_likelihood
-from ffrl.evaluation.prediction import Prediction
-from ffrl.evaluation.sequences import batch_size, choose, mixed_batches, single_batches
-from ffrl.evaluation.statistics import estimate, plain
-from ffrl.evaluation.usage import describe_fields, growth_without
+from ffrl.evaluation.likelihood.estimate import bounds, draw, legacy_score, log_weights
+from ffrl.evaluation.likelihood.pixels import likelihoods, trained_likelihood
+from ffrl.evaluation.measures.alignment import align, strongest_part
+from ffrl.evaluation.measures.calibration import calibrate, field_posterior
+from ffrl.evaluation.measures.composition import affordable, composition
+from ffrl.evaluation.measures.confusion import confusion
+from ffrl.evaluation.measures.equivariance import equivariance_errors
+from ffrl.evaluation.measures.extrapolation import extrapolation
+from ffrl.evaluation.measures.prediction import Prediction
+from ffrl.evaluation.measures.usage import describe_fields, growth_without
+from ffrl.evaluation.protocol.kind import activity_of, aligned, categorical, given, likeliest, of_fields, with_posterior
+from ffrl.evaluation.protocol.sequences import batch_size, choose, mixed_batches, single_batches
+from ffrl.evaluation.protocol.statistics import estimate, plain
+from ffrl.evaluation.report.criteria import criteria
+from ffrl.objective.paper_bound import NOTES as PAPER_NOTES
 
 UNITS = {
     "equivariance": "L1 error on images in [0, 1], summed over channels and pixels of a frame",
@@ -70,12 +70,12 @@ def evaluate(
     single-transformation sequences that cycle through the transformations or on mixed ones: what it is trained on. Weak
     models get the confusion of the inferred field besides, unsupervised ones the alignment of fields with
     transformations, and those with a posterior over activity its calibration: see
-    :func:`ffrl.evaluation.alignment.align` and :func:`ffrl.evaluation.calibration.calibrate`.
+    :func:`ffrl.evaluation.measures.alignment.align` and :func:`ffrl.evaluation.measures.calibration.calibrate`.
 
     Where frames are made from states (not those of sprites), up to 250 of the images (fewer if there are more than
     three transformations) also give extrapolation to twice the trained length, and the errors of two transformations at
-    once and in turn: see :func:`ffrl.evaluation.extrapolation.extrapolation` and
-    :func:`ffrl.evaluation.composition.composition`.
+    once and in turn: see :func:`ffrl.evaluation.measures.extrapolation.extrapolation` and
+    :func:`ffrl.evaluation.measures.composition.composition`.
 
     Where transformations are not known, everything is measured on the sequences that there are: prediction errors,
     likelihood bounds, and of every field how often it acts and how much it contributes to the prediction.
@@ -89,7 +89,7 @@ def evaluate(
         seed: of everything random: which images, the activity of mixed sequences, and the draws of the bounds.
         sequences: number of initial images, or clips; by default 1000, or all of a smaller split.
         samples: S, draws of the latents per sequence for the likelihood bounds.
-        codes: also measure the latent codes; see :func:`ffrl.evaluation.codes.measure_codes` (needs scikit-learn).
+        codes: also :func:`ffrl.evaluation.measures.codes.measure_codes`, which needs scikit-learn.
         progress: told how far the evaluation is.
 
     Returns:
@@ -101,7 +101,7 @@ def evaluate(
     Example:
         >>> from ffrl.config import DataConfig, SupervisedConfig
         >>> from ffrl.data import load
-        >>> from ffrl.model import FlowFactorizedVAE
+        >>> from ffrl.models.flow_vae import FlowFactorizedVAE
         >>> result = evaluate(
         ...     FlowFactorizedVAE(SupervisedConfig(), (3, 28, 28)), load(DataConfig()), sequences=2, samples=2
         ... )
@@ -166,7 +166,7 @@ def _scored_on(model: Any, data: SequenceData) -> str:
 
 
 def _codes(model: Any, data: SequenceData, split: Split, indices: Tensor, seed: int) -> dict[str, Any]:
-    from ffrl.evaluation.codes import measure_codes
+    from ffrl.evaluation.measures.codes import measure_codes
 
     return measure_codes(model, data, split, indices, seed)
 

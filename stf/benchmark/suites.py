@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from ffrl.errors import UserError, require
+from ffrl.core.errors import UserError, require
 
 NOTHING, ONE, WHICH = "nothing", "one acts", "which acts"
 """What training is told of the transformations: nothing; that one acts throughout a sequence; and also which."""
@@ -122,7 +122,7 @@ def find_suite(name: str) -> Suite:
         >>> find_suite("mnist").name
         Traceback (most recent call last):
         ...
-        ffrl.errors.UserError: found unknown suite 'mnist', did you mean 'mnist-table1'? (--help lists them)
+        ffrl.core.errors.UserError: found unknown suite 'mnist', did you mean 'mnist-table1'? (--help lists them)
     """
     if name not in SUITES:
         meant = _nearest(name, SUITES)

@@ -18,8 +18,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from ffrl.integrate import INTEGRATORS
-from ffrl.rollout import roll_out
+from ffrl.flow.integrate import INTEGRATORS
+from ffrl.flow.rollout import roll_out
 from stf.inference.encoded import Encoded
 from stf.inference.evidence import FLOOR, Noise, Transitions, relative_misfit, transitions
 from stf.inference.posterior import ActivityPosterior, infer

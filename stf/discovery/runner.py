@@ -8,13 +8,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ffrl.core.errors import UserError
+from ffrl.core.evaluation_mode import evaluation_mode
+from ffrl.core.seed import generator
 from ffrl.data.base import SequenceData
-from ffrl.engine.batch import draw_frames, training_size
-from ffrl.engine.checkpoint import STATE_TENSORS, require_alike
-from ffrl.engine.phases import RunContext
-from ffrl.engine.seed import generator
-from ffrl.errors import UserError
-from ffrl.evaluation.mode import evaluation_mode
+from ffrl.training.batch import draw_frames, training_size
+from ffrl.training.checkpoint import STATE_TENSORS, require_alike
+from ffrl.training.phases import RunContext
 from stf.discovery.moves_text import describe_move
 from stf.discovery.population import annealed, gather, rows_of
 from stf.discovery.saving import learner_tensors, restored
@@ -57,7 +57,7 @@ class EncodedPhase:
     """A phase of training on sequences that are encoded once, with the encoder held.
 
     Args:
-        run: the run; its model is a :class:`stf.exact_flow.ExactFlow`.
+        run: the run; its model is a :class:`stf.models.exact_flow.ExactFlow`.
         name: of the phase, part of the names of its random streams.
     """
 

@@ -7,8 +7,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from ffrl.engine.checkpoint import load_optimizer, optimizer_tensors, require_alike
-from ffrl.errors import UserError
+from ffrl.core.errors import UserError
+from ffrl.training.checkpoint import load_optimizer, optimizer_tensors, require_alike
 from stf.discovery.population import Population, Setting, rows_of, with_rows
 
 

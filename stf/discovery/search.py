@@ -42,9 +42,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ffrl.engine.checkpoint import STATE, STATE_TENSORS, require_alike
-from ffrl.engine.seed import generator
-from ffrl.errors import UserError
+from ffrl.core.errors import UserError
+from ffrl.core.seed import generator
+from ffrl.training.checkpoint import STATE, STATE_TENSORS, require_alike
 from stf.discovery.measures import lacks, on_rates, relative_residuals
 from stf.discovery.pairs import PairFit, all_pairs, promising
 from stf.discovery.population import Population, Setting, annealed, gather, rows_of, tempering

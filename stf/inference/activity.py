@@ -7,7 +7,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from ffrl.activity import Activity, ActivityDraws, ActivitySample, Phase
+from ffrl.models.activity import Activity, ActivityDraws, ActivitySample, Phase
 from stf.inference.chain import rates, switches
 from stf.inference.encoded import whitening
 from stf.inference.evidence import FLOOR, Noise, Transitions, relative_misfit, transitions
@@ -148,7 +148,7 @@ class ExactActivity(Activity):
     # -- the interface of all activity -------------------------------------------------------------------------------
 
     def forward(self, means: Tensor, uniform: Tensor, phase: Phase) -> ActivitySample:
-        """Raises TypeError: the posterior needs the fields; see :class:`stf.exact_flow.ExactFlow`."""
+        """Raises TypeError: the posterior needs the fields; see :class:`stf.models.exact_flow.ExactFlow`."""
         raise TypeError("exact activity is inferred with the fields of its model: use the model's methods")
 
     def infer(self, means: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ffrl.activity import Activity, ActivityDraws, ActivitySample, Phase
+from ffrl.models.activity import Activity, ActivityDraws, ActivitySample, Phase
 from stf.sta.config import RelaxationConfig, SpikeSlabConfig
 from stf.sta.network import TransitionPosterior
 from stf.sta.sparsity import (

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from ffrl.config import ObjectiveConfig, RunConfig, _positive, _probability
-from stf.fields_config import SparseModelConfig, require_potentials
+from stf.fields.config import SparseModelConfig, require_potentials
 
 
 @dataclass(frozen=True)

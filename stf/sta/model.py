@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from ffrl.nn import at_least_float32, build_encoder
-from stf.helmholtz_flow import HelmholtzFlow
+from ffrl.nn.networks import at_least_float32, build_encoder
+from stf.models.helmholtz_flow import HelmholtzFlow
 from stf.sta.activity import RelaxedActivity
 from stf.sta.config import StaConfig
 
@@ -13,8 +13,8 @@ from stf.sta.config import StaConfig
 class SparseTransformationAnalysis(HelmholtzFlow):
     r"""v = sum_k g^k (grad u^k + r^k) with relaxed spike-and-slab activity from a network of its own.
 
-    Encoder, decoder, flow, bound, trainer and evaluation are those of :class:`ffrl.model.FlowFactorizedVAE`, a subclass
-    of which has the fields. What differs from the publication is in docs/baselines.md.
+    Encoder, decoder, flow, bound, trainer and evaluation are those of :class:`ffrl.models.flow_vae.FlowFactorizedVAE`,
+    a subclass of which has the fields. What differs from the publication is in docs/baselines.md.
 
     Source: Song, Keller, Yue, Perona and Welling 2024, "Unsupervised Representation Learning from Sparse Transformation
     Analysis", arXiv:2410.05564.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from ffrl.nn import at_least_float32
+from ffrl.nn.networks import at_least_float32
 
 
 class TransitionPosterior(nn.Module):

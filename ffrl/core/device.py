@@ -1,0 +1,127 @@
+"""Where and how to compute: device, precision, deterministic kernels, and a record of the environment."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from importlib import metadata
+from typing import Any
+
+import numpy
+import torch
+
+from ffrl.core.errors import UserError
+from ffrl.core.files import PACKAGE
+
+
+def resolve_device(name: str = "auto") -> torch.device:
+    """Return the device called ``name``; ``auto`` is CUDA when there is one, else the CPU.
+
+    Raises:
+        UserError: ``cuda`` is asked for and there is none.
+
+    Example:
+        >>> resolve_device("cpu")
+        device(type='cpu')
+    """
+    available = torch.cuda.is_available()
+    if name == "cuda" and not available:
+        raise UserError("device: found 'cuda', expected 'cpu' or 'auto', because no CUDA device is available")
+    if name == "auto":
+        name = "cuda" if available else "cpu"
+    return torch.device(name)
+
+
+def native_bfloat16(device: torch.device) -> bool:
+    """Tell whether ``device`` multiplies bfloat16 matrices natively (recent CUDA, CPUs with AMX)."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    amx = getattr(torch.cpu, "_is_amx_tile_supported", None)
+    return device.type == "cpu" and amx is not None and bool(amx())
+
+
+def resolve_precision(name: str, device: torch.device) -> torch.dtype:
+    """Return the type that matrix products run in: ``auto`` is bfloat16 where that is native, else float32.
+
+    Example:
+        >>> resolve_precision("bfloat16", torch.device("cpu"))
+        torch.bfloat16
+    """
+    if name == "auto":
+        name = "bfloat16" if native_bfloat16(device) else "float32"
+    return {"float32": torch.float32, "bfloat16": torch.bfloat16}[name]
+
+
+def autocast(device: torch.device, precision: torch.dtype) -> AbstractContextManager[Any]:
+    """Return the context of the model's forward pass: autocast to ``precision``, or nothing for float32."""
+    if precision == torch.float32:
+        return nullcontext()
+    return torch.autocast(device.type, dtype=precision)
+
+
+@contextmanager
+def deterministic(enabled: bool = True) -> Iterator[None]:
+    """Allow only deterministic kernels inside the context and restore the previous state after it.
+
+    On CUDA it must be entered before the first matrix product of the process, because cuBLAS reads its workspace
+    setting once.
+
+    Example:
+        >>> with deterministic():
+        ...     torch.are_deterministic_algorithms_enabled()
+        True
+    """
+    if not enabled:
+        yield
+        return
+    cudnn, variable = torch.backends.cudnn, "CUBLAS_WORKSPACE_CONFIG"
+    algorithms = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    before = algorithms, cudnn.deterministic, cudnn.benchmark, os.environ.get(variable)
+    os.environ.setdefault(variable, ":4096:8")
+    torch.use_deterministic_algorithms(True)
+    cudnn.deterministic, cudnn.benchmark = True, False
+    try:
+        yield
+    finally:
+        (mode, warn_only), cudnn.deterministic, cudnn.benchmark, workspace = before
+        torch.use_deterministic_algorithms(mode, warn_only=warn_only)
+        if workspace is None:
+            os.environ.pop(variable, None)
+
+
+def flush_denormals() -> None:
+    """Let the CPU treat denormal numbers as zero, which saves it from computing with them many times slower.
+
+    Second moments of parameters whose gradients vanish decay into that range. The setting is inherited by threads
+    started later, so it comes before the first parallel operation.
+    """
+    torch.set_flush_denormal(True)
+
+
+def package_version() -> str | None:
+    """Return the installed version of this package, None when it runs from a checkout that is not installed."""
+    try:
+        return metadata.version(PACKAGE)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def environment(device: torch.device, precision: torch.dtype) -> dict[str, Any]:
+    """Return what ``environment.json`` records: versions, platform, device, threads and precision."""
+    on_cuda = device.type == "cuda"
+    return {
+        "package": PACKAGE,
+        "version": package_version(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "numpy": numpy.__version__,
+        "platform": platform.platform(),
+        "device": torch.cuda.get_device_name(device) if on_cuda else platform.processor() or platform.machine(),
+        "device_type": device.type,
+        "cuda": torch.version.cuda if on_cuda else None,
+        "precision": str(precision).removeprefix("torch."),
+        "threads": torch.get_num_threads(),
+        "cpus": os.cpu_count(),
+    }

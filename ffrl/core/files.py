@@ -1,0 +1,161 @@
+"""Writing files so that a reader never sees half of one, and locking a run folder."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO, Any
+
+from ffrl.core.errors import UserError
+
+PACKAGE = "sparse-transformation-flow"
+"""Name of the distribution, which marks the files it writes."""
+TEMPORARY = ".tmp-"
+LOCK = ".lock"
+
+
+@contextmanager
+def reporting(action: str, path: Path) -> Iterator[None]:
+    """Turn an :class:`OSError` inside the context into ``UserError("cannot <action> <path>: <reason>")``."""
+    try:
+        yield
+    except OSError as error:
+        raise UserError(f"cannot {action} {path}: {error.strerror or error}") from error
+
+
+def fsync_folder(folder: Path) -> None:
+    """Make the names in ``folder`` durable."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(OSError):  # some file systems cannot
+            os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_durably(path: Path, data: bytes) -> None:
+    """Write ``data`` to ``path`` and wait until it is on the disk; not atomic. Raises OSError."""
+    with open(path, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Replace ``path`` by ``data`` in one move: readers see the old file or the new one.
+
+    Raises:
+        UserError: it cannot be written; the old file is intact.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     write_atomically(Path(folder, "a.json"), to_json({"step": 1}))
+        ...     read_json_object(Path(folder, "a.json"))
+        {'step': 1}
+    """
+    with reporting("write", path), replacing(path) as file:
+        file.write(data)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[IO[bytes]]:
+    """Write a file piece by piece that becomes ``path`` when the context ends, and leaves nothing if it fails.
+
+    Raises:
+        OSError: it cannot be written.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     with replacing(Path(folder, "a.bin")) as file:
+        ...         _ = file.write(b"abc"), file.write(b"def")
+        ...     Path(folder, "a.bin").read_bytes()
+        b'abcdef'
+    """
+    temporary = path.with_name(f"{TEMPORARY}{os.getpid()}-{time.time_ns()}-{path.name}")
+    try:
+        with open(temporary, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+        fsync_folder(path.parent)
+    finally:
+        with suppress(OSError):
+            temporary.unlink()
+
+
+def to_json(data: Any) -> bytes:
+    """Return ``data`` as indented JSON with a final newline."""
+    return (json.dumps(data, indent=2, allow_nan=False) + "\n").encode()
+
+
+def read_json_object(path: Path) -> dict[str, Any]:
+    """Return the JSON object in ``path``.
+
+    Raises:
+        UserError: it cannot be read, is not JSON, or is not an object.
+    """
+    with reporting("read", path):
+        raw = path.read_bytes()
+    try:
+        data = json.loads(raw)
+    except ValueError as error:
+        raise UserError(f"{path}: found no valid JSON ({error}), expected a JSON object") from error
+    if not isinstance(data, dict):
+        raise UserError(f"{path}: found a JSON {type(data).__name__}, expected a JSON object")
+    return data
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove what writers that were killed left in ``folder``."""
+    with reporting("clean up", folder):
+        for path in folder.glob(TEMPORARY + "*") if folder.is_dir() else ():
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+
+
+def is_empty(folder: Path) -> bool:
+    """Tell whether ``folder`` holds nothing but a lock and leftovers of killed writers."""
+    with reporting("read", folder):
+        return all(path.name == LOCK or path.name.startswith(TEMPORARY) for path in folder.iterdir())
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold the lock of ``folder`` inside the context; the system frees it when the process dies.
+
+    Raises:
+        UserError: another process holds it, or the folder cannot be written.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder, locked(Path(folder)):
+        ...     is_empty(Path(folder))
+        True
+    """
+    try:
+        import fcntl
+    except ImportError:  # not a POSIX system: no lock
+        yield
+        return
+    with reporting("write", folder):
+        descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:  # a file system without locks goes unlocked
+            if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
+                raise UserError(f"{folder}: found another process at work in this folder, expected none") from None
+        yield
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,1 @@
+"""How to come by the files of a data set."""

@@ -1,0 +1,1 @@
+"""Sequences that walk through a grid of factors."""

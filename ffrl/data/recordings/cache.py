@@ -1,0 +1,230 @@
+"""Square uint8 frames in memory-mapped files: arrays where they are, everything else decoded once into a cache."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from ffrl.config import ClipsConfig
+from ffrl.core.errors import UserError
+from ffrl.core.files import TEMPORARY, replacing, reporting
+from ffrl.data.recordings.array_files import read_header
+from ffrl.data.recordings.array_frames import Layout, Plain
+from ffrl.data.recordings.find import ARRAYS, Opened, modification, open_recording
+
+FORMAT = 1
+"""Version of what is in the cache; it is part of the names, so another version is never read."""
+HEADER_BYTES = 128
+ABANDONED_SECONDS = 3600.0
+"""A file that nobody has written to for so long was left by a process that was killed."""
+SHARPLY = 2.0
+"""From this reduction on, pixels are averaged over areas."""
+
+
+@dataclass(frozen=True)
+class FrameMap:
+    """Frames of the size that is wanted, in a file from which any of them can be read.
+
+    Attributes:
+        where: the file, the place in it and the order of the values.
+        stride: frames from one that is counted to the next.
+    """
+
+    where: Plain
+    stride: int = 1
+
+    @property
+    def parts(self) -> int:
+        """How many recordings there are."""
+        return self.where.layout.parts
+
+    @property
+    def length(self) -> int:
+        """Frames of one recording, after the stride."""
+        return -(-self.where.layout.frames // self.stride)
+
+    def first(self, part: int) -> int:
+        """Return which frame of the file is the first of recording ``part``."""
+        return part * self.where.layout.frames
+
+    def open(self) -> NDArray[np.uint8]:
+        """Map the file, all recordings one after the other: ``(parts * frames, C, H, W)`` or ``(..., H, W, C)``.
+
+        Raises:
+            UserError: it cannot be read.
+        """
+        path, offset, layout = self.where
+        with reporting("read", path):
+            shape = (layout.parts * layout.frames, *layout.frame_shape)
+            try:
+                return np.memmap(path, np.uint8, "r", offset, shape)
+            except ValueError as error:  # it has become shorter
+                raise UserError(f"{path}: found a file that has become shorter, expected {shape}") from error
+
+    def read(self, mapped: NDArray[np.uint8], frames: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """Return ``frames (n, L)``, counted as in the file, of :meth:`open`'s array: ``(n, L, 3, H, W)`` uint8."""
+        found = mapped[frames]
+        layout = self.where.layout
+        found = found if layout.channels_first else np.moveaxis(found, -1, 2)
+        return np.broadcast_to(found, (*frames.shape, 3, layout.height, layout.width))
+
+
+def squared(frame: NDArray[np.uint8], size: int, crop: str) -> NDArray[np.uint8]:
+    """Return a frame ``(H, W, 3)`` as ``(3, size, size)``.
+
+    With ``crop`` "center" the largest square in the middle is cut out first; an odd margin loses one pixel more at the
+    right or at the bottom. Pixels are averaged over areas (pillow's BOX) where both sides shrink to half or less;
+    otherwise resizing is bicubic, which also averages where it shrinks.
+
+    Example:
+        >>> squared(np.arange(2 * 4 * 3, dtype=np.uint8).reshape(2, 4, 3), 1, "center").ravel()
+        array([11, 12, 13], dtype=uint8)
+    """
+    height, width = frame.shape[:2]
+    if crop == "center":
+        side = min(height, width)
+        top, left = (height - side) // 2, (width - side) // 2
+        frame = frame[top : top + side, left : left + side]
+        height = width = side
+    if (height, width) != (size, size):
+        method = Image.Resampling.BOX if min(height, width) >= SHARPLY * size else Image.Resampling.BICUBIC
+        frame = np.asarray(Image.fromarray(np.ascontiguousarray(frame)).resize((size, size), method))
+    return np.moveaxis(frame, -1, 0)
+
+
+def cache_folder(config: ClipsConfig) -> Path:
+    """Return where prepared frames are kept: ``config.cache``, or ``stf`` in the user's cache folder.
+
+    Example:
+        >>> cache_folder(ClipsConfig(cache=Path("prepared")))
+        PosixPath('prepared')
+    """
+    if config.cache is not None:
+        return config.cache
+    try:
+        home = Path.home()
+    except RuntimeError:
+        raise UserError("data.sequences.cache: found no home folder, expected a folder for the frames") from None
+    return Path(os.environ.get("XDG_CACHE_HOME") or home / ".cache") / "stf"
+
+
+def cache_file(path: Path, config: ClipsConfig) -> Path:
+    """Return where the prepared frames of the recording ``path`` belong.
+
+    The name holds a hash of the path, of the sizes and times of its files, of size, crop and stride, and of the version
+    of the format, so that a file with this name was made from what is there now.
+
+    Raises:
+        BrokenRecording: the recording cannot be read.
+    """
+    _, files = modification(path)
+    settings = f"{FORMAT} {config.size} {config.crop} {config.stride}"
+    digest = hashlib.sha256(f"{settings}\n{path.resolve()}\n{files}".encode(errors="surrogateescape")).hexdigest()
+    stem = "".join(letter if letter.isalnum() else "-" for letter in path.stem)[:40]
+    return cache_folder(config) / f"{stem}-{digest[:24]}.npy"
+
+
+def prepared(path: Path, config: ClipsConfig) -> FrameMap | None:
+    """Return the frames of the recording ``path`` in the cache; None if they are not there, or not whole.
+
+    Raises:
+        BrokenRecording: the recording cannot be read.
+    """
+    file = cache_file(path, config)
+    try:
+        with open(file, "rb") as opened:
+            header, offset = read_header(opened, str(file)), opened.tell()
+            size = opened.seek(0, os.SEEK_END)
+    except (OSError, ValueError, UserError):
+        return None
+    shape = header.shape
+    whole = len(shape) == 5 and min(shape) > 0 and shape[2:] == (3, config.size, config.size)
+    if not whole or header.fortran_order or header.dtype != np.uint8 or size != offset + math.prod(shape):
+        return None
+    return FrameMap(Plain(file, offset, Layout(shape[0], shape[1], *shape[3:], 3, True)))
+
+
+def as_it_is(path: Path, config: ClipsConfig) -> FrameMap | None:
+    """Return the frames of an array of bytes that already has the right size; None for all else.
+
+    Raises:
+        BrokenRecording: it is an array that cannot be used.
+    """
+    if path.is_dir() or path.suffix.lower() not in ARRAYS:
+        return None
+    plain = open_recording(path, config.stride).plain
+    if plain is None or (plain.layout.height, plain.layout.width) != (config.size, config.size):
+        return None
+    return FrameMap(plain, config.stride)
+
+
+def prepare(opened: Opened, config: ClipsConfig) -> Iterator[int]:
+    """Decode a recording once and write it to the cache, one frame after the other.
+
+    The frames are written as bytes ``(parts, frames, 3, size, size)`` in the ``.npy`` format to a temporary name, and
+    the file is renamed when it is whole. Two processes may do this at once: both write the same.
+
+    Yields:
+        How many frames are written, after each of them.
+
+    Raises:
+        BrokenRecording: the recording cannot be used.
+        UserError: the cache folder cannot be written, or the disk is full.
+    """
+    file = cache_file(opened.path, config)
+    count = 0
+    with _writing(file.parent):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(file) as out:
+            out.write(_header((0, 0, 3, config.size, config.size)))
+            for frame in opened.frames:
+                out.write(np.ascontiguousarray(squared(frame, config.size, config.crop)))
+                count += 1
+                yield count
+            out.seek(0)
+            out.write(_header((opened.parts, count // opened.parts, 3, config.size, config.size)))
+
+
+def remove_abandoned(folder: Path) -> None:
+    """Remove what processes that were killed left half-written in the cache folder.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     Path(folder, ".tmp-1-a.npy").touch()
+        ...     os.utime(Path(folder, ".tmp-1-a.npy"), (0, 0))
+        ...     remove_abandoned(Path(folder))
+        ...     list(Path(folder).iterdir())
+        []
+    """
+    for path in folder.glob(TEMPORARY + "*"):
+        with suppress(OSError):  # another process may have been quicker
+            if time.time() - path.stat().st_mtime > ABANDONED_SECONDS:
+                path.unlink()
+
+
+@contextmanager
+def _writing(folder: Path) -> Iterator[None]:
+    """Name the flag that helps when the cache cannot be written."""
+    try:
+        yield
+    except OSError as error:
+        found = f"{folder}, which cannot be written ({error.strerror or error})"
+        raise UserError(f"data.sequences.cache: found {found}, expected a folder with enough space") from error
+
+
+def _header(shape: tuple[int, ...]) -> bytes:
+    """The header of an ``.npy`` file of bytes, of the same length for every shape."""
+    text = str({"descr": "|u1", "fortran_order": False, "shape": shape})
+    start = b"\x93NUMPY\x01\x00" + (HEADER_BYTES - 10).to_bytes(2, "little")
+    return start + text.encode().ljust(HEADER_BYTES - 11) + b"\n"

@@ -1,0 +1,90 @@
+"""Preparing many recordings: what can be read is mapped, the rest is decoded once, and what is broken is named."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from ffrl.config import ClipsConfig
+from ffrl.core.errors import UserError
+from ffrl.core.progress import progress, say
+from ffrl.data.recordings.cache import FrameMap, as_it_is, cache_folder, prepare, prepared, remove_abandoned
+from ffrl.data.recordings.find import BrokenRecording, modification, open_recording
+
+
+class Prepared(NamedTuple):
+    """The frames of every recording that can be used, by its path, and one line about every other."""
+
+    maps: dict[Path, FrameMap]
+    skipped: list[str]
+
+
+def prepare_recordings(paths: Sequence[Path], config: ClipsConfig, least: int) -> Prepared:
+    """Map the frames of all recordings; those that are not there in the right form are decoded into the cache first.
+
+    What was prepared before is used, so an interrupted preparation goes on with the recording it was at. Progress and
+    warnings go to the standard error stream.
+
+    Args:
+        paths: recordings, as :func:`~ffrl.data.recordings.find.find_recordings` returns them.
+        config: size, crop, stride, cache, and what happens to broken recordings.
+        least: frames a recording needs after the stride.
+
+    Raises:
+        UserError: a recording is broken and ``config.broken`` is "refuse"; the package for videos is missing; or the
+            cache cannot be written.
+    """
+    maps: dict[Path, FrameMap] = {}
+    skipped: list[str] = []
+    pending: dict[Path, int] = {}
+
+    def refuse(error: BrokenRecording) -> None:
+        if config.broken == "refuse":
+            raise UserError(f"{error}; --data.sequences.broken skip goes on without it") from error
+        skipped.append(str(error))
+        say(f"warning: skipped {error}")
+
+    def keep(path: Path, found: FrameMap) -> None:
+        if found.length < least:
+            stride = f" after a stride of {config.stride}" if config.stride > 1 else ""
+            expected = f"at least {least}, one clip of T + 1"
+            raise BrokenRecording(f"{path}: found {found.length} frames{stride}, expected {expected}")
+        maps[path] = found
+
+    for path in paths:
+        try:
+            found = prepared(path, config) or as_it_is(path, config)
+            if found is None:
+                pending[path] = modification(path)[0]
+            else:
+                keep(path, found)
+        except BrokenRecording as error:
+            refuse(error)
+    if pending:
+        remove_abandoned(cache_folder(config))
+        label = f"preparing {len(pending)} recording{'s' if len(pending) != 1 else ''}"
+        with progress(label, sum(pending.values())) as advance:
+            for path, size in pending.items():
+                try:
+                    keep(path, _prepare(path, config, size, advance))
+                except BrokenRecording as error:
+                    refuse(error)
+        say(f"prepared frames are kept in {cache_folder(config)}")
+    return Prepared({path: maps[path] for path in paths if path in maps}, skipped)
+
+
+def _prepare(path: Path, config: ClipsConfig, size: int, advance: Callable[[int], None]) -> FrameMap:
+    """Decode one recording into the cache; ``advance`` takes how many more of its ``size`` bytes are done."""
+    opened, done = open_recording(path, config.stride), 0
+    try:
+        for count in prepare(opened, config):
+            now = size * min(count, opened.expected) // opened.expected if opened.expected else 0
+            advance(now - done)
+            done = now
+    finally:
+        advance(size - done)
+    found = prepared(path, config)
+    if found is None:
+        raise BrokenRecording(f"{path}: found it changing while it was read, expected it to stay as it is")
+    return found

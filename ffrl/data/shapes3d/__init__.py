@@ -1,0 +1,1 @@
+"""Sequences of Shapes3D, rendered or from its file."""

@@ -1,0 +1,72 @@
+"""Under which pixel likelihoods a model is scored, the bound no model can exceed, and what may be compared."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from ffrl.config import ObjectiveConfig
+from ffrl.distributions.pixels import gaussian_upper_bound, log_likelihood
+
+NOTES = {
+    "gaussian": "density of the pixels; compare only with the same standard deviation",
+    "laplace": "density of the pixels; compare only with the same scale, never with a Gaussian",
+    "bernoulli": "grey pixels: an expected log-likelihood under stochastic binarisation, not a density of the pixels; "
+    "never compare it with the Gaussian",
+}
+
+
+@dataclass(frozen=True)
+class PixelLikelihood:
+    """A likelihood p(x | z) of :func:`ffrl.distributions.pixels.log_likelihood` with its scale.
+
+    Example:
+        >>> likelihood = PixelLikelihood("gaussian")
+        >>> likelihood.name, round(likelihood.upper_bound(3 * 28 * 28), 2)
+        ('gaussian-1', -2161.34)
+    """
+
+    kind: str
+    scale: float = 1.0
+
+    @property
+    def name(self) -> str:
+        """Kind and scale, such as ``laplace-0.3``."""
+        return self.kind if self.kind == "bernoulli" else f"{self.kind}-{self.scale:g}"
+
+    @property
+    def note(self) -> str:
+        """What a figure under this likelihood may be compared with."""
+        return NOTES[self.kind]
+
+    def __call__(self, logits: Tensor, frames: Tensor) -> Tensor:
+        """log p(x | z), ``(..., C, H, W)`` twice -> ``(...)`` nats per frame."""
+        return log_likelihood(logits, frames, self.kind, self.scale)
+
+    def upper_bound(self, pixels: int) -> float:
+        """Largest value that any model can reach per frame of ``pixels`` values, in nats."""
+        if self.kind == "bernoulli":
+            return 0.0
+        if self.kind == "laplace":
+            return -pixels * math.log(2 * self.scale)
+        return gaussian_upper_bound(pixels, self.scale)
+
+
+def likelihoods(config: ObjectiveConfig) -> list[PixelLikelihood]:
+    """The unit-variance Gaussian, the likelihood of training if it is another one, and the Bernoulli.
+
+    Example:
+        >>> [likelihood.name for likelihood in likelihoods(ObjectiveConfig())]
+        ['gaussian-1', 'laplace-0.3', 'bernoulli']
+    """
+    every = [PixelLikelihood("gaussian"), trained_likelihood(config), PixelLikelihood("bernoulli")]
+    return list(dict.fromkeys(every))
+
+
+def trained_likelihood(config: ObjectiveConfig) -> PixelLikelihood:
+    """The likelihood the model was trained with."""
+    if config.likelihood == "bernoulli":
+        return PixelLikelihood("bernoulli")
+    return PixelLikelihood(config.likelihood, config.likelihood_scale)

@@ -1,0 +1,1 @@
+"""Measures of a model, one concept per file."""

@@ -1,0 +1,138 @@
+"""Extrapolation: is the prediction still right when a transformation goes on for twice the trained length?"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ffrl.data.base import SequenceBatch, SequenceData, Split
+from ffrl.evaluation.measures.equivariance import PredictedFrames, l1_error, predicted_frames, summarise
+from ffrl.evaluation.protocol.kind import given
+from ffrl.evaluation.protocol.prescribed import moving, prescribed, shown, why_not
+from ffrl.evaluation.protocol.sequences import batch_size
+from ffrl.evaluation.protocol.statistics import estimate
+
+GIVEN = "given, at unit speed"
+INFERRED = "inferred from the first T + 1 frames, then its mean over them"
+TIMED = "the fields depend on time, and beyond T they see t / T > 1, on which they were not trained"
+
+
+def extrapolation(
+    model: Any, data: SequenceData, split: Split, indices: Tensor, tick: Callable[[], None]
+) -> dict[str, Any]:
+    """Errors of single-transformation sequences of 2T unit steps, or of as many more than T as the data can show.
+
+    Given activity goes on at unit speed. Inferred activity is inferred from the frames 0 .. T; from T on its mean over
+    these T steps goes on.
+
+    Args:
+        model: on the device of ``data``.
+        data: data whose frames are made from states; its T is taken to be the trained length.
+        split: which of its splits.
+        indices: ``(N,)``, the images.
+        tick: called once per transformation.
+
+    Returns:
+        ``sequences``, ``activity`` (in words), ``note`` (on time-dependent fields, only for these), ``not_shown`` (why,
+        by transformation) and ``transformations``: by name ``steps`` and :func:`curves`, or None if T + 1 steps cannot
+        be shown.
+
+    Example:
+        >>> from ffrl.config import DataConfig, SupervisedConfig
+        >>> from ffrl.data import load
+        >>> from ffrl.models.flow_vae import FlowFactorizedVAE
+        >>> model = FlowFactorizedVAE(SupervisedConfig(), (3, 28, 28)).requires_grad_(False)
+        >>> found = extrapolation(model, load(DataConfig()), "validation", torch.arange(2), lambda: None)
+        >>> found["transformations"]["hue"]["steps"]
+        16
+    """
+    found: dict[str, Any] = {}
+    for which, name in enumerate(data.transformations):
+        steps = longest(data, split, indices, which)
+        found[name] = (
+            None if steps is None else {"steps": steps, **_measured(model, data, split, indices, which, steps)}
+        )
+        tick()
+    return {
+        "sequences": len(indices),
+        "activity": GIVEN if given(model) else INFERRED,
+        **({"note": TIMED} if model.config.model.time_dependent else {}),
+        "transformations": found,
+        "not_shown": {name: why_not(data) for name, entry in found.items() if entry is None},
+    }
+
+
+def longest(data: SequenceData, split: Split, indices: Tensor, which: int) -> int | None:
+    """The most steps, up to 2T, that transformation ``which`` can go on for; None if these are no more than T.
+
+    Example:
+        >>> from ffrl.config import DataConfig
+        >>> from ffrl.data import load
+        >>> longest(load(DataConfig(name="moving-mnist")), "validation", torch.arange(2), 0)
+        12
+    """
+    lengths = range(2 * data.num_steps, data.num_steps, -1)
+    return next((n for n in lengths if shown(data, split, indices, moving(data, which, steps=n))), None)
+
+
+def continued(model: Any, batch: SequenceBatch, trained: int) -> Tensor:
+    """Activity ``(B, N, C)`` for N steps: the given one, or that of the first ``trained`` ones and then its mean."""
+    if given(model):
+        return batch.activity
+    g = model.infer(batch.frames[:, : trained + 1])
+    further = batch.activity.shape[1] - trained
+    return torch.cat([g, g.mean(1, keepdim=True).expand(-1, further, -1)], dim=1)
+
+
+def squared_error(images: Tensor, frames: Tensor) -> Tensor:
+    """Mean squared error over channels and pixels, ``(..., C, H, W)`` twice -> ``(...)`` in float64.
+
+    Example:
+        >>> squared_error(torch.zeros(1, 2, 2), torch.full((1, 2, 2), 0.5))
+        tensor(0.2500, dtype=torch.float64)
+    """
+    return (images - frames).square().mean((-3, -2, -1), dtype=torch.float64)
+
+
+def curves(errors: Tensor, trained: int) -> dict[str, Any]:
+    """An error over time, and beyond the trained length.
+
+    Args:
+        errors: ``(B, N+1)``, of the frames x_0 .. x_N.
+        trained: T.
+
+    Returns:
+        ``per_frame``, lists over t = 0 .. N, and over the frames T+1 .. N ``further_sum`` and ``further_mean``, each
+        with its standard error over the sequences.
+
+    Example:
+        >>> curves(torch.arange(5.0).repeat(2, 1), trained=2)["further_sum"]
+        {'mean': 7.0, 'standard_error': 0.0}
+    """
+    further = errors[:, trained + 1 :]
+    return {
+        "per_frame": summarise(errors)["per_frame"],
+        "further_sum": estimate(further.sum(1)),
+        "further_mean": estimate(further.mean(1)),
+    }
+
+
+def _measured(
+    model: Any, data: SequenceData, split: Split, indices: Tensor, which: int, steps: int
+) -> dict[str, dict[str, Any]]:
+    """By kind of prediction, the curves of its L1 and mean squared errors."""
+    errors: dict[tuple[str, str], list[Tensor]] = defaultdict(list)
+    for part in indices.split(batch_size(data)):
+        batch = prescribed(data, split, part, moving(data, which, steps=steps))
+        images = predicted_frames(model, batch.frames, continued(model, batch, data.num_steps))
+        for kind, predicted in zip(PredictedFrames._fields, images, strict=True):
+            errors[kind, "l1"].append(l1_error(predicted, batch.frames))
+            errors[kind, "mse"].append(squared_error(predicted, batch.frames))
+    return {
+        kind: {name: curves(torch.cat(errors[kind, name]), data.num_steps) for name in ("l1", "mse")}
+        for kind in PredictedFrames._fields
+    }

@@ -1,0 +1,1 @@
+"""What is measured on: which sequences, along which paths, for which kind of model."""

@@ -1,0 +1,1 @@
+"""The result of an evaluation as tables for a terminal."""

@@ -1,0 +1,164 @@
+"""Vector fields made of ridge functions: every field of the project, in one pair of matrix products.
+
+A ridge unit moves z along one direction, by an amount that depends on one projection of z:
+
+    v(z, t; g) = sum_j g_{k(j)} s_j(h_j) o_j,     h_j = w_j . z + b_j + c_j . tau(t),
+
+with s_j = a_j phi'(h_j) for smooth units and s_j = h_j for linear ones. A curl-free field has o_j = w_j, a
+divergence-free one has o_j = S w_j with S skew-symmetric. Jacobian and divergence follow in closed form:
+
+    dv/dz = sum_j g_{k(j)} s_j'(h_j) o_j w_j',     div v = sum_j g_{k(j)} s_j'(h_j) (o_j . w_j).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ffrl.fields.activations import Activation
+
+TIME_FEATURES = 3
+
+
+def time_features(t: Tensor) -> Tensor:
+    """tau(t) = (t, sin(pi t), cos(pi t)) for t in [0, 1]: ``(...)`` -> ``(..., 3)``."""
+    return torch.stack([t, torch.sin(math.pi * t), torch.cos(math.pi * t)], dim=-1)
+
+
+def time_features_slope(t: Tensor) -> Tensor:
+    """tau'(t) = (1, pi cos(pi t), -pi sin(pi t)): ``(...)`` -> ``(..., 3)``."""
+    return torch.stack([torch.ones_like(t), math.pi * torch.cos(math.pi * t), -math.pi * torch.sin(math.pi * t)], -1)
+
+
+def time_features_curvature(t: Tensor) -> Tensor:
+    """tau''(t) = (0, -pi^2 sin(pi t), -pi^2 cos(pi t)): ``(...)`` -> ``(..., 3)``."""
+    return torch.stack([torch.zeros_like(t), torch.sin(math.pi * t), torch.cos(math.pi * t)], -1) * -(math.pi**2)
+
+
+def owners(num_controls: int, blocks: list[int], like: Tensor) -> Tensor:
+    """One-hot matrix of which control drives which unit: blocks in turn, each with ``n`` units for every control.
+
+    Example:
+        >>> owners(2, [2, 1], torch.zeros(()))
+        tensor([[1., 1., 0., 0., 1., 0.],
+                [0., 0., 1., 1., 0., 1.]])
+    """
+    identity = torch.eye(num_controls, dtype=like.dtype, device=like.device)
+    return torch.cat([identity.repeat_interleave(units, dim=1) for units in blocks], dim=1)
+
+
+@dataclass(frozen=True)
+class RidgeUnits:
+    """N ridge units in latent space, each belonging to one control; the first ``smooth`` are nonlinear.
+
+    Args:
+        weight: directions w_j, ``(N, D)``.
+        output: directions o_j, ``(N, D)``.
+        bias: b_j, ``(N,)``.
+        scale: a_j of the smooth units, ``(smooth,)``.
+        trace: o_j . w_j, ``(N,)``; exactly zero for divergence-free units.
+        owner: which control drives which unit, one-hot columns, ``(C, N)``.
+        activation: phi of the smooth units.
+        smooth: how many of the units, from the first on, are nonlinear.
+        time_weight: c_j, ``(N, 3)``, or None for time-free fields.
+        blocks: how many units every control has in each block, where all have equally many (see :func:`owners`).
+
+    Example:
+        >>> from ffrl.fields.potential import Potentials
+        >>> units = Potentials(num_fields=2, dim=4, width=8).units()
+        >>> units.velocity(torch.zeros(5, 4), torch.ones(5, 2)).shape
+        torch.Size([5, 4])
+    """
+
+    weight: Tensor
+    output: Tensor
+    bias: Tensor
+    scale: Tensor
+    trace: Tensor
+    owner: Tensor
+    activation: Activation
+    smooth: int
+    time_weight: Tensor | None = None
+    blocks: tuple[int, ...] | None = None
+
+    @property
+    def num_controls(self) -> int:
+        """C, the length of the activity vector."""
+        return self.owner.shape[0]
+
+    def _projection(self, z: Tensor, t: Tensor | None) -> Tensor:
+        h = torch.nn.functional.linear(z, self.weight, self.bias)
+        if self.time_weight is not None:
+            if t is None:
+                raise ValueError("these fields depend on time: t is needed")
+            h = h + time_features(t) @ self.time_weight.T
+        return h
+
+    def _slope(self, z: Tensor, t: Tensor | None) -> Tensor:
+        h = self._projection(z, t)
+        return torch.cat([self.scale * self.activation.first(h[..., : self.smooth]), h[..., self.smooth :]], dim=-1)
+
+    def _curvature(self, z: Tensor, t: Tensor | None) -> Tensor:
+        h = self._projection(z, t)
+        smooth = self.scale * self.activation.second(h[..., : self.smooth])
+        return torch.cat([smooth, torch.ones_like(h[..., self.smooth :])], dim=-1)
+
+    def velocity(self, z: Tensor, g: Tensor, t: Tensor | None = None) -> Tensor:
+        """Sum of the fields weighted by activity: ``z (..., D)``, ``g (..., C)``, t broadcastable -> ``(..., D)``."""
+        return (self._slope(z, t) * (g @ self.owner)) @ self.output
+
+    def per_control(self, z: Tensor, t: Tensor | None = None) -> Tensor:
+        """Every field on its own at unit activity, ``(..., D)`` -> ``(..., C, D)``.
+
+        One product per control over its own units, where all have equally many; else over all units, masked.
+        """
+        if self.blocks is None:
+            return (self._slope(z, t).unsqueeze(-2) * self.owner) @ self.output
+        controls, points = self.num_controls, z.reshape(-1, z.shape[-1])
+        batch = points.expand(controls, *points.shape)
+        moved, first = 0.0, 0
+        for size in self.blocks:
+            rows = slice(first, first + controls * size)
+            weight, output, bias = (
+                part[rows].unflatten(0, (controls, size)) for part in (self.weight, self.output, self.bias)
+            )
+            h = torch.baddbmm(bias.unsqueeze(1), batch, weight.mT)
+            if self.time_weight is not None:
+                features = time_features(self._time(t, z)).reshape(-1, TIME_FEATURES)
+                h = h + features @ self.time_weight[rows].unflatten(0, (controls, size)).mT
+            if first < self.smooth:
+                h, output = self.activation.first(h), self.scale[rows].view(controls, size, 1) * output
+            moved = moved + torch.bmm(h, output)
+            first = rows.stop
+        return moved.transpose(0, 1).reshape(*z.shape[:-1], controls, z.shape[-1])
+
+    @staticmethod
+    def _time(t: Tensor | None, z: Tensor) -> Tensor:
+        """Times ``(...)`` for every point of ``z (..., D)``."""
+        if t is None:
+            raise ValueError("these fields depend on time: t is needed")
+        return t.expand(z.shape[:-1])
+
+    def jacobian(self, z: Tensor, g: Tensor, t: Tensor | None = None) -> Tensor:
+        """Jacobian of :meth:`velocity`, ``(..., D, D)``, row = component of v, column = component of z."""
+        coefficient = self._curvature(z, t) * (g @ self.owner)
+        return self.output.T @ (coefficient.unsqueeze(-1) * self.weight)
+
+    def euler_log_det(self, z: Tensor, g: Tensor, step: float, t: Tensor | None = None) -> Tensor:
+        r"""log |det(I_D + step dv/dz)| as a determinant over the N units, for N < D: ``(..., D)`` -> ``(...)``.
+
+        .. math:: \det(I_D + h\, O^T C W) = \det(I_N + h\, C W O^T)
+
+        with C the diagonal of the units' curvatures (Sylvester's determinant identity).
+        """
+        coefficient = step * self._curvature(z, t) * (g @ self.owner)
+        inner = coefficient.unsqueeze(-1) * (self.weight @ self.output.T)
+        identity = torch.eye(len(self.weight), dtype=inner.dtype, device=inner.device)
+        return torch.linalg.slogdet(identity + inner).logabsdet
+
+    def divergence(self, z: Tensor, g: Tensor, t: Tensor | None = None) -> Tensor:
+        """Divergence of :meth:`velocity`, ``(...)``; divergence-free units contribute exactly nothing."""
+        return (self._curvature(z, t) * (g @ self.owner)) @ self.trace

@@ -1,0 +1,164 @@
+"""Encoders and decoders: a residual MLP, a patch mixer, and the convolution nets of :mod:`ffrl.nn.conv`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+from ffrl.core.errors import require
+from ffrl.nn.conv import conv_decoder, conv_encoder, patch_side
+
+
+def at_least_float32(x: Tensor) -> Tensor:
+    """``x`` in float32, or wider where it is: what networks under autocast hand to the closed-form parts."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
+class ResidualBlock(nn.Module):
+    """x + W_2 silu(W_1 norm(x)) over the last axis, with ``expansion`` times as many hidden units."""
+
+    def __init__(self, width: int, expansion: int = 2) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(width)
+        self.up = nn.Linear(width, expansion * width)
+        self.down = nn.Linear(expansion * width, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``(..., width)`` -> ``(..., width)``."""
+        return x + self.down(nn.functional.silu(self.up(self.norm(x))))
+
+
+class TokenBlock(nn.Module):
+    """x + W_2 silu(W_1 norm(x) + b_1) + b_2 over the tokens, as products from the left: nothing is transposed."""
+
+    def __init__(self, tokens: int, width: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(width)
+        self.up = nn.Parameter(torch.randn(tokens, tokens) / tokens**0.5)
+        self.up_bias = nn.Parameter(torch.zeros(tokens, 1))
+        self.down = nn.Parameter(torch.randn(tokens, tokens) / tokens**0.5)
+        self.down_bias = nn.Parameter(torch.zeros(tokens, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``(B, tokens, width)`` -> the same."""
+        hidden = nn.functional.silu(self.up @ self.norm(x) + self.up_bias)
+        return x + self.down @ hidden + self.down_bias
+
+
+class MixerBlock(nn.Module):
+    """A residual block across tokens, then one across channels (Tolstikhin et al. 2021, MLP-Mixer)."""
+
+    def __init__(self, tokens: int, width: int) -> None:
+        super().__init__()
+        self.across_tokens = TokenBlock(tokens, width)
+        self.across_channels = ResidualBlock(width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``(B, tokens, width)`` -> the same."""
+        return self.across_channels(self.across_tokens(x))
+
+
+class _ToPatches(nn.Module):
+    def __init__(self, side: int) -> None:
+        super().__init__()
+        self.side = side
+
+    def forward(self, x: Tensor) -> Tensor:
+        return nn.functional.pixel_unshuffle(x, self.side).flatten(2).mT
+
+
+class _FromPatches(nn.Module):
+    def __init__(self, image_shape: tuple[int, int, int], side: int) -> None:
+        super().__init__()
+        self.side = side
+        self.grid = (image_shape[1] // side, image_shape[2] // side)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return nn.functional.pixel_shuffle(x.mT.unflatten(2, self.grid), self.side)
+
+
+def mlp_encoder(image_shape: tuple[int, int, int], outputs: int, width: int, depth: int) -> nn.Sequential:
+    """Images ``(N, C, H, W)`` to ``(N, outputs)``: all pixels to ``width`` units, then ``depth`` residual blocks."""
+    blocks = [ResidualBlock(width) for _ in range(depth)]
+    stem = nn.Linear(math.prod(image_shape), width)
+    return nn.Sequential(nn.Flatten(), stem, *blocks, nn.LayerNorm(width), nn.Linear(width, outputs))
+
+
+def mlp_decoder(image_shape: tuple[int, int, int], inputs: int, width: int, depth: int) -> nn.Sequential:
+    """Latents ``(N, inputs)`` to pixel logits ``(N, C, H, W)``: :func:`mlp_encoder` backwards."""
+    blocks = [ResidualBlock(width) for _ in range(depth)]
+    head = nn.Linear(width, math.prod(image_shape))
+    return nn.Sequential(nn.Linear(inputs, width), *blocks, nn.LayerNorm(width), head, nn.Unflatten(1, image_shape))
+
+
+def mixer_encoder(image_shape: tuple[int, int, int], outputs: int, width: int, depth: int) -> nn.Sequential:
+    """Images ``(N, C, H, W)`` to ``(N, outputs)``: patches as tokens of ``width`` units, ``depth`` mixer blocks."""
+    side = patch_side(image_shape)
+    tokens = image_shape[1] * image_shape[2] // side**2
+    blocks = [MixerBlock(tokens, width) for _ in range(depth)]
+    stem = nn.Linear(image_shape[0] * side**2, width)
+    head = nn.Linear(tokens * width, outputs)
+    return nn.Sequential(_ToPatches(side), stem, *blocks, nn.LayerNorm(width), nn.Flatten(), head)
+
+
+def mixer_decoder(image_shape: tuple[int, int, int], inputs: int, width: int, depth: int) -> nn.Sequential:
+    """Latents ``(N, inputs)`` to pixel logits ``(N, C, H, W)``: :func:`mixer_encoder` backwards."""
+    side = patch_side(image_shape)
+    tokens = image_shape[1] * image_shape[2] // side**2
+    blocks = [MixerBlock(tokens, width) for _ in range(depth)]
+    head = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, image_shape[0] * side**2))
+    stem = nn.Sequential(nn.Linear(inputs, tokens * width), nn.Unflatten(1, (tokens, width)))
+    return nn.Sequential(stem, *blocks, head, _FromPatches(image_shape, side))
+
+
+ENCODERS = {
+    "mlp": mlp_encoder,
+    "mixer": mixer_encoder,
+    "conv": conv_encoder,
+    "conv-coarse": partial(conv_encoder, coarse=True),
+}
+DECODERS = {
+    "mlp": mlp_decoder,
+    "mixer": mixer_decoder,
+    "conv": conv_decoder,
+    "conv-coarse": partial(conv_decoder, coarse=True),
+}
+
+
+def build_encoder(
+    architecture: str, image_shape: tuple[int, int, int], outputs: int, width: int, depth: int
+) -> nn.Sequential:
+    """Network from images ``(N, C, H, W)`` to ``(N, outputs)``; its last module is linear.
+
+    Raises:
+        UserError: for an unknown architecture, or one that does not fit the image's size.
+
+    Example:
+        >>> build_encoder("mixer", (3, 28, 28), outputs=8, width=16, depth=1)(torch.rand(2, 3, 28, 28)).shape
+        torch.Size([2, 8])
+    """
+    return _named(ENCODERS, architecture)(tuple(image_shape), outputs, width, depth)
+
+
+def build_decoder(
+    architecture: str, image_shape: tuple[int, int, int], inputs: int, width: int, depth: int
+) -> nn.Sequential:
+    """Network from latents ``(N, inputs)`` to pixel logits ``(N, C, H, W)``.
+
+    Raises:
+        UserError: for an unknown architecture, or one that does not fit the image's size.
+
+    Example:
+        >>> build_decoder("mlp", (3, 28, 28), inputs=8, width=16, depth=1)(torch.rand(2, 8)).shape
+        torch.Size([2, 3, 28, 28])
+    """
+    return _named(DECODERS, architecture)(tuple(image_shape), inputs, width, depth)
+
+
+def _named(builders: dict[str, Callable[..., nn.Sequential]], architecture: str) -> Callable[..., nn.Sequential]:
+    require(architecture in builders, "model.architecture", architecture, " or ".join(builders))
+    return builders[architecture]

@@ -1,0 +1,1 @@
+"""What is maximised: the evidence lower bound, and the bound of the paper."""

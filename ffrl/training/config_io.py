@@ -1,0 +1,158 @@
+"""Configurations to and from plain dictionaries, for ``config.json`` and configuration files."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import types
+import typing
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from ffrl.config import RunConfig
+from ffrl.core.errors import UserError
+from ffrl.core.files import PACKAGE, read_json_object, to_json, write_atomically
+
+FORMAT_VERSION = 1
+T = TypeVar("T")
+
+
+def config_to_dict(config: Any) -> dict[str, Any]:
+    """Return a configuration as nested dictionaries of JSON values, paths as strings.
+
+    Example:
+        >>> from ffrl.config import DataConfig
+        >>> config_to_dict(DataConfig(root=Path("data")))["root"]
+        'data'
+    """
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: plain(item) for key, item in value.items()}
+        return str(value) if isinstance(value, Path) else value
+
+    return plain(dataclasses.asdict(config))
+
+
+def config_from_dict(cls: type[T], data: Mapping[str, Any], source: str, base: T | None = None, prefix: str = "") -> T:
+    """Build the frozen dataclass ``cls`` from nested dictionaries, the inverse of :func:`config_to_dict`.
+
+    Keys may be spelt with ``-`` or ``_``. Without ``base`` every key has to be there; with it, missing keys keep the
+    values of ``base``, as configuration files want.
+
+    Args:
+        cls: A configuration dataclass; its fields are booleans, numbers, strings, paths, literals or dataclasses.
+        data: What a JSON or TOML file holds.
+        source: The file's name, for messages.
+        base: Values of missing keys.
+        prefix: Key of this section within the file.
+
+    Raises:
+        UserError: an unknown key (naming the nearest known one), a missing key, or a value of the wrong type or range.
+
+    Example:
+        >>> from ffrl.config import DataConfig
+        >>> config_from_dict(DataConfig, {"num-steps": 3}, "run.toml", base=DataConfig()).num_steps
+        3
+    """
+    hints = typing.get_type_hints(cls)
+    names = {field.name: field.name.replace("_", "-") for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
+    found: dict[str, Any] = {}
+    for key, value in data.items():
+        name = key.replace("-", "_")
+        if name not in names:
+            nearest = difflib.get_close_matches(key.replace("_", "-"), names.values(), n=1, cutoff=0.0)
+            raise UserError(f"{source}: found unknown key {prefix + key!r}, nearest known key {prefix + nearest[0]!r}")
+        if name in found:
+            raise UserError(f"{source}: found key {prefix + names[name]!r} twice, expected it once")
+        found[name] = value
+    values: dict[str, Any] = {}
+    for name, shown in names.items():
+        current = None if base is None else getattr(base, name)
+        if name in found:
+            values[name] = _convert(hints[name], found[name], source, prefix + shown, current)
+        elif base is None:
+            raise UserError(f"{source}: found no key {prefix + shown!r}, expected one")
+        else:
+            values[name] = current
+    try:
+        return cls(**values)
+    except UserError as error:
+        raise UserError(f"{source}: {error}") from None
+
+
+def _convert(hint: Any, value: Any, source: str, key: str, base: Any) -> Any:
+    """Return ``value`` as type ``hint``, or raise a UserError."""
+    origin, options = typing.get_origin(hint), typing.get_args(hint)
+    if dataclasses.is_dataclass(hint):
+        if isinstance(value, Mapping):
+            return config_from_dict(hint, value, source, base, prefix=f"{key}.")
+        expected = "a section"
+    elif origin is typing.Literal:
+        if value in options:
+            return value
+        expected = ", ".join(repr(option) for option in options)
+        expected = expected if len(options) == 1 else f"one of {expected}"
+    elif origin in (typing.Union, types.UnionType):
+        if value is None and type(None) in options:
+            return None
+        (inner,) = (option for option in options if option is not type(None))
+        return _convert(inner, value, source, key, base)
+    elif hint is Path:
+        if isinstance(value, str):
+            return Path(value)
+        expected = "a path"
+    elif hint is float:
+        if isinstance(value, (int, float)) and not isinstance(value, bool):
+            return float(value)
+        expected = "a number"
+    elif hint in (bool, int, str):
+        if type(value) is hint:
+            return value
+        expected = {bool: "true or false", int: "an integer", str: "a string"}[hint]
+    else:
+        raise TypeError(f"{key}: fields of type {hint!r} are not supported in configurations")
+    raise UserError(f"{source}: {key}: found {value!r}, expected {expected}")
+
+
+def write_config(config: RunConfig, path: Path) -> None:
+    """Write ``config`` to ``path`` as ``config.json`` holds it, atomically."""
+    write_atomically(path, encode_config(config))
+
+
+def encode_config(config: RunConfig) -> bytes:
+    """Return the contents of ``config.json``."""
+    return to_json({"package": PACKAGE, "format_version": FORMAT_VERSION, **config_to_dict(config)})
+
+
+def read_config(path: Path, classes: Mapping[str, type[RunConfig]]) -> Any:
+    """Read a ``config.json``; its ``mode`` chooses among ``classes``.
+
+    Raises:
+        UserError: unreadable, of another package or format version, of a mode not in ``classes``, or with keys or
+            values that do not fit.
+    """
+    data = read_json_object(path)
+    package, version, mode = data.pop("package", None), data.pop("format_version", None), data.get("mode")
+    if package != PACKAGE:
+        raise UserError(f"{path}: found package {package!r}, expected {PACKAGE!r}")
+    if version != FORMAT_VERSION:
+        raise UserError(f"{path}: found format_version {version!r}, expected {FORMAT_VERSION}")
+    if not isinstance(mode, str) or mode not in classes:
+        raise UserError(f"{path}: found mode {mode!r}, expected one of {', '.join(map(repr, classes))}")
+    return config_from_dict(classes[mode], data, str(path))
+
+
+def flat(data: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return nested dictionaries as one, keys joined by dots and spelt like flags.
+
+    Example:
+        >>> flat({"data": {"num_steps": 3}})
+        {'data.num-steps': 3}
+    """
+    result: dict[str, Any] = {}
+    for key, value in data.items():
+        name = prefix + key.replace("_", "-")
+        result.update(flat(value, name + ".") if isinstance(value, Mapping) else {name: value})
+    return result

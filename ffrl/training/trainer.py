@@ -1,0 +1,333 @@
+"""The one trainer of all three modes: steps, logs, validation, checkpoints, interruption and exact resumption."""
+
+from __future__ import annotations
+
+import signal
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from torch import nn
+
+from ffrl.core.device import deterministic, resolve_device, resolve_precision
+from ffrl.core.errors import UserError, require
+from ffrl.core.files import locked
+from ffrl.core.signals import StopRequest
+from ffrl.objective.elbo import elbo_terms
+from ffrl.training import run_folder
+from ffrl.training.batch import Feed, training_size
+from ffrl.training.checkpoint import (
+    CONFIG,
+    STATE,
+    STATE_TENSORS,
+    TrainingState,
+    checkpoints,
+    load_optimizer,
+    load_training_state,
+    load_weights,
+    optimizer_tensors,
+    save_checkpoint,
+)
+from ffrl.training.config_io import encode_config
+from ffrl.training.log import METRICS, Log, read_metrics, summary_writer
+from ffrl.training.phases import RunContext, Runner, frames_until, span_at, spans
+from ffrl.training.step import Forward, Objective, TrainingStep, rate_at
+from ffrl.training.validation import Validation
+from ffrl.training.window import Window
+
+PHASE = "phase/"
+"""Prefix of the tensors of the phase in progress in a checkpoint."""
+PATIENCE = 10
+"""Fewest consecutive non-finite steps that end a run."""
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """What a run did: its steps, seconds, speed, skipped steps and newest metrics, and the signal that ended it.
+
+    ``data_share`` is the share of the time since the start or resumption that was spent waiting for frames, or making
+    them.
+    """
+
+    steps: int
+    seconds: float
+    frames_per_second: float
+    skipped_steps: int
+    data_share: float
+    metrics: dict[str, Any] = field(default_factory=dict)
+    interrupted: bool = False
+    signal: int | None = None
+
+
+def train(
+    config: Any,
+    model: nn.Module,
+    data: Any,
+    run_dir: Path,
+    resume: bool = False,
+    console: Console | None = None,
+    objective: Objective = elbo_terms,
+) -> TrainingResult:
+    """Train ``model`` on ``data`` and keep everything in ``run_dir``.
+
+    The same seed on the same hardware, threads and versions gives the same run, and a resumed run continues bit for bit
+    (on CUDA with ``config.deterministic``). SIGINT and SIGTERM end the run after the current step with a checkpoint.
+
+    Args:
+        config: Configuration of one of the modes.
+        model: Freshly initialised; moved to the device of ``config``.
+        data: Sequences on that device.
+        run_dir: Run folder; new or empty unless ``resume``.
+        resume: Go on from the newest checkpoint of ``run_dir``, from the start if it has none yet.
+        console: Where to print (standard error).
+        objective: Maps (outputs, frames, config.objective) to named loss terms, among them ``loss``.
+
+    Raises:
+        UserError: the folder, the configuration or a checkpoint cannot be used, or the loss stays non-finite.
+
+    Example:
+        >>> import tempfile
+        >>> import ffrl.data
+        >>> from ffrl.config import SupervisedConfig
+        >>> from ffrl.models.flow_vae import FlowFactorizedVAE
+        >>> config = SupervisedConfig(steps=2, batch_size=4, device="cpu")
+        >>> data = ffrl.data.load(config.data, torch.device("cpu"))
+        >>> model = FlowFactorizedVAE(config, data.image_shape)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     train(config, model, data, Path(folder) / "run", console=Console(quiet=True)).steps
+        2
+    """
+    console = console or Console(stderr=True)
+    run_dir = Path(run_dir)
+    device = resolve_device(config.device)
+    require(torch.device(data.device).type == device.type, "device", config.device, f"{data.device}, that of the data")
+    require(data.size("train") > 0, "data", "no training sequences", "at least one")
+    if config.needs_transformations:
+        names = data.transformations
+        expected = f"{len(names)}, one per transformation ({', '.join(names)})"
+        require(config.model.num_fields == len(names), "model.num-fields", config.model.num_fields, expected)
+    if config.tensorboard:
+        summary_writer()
+    with ExitStack() as stack:
+        run_folder.open_folder(run_dir, resume)
+        stack.enter_context(locked(run_dir))
+        stack.enter_context(deterministic(config.deterministic))
+        precision = resolve_precision(config.precision, device)
+        run_folder.prepare(run_dir, config, resume, device, precision)
+        stop = stack.enter_context(StopRequest())
+        feed = stack.enter_context(Feed(config, model, data, device))
+        run = _Run(config, model.to(device), data, feed, run_dir, device, precision, objective)
+        run.restore()
+        if resume and run.step >= config.steps:
+            console.print(f"{run_dir} is finished: {run.step} steps", markup=False, highlight=False, soft_wrap=True)
+            return run.result(None)
+        log = stack.enter_context(Log(run_dir, console, config.steps, run.step, config.tensorboard))
+        if resume:
+            log.say(f"resuming {run_dir} at step {run.step} of {config.steps}")
+        run.loop(log, stop)
+        result = run.result(stop.signal if run.step < config.steps else None)
+        log.summary(run.summary(result))
+        return result
+
+
+class _Run:
+    """The state of a run in progress."""
+
+    def __init__(
+        self,
+        config: Any,
+        model: nn.Module,
+        data: Any,
+        feed: Feed,
+        run_dir: Path,
+        device: torch.device,
+        precision: torch.dtype,
+        objective: Objective,
+    ) -> None:
+        self.config, self.model, self.data, self.feed, self.run_dir = config, model, data, feed, run_dir
+        self.window = Window(device)
+        forward = Forward(config, model, precision, objective)
+        self.take_step = TrainingStep(config, model, feed, forward, self.window)
+        self.validate = Validation(config, model, data, device, forward)
+        self.step = 0
+        self.seconds, self.earlier_seconds = 0.0, 0.0
+        self.skipped = 0
+        self.saved: int | None = None
+        self.device = device
+        self.runner: Runner | None = None
+        self.phase: str | None = None
+        self.phase_seconds: dict[str, float] = {}
+        self.encoded_config = encode_config(config)
+
+    def restore(self) -> None:
+        """Go to the newest checkpoint, if there is one."""
+        found = checkpoints(self.run_dir)
+        if not found:
+            return
+        path = found[max(found)]
+        run_folder.require_same(path / CONFIG, self.config)
+        state = load_training_state(path)
+        load_weights(path, self.model)
+        load_optimizer(path / STATE_TENSORS, state.tensors, self.model, self.take_step.optimizer)
+        try:
+            self.window.load(state.tensors)
+            self.step, self.seconds = int(state.numbers["step"]), float(state.numbers["seconds"])
+            self.phase_seconds = {name: float(value) for name, value in state.numbers["phase_seconds"].items()}
+            phase = state.numbers["phase"]
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise UserError(f"{path}: found no usable entry {error}, expected one in training_state.*") from None
+        span = span_at(self.config, self.step)
+        if not span.phase.by_gradient and span.first < self.step < span.last:
+            name = span.phase.name
+            require(isinstance(phase, dict), f"{path / STATE}: phase", phase, f"the state of the {name} at this step")
+            self.enter()
+            own = {k.removeprefix(PHASE): v for k, v in state.tensors.items() if k.startswith(PHASE)}
+            self.runner.load(own, phase, path)
+        self.saved, self.earlier_seconds = self.step, self.seconds
+        self.skipped = self.window.counts()[0]
+
+    def save(self, log: Log) -> None:
+        """Write a checkpoint unless this step has one; the metrics up to it reach the disk first."""
+        if self.saved == self.step:
+            return
+        log.metrics.sync()
+        tensors = {**optimizer_tensors(self.model, self.take_step.optimizer), **self.window.tensors()}
+        numbers = {"step": self.step, "seconds": self.seconds, "phase_seconds": self.phase_seconds, "phase": None}
+        if self.runner is not None and self.step < span_at(self.config, self.step - 1).last:
+            tensors |= {f"{PHASE}{name}": tensor for name, tensor in self.runner.tensors().items()}
+            numbers["phase"] = self.runner.numbers()
+        state = TrainingState(tensors, numbers)
+        save_checkpoint(self.run_dir, self.model, self.encoded_config, state, self.config.keep_checkpoints)
+        self.saved = self.step
+
+    def enter(self) -> None:
+        """Begin the phase of the next step, unless it goes on."""
+        span = span_at(self.config, self.step)
+        if span.phase.name == self.phase:
+            return
+        self.phase = span.phase.name
+        context = RunContext(
+            self.config, self.model, self.feed.data, self.device, span, self.take_step, self.window.add
+        )
+        self.runner = span.phase.runner(context)
+
+    def remaining(self) -> float:
+        """Return the seconds that are left, by the time of a step in each phase, or of its frames in one to come."""
+        seconds = frames = 0.0
+        left: list[tuple[str, int, int]] = []
+        for span in spans(self.config):
+            done = min(max(self.step - span.first, 0), span.steps)
+            cost = self.frames(span.last) - self.frames(span.first)
+            left.append((span.phase.name, done, span.steps))
+            if span.phase.by_gradient:
+                seconds += self.phase_seconds.get(span.phase.name, 0.0)
+                frames += cost * done / span.steps
+        per_frame = seconds / frames if frames else 0.0
+        total = 0.0
+        for span, (name, done, steps) in zip(spans(self.config), left, strict=True):
+            per_step = (self.frames(span.last) - self.frames(span.first)) / steps * per_frame
+            if done and self.phase_seconds.get(name):
+                per_step = self.phase_seconds[name] / done
+            total += (steps - done) * per_step
+        return total
+
+    def loop(self, log: Log, stop: StopRequest) -> None:
+        """Take the remaining steps, or as many as there are until a signal."""
+        config = self.config
+        self.model.train()
+        clock, clocked, waited = time.perf_counter(), self.step, self.feed.waited
+        phase_clock = clock
+        while self.step < config.steps and stop.signal is None:
+            self.enter()
+            span = span_at(config, self.step)
+            self.runner(self.step)
+            self.step += 1
+            log.advance(self.step)
+            for event in self.runner.events():
+                log.tell(self.step, event)
+            last = self.step == config.steps
+            ends = self.step == span.last
+            logs = last or self.step % config.log_every == 0
+            validates = self.validate.size > 0 and (last or self.step % config.validate_every == 0)
+            validates = validates and (span.phase.by_gradient or last)
+            saves = last or self.step % config.checkpoint_every == 0
+            if logs or validates or saves or ends:
+                now = time.perf_counter()
+                spent = self.phase_seconds.get(self.phase, 0.0) + now - phase_clock
+                self.phase_seconds[self.phase] = spent
+                phase_clock = now
+            if logs:
+                entry = self.read_window(log)
+                elapsed = time.perf_counter() - clock
+                entry["seconds"] = self.seconds + elapsed
+                entry["frames_per_second"] = (self.frames(self.step) - self.frames(clocked)) / max(elapsed, 1e-9)
+                entry["data_share"] = (self.feed.waited - waited) / max(elapsed, 1e-9)
+                log.record(self.step, entry)
+                log.show(self.step, entry, self.remaining(), self.phase)
+            if last:  # after the entry, whose seconds are those of steps alone
+                self.model.calibrate(self.feed.data, training_size(config, self.data))
+            if validates:
+                terms = self.validate(self.step)
+                log.record(self.step, {f"validation/{name}": value for name, value in terms.items()})
+            if logs or validates or saves:
+                self.seconds += time.perf_counter() - clock
+                if saves:
+                    self.save(log)
+                clock, clocked, waited = time.perf_counter(), self.step, self.feed.waited
+                phase_clock = clock
+        now = time.perf_counter()
+        self.seconds += now - clock
+        if self.phase is not None:
+            self.phase_seconds[self.phase] = self.phase_seconds.get(self.phase, 0.0) + now - phase_clock
+        self.save(log)
+
+    def read_window(self, log: Log) -> dict[str, Any]:
+        """Return the log entry of the steps since the last one, or end the run when none of many was finite."""
+        means = self.window.means()
+        self.skipped, streak = self.window.counts()
+        if streak >= max(PATIENCE, self.config.log_every) or streak == self.config.steps:
+            saved = "there is no checkpoint yet" if self.saved is None else "earlier checkpoints are intact"
+            raise UserError(
+                f"{self.run_dir}: found a non-finite loss or gradient in {streak} steps in a row "
+                f"up to step {self.step}, expected finite numbers; {saved}"
+            )
+        if self.skipped:
+            log.warn("skipped", f"skipped {self.skipped} step(s) up to step {self.step}: loss or gradient not finite")
+        terms = {f"train/{name}": value for name, value in means.items()}
+        span = span_at(self.config, self.step - 1)
+        rate = {"learning_rate": rate_at(self.config, self.step - 1)} if span.phase.by_gradient else {}
+        return {**terms, **rate, "skipped_steps": self.skipped}
+
+    def frames(self, step: int) -> int:
+        """Return how many frames the steps before ``step`` train on."""
+        return frames_until(self.config, self.data.num_steps, step)
+
+    def result(self, number: int | None) -> TrainingResult:
+        """Return what was done until now; ``number`` is the signal that ended it."""
+        frames = self.frames(self.step)
+        newest: dict[str, dict[str, Any]] = {}
+        for entry in read_metrics(self.run_dir / METRICS):
+            for kind in ("train/", "validation/"):
+                newest.setdefault(kind, {}).update({key: entry[key] for key in entry if key.startswith(kind)})
+        metrics = {key: value for terms in newest.values() for key, value in terms.items()}
+        speed = frames / self.seconds if self.seconds > 0 else 0.0
+        share = self.feed.waited / max(self.seconds - self.earlier_seconds, 1e-9)
+        return TrainingResult(self.step, self.seconds, speed, self.skipped, share, metrics, number is not None, number)
+
+    def summary(self, result: TrainingResult) -> dict[str, str]:
+        """Return the rows of the table printed at the end."""
+        stopped = "" if result.signal is None else f" (stopped by {signal.Signals(result.signal).name})"
+        return {
+            "run": str(self.run_dir),
+            "steps": f"{result.steps} of {self.config.steps}{stopped}",
+            "time": f"{result.seconds:.1f} s",
+            "speed": f"{result.frames_per_second:,.0f} frames/s",
+            "time for data": f"{result.data_share:.1%}",
+            "skipped steps": str(result.skipped_steps),
+            **self.model.summary(),
+            **{name: f"{value:.6g}" for name, value in result.metrics.items() if value is not None},
+        }

@@ -1,0 +1,114 @@
+"""Error against training time of one run, and how its training went, in a process of its own: ``python -m`` this."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ffrl.core.device import resolve_device
+from ffrl.core.errors import UserError
+from ffrl.core.evaluation_mode import evaluation_mode
+from ffrl.core.files import read_json_object, to_json, write_atomically
+from ffrl.data import load as load_data
+from ffrl.data.base import SequenceData
+from ffrl.evaluation.measures.equivariance import equivariance_errors
+from ffrl.evaluation.protocol.sequences import choose
+from ffrl.evaluation.protocol.statistics import plain
+from ffrl.training.checkpoint import STATE, checkpoints
+from ffrl.training.log import METRICS, read_metrics
+from ffrl.training.phases import frames_until
+from ffrl.training.run_folder import ENVIRONMENT
+from stf.benchmark.tables import metrics
+from stf.benchmark.tables.metrics import mean_of
+from stf.run import load
+
+SEQUENCES = 64
+"""Sequences that the error at a checkpoint is measured on."""
+
+
+def training_summary(run: Path, config: Any) -> dict[str, Any]:
+    """How a finished training went: seconds, frames/s, the share of the time spent on data, and where it ran.
+
+    Args:
+        run: run folder.
+        config: its configuration.
+
+    Raises:
+        UserError: a file of the run cannot be used.
+    """
+    found = checkpoints(run)
+    seconds = float(read_json_object(found[max(found)] / STATE)["seconds"])
+    frames = frames_until(config, config.data.num_steps, max(found))
+    waited, before = 0.0, 0
+    for entry in read_metrics(run / METRICS):
+        if entry.get("data_share") is None or not entry.get("frames_per_second"):
+            continue
+        done = frames_until(config, config.data.num_steps, entry["step"])
+        waited += entry["data_share"] * (done - before) / entry["frames_per_second"]
+        before = done
+    return {
+        "steps": max(found),
+        "seconds": seconds,
+        "frames_per_second": frames / seconds if seconds > 0 else None,
+        "data_share": waited / seconds if seconds > 0 else None,
+        "environment": read_json_object(run / ENVIRONMENT),
+    }
+
+
+def error_curve(run: Path, sequences: int = SEQUENCES, device: str = "auto") -> list[dict[str, Any]]:
+    """The errors at the checkpoints of a run: ``step``, ``seconds`` of training, ``error`` by transformation.
+
+    Checkpoints that an interruption left, at any other step than the planned ones, are passed over.
+    A model whose way of predicting is settled after the last step (``calibrated_at_end``) has its last point alone.
+
+    Args:
+        run: run folder.
+        sequences: how many to measure on; fewer in a smaller split.
+        device: where to compute.
+
+    Raises:
+        UserError: the run or its data cannot be used.
+    """
+    points, data = [], None
+    found = checkpoints(run)
+    for step in sorted(found):
+        model = load(run, step, device)
+        planned = step % model.config.checkpoint_every == 0 and not model.calibrated_at_end
+        if step < max(found) and not planned:
+            continue
+        if data is None:
+            config = dataclasses.replace(model.config.data, download=False)
+            data = load_data(config, resolve_device(device))
+            sequences = min(sequences, data.size("validation"))
+        seconds = float(read_json_object(found[step] / STATE)["seconds"])
+        points.append({"step": step, "seconds": seconds, "error": errors(model, data, sequences)})
+    return points
+
+
+def errors(model: Any, data: SequenceData, sequences: int) -> dict[str, float | None]:
+    """Equivariance errors on some held-out sequences, by transformation, and their ``mean``; None if not finite."""
+    indices = choose(data, "validation", sequences, seed=0)
+    with evaluation_mode(model):
+        described = plain(equivariance_errors(model, data, "validation", indices))
+    found = metrics.summarise({"equivariance": described})
+    return {key.removeprefix("error/"): mean_of(value) for key, value in found.items() if key.startswith("error/")}
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Write ``RUN/curve.json`` for ``[RUN, DEVICE]`` and return the exit code."""
+    run, device = Path(arguments[0]), arguments[1]
+    try:
+        config = load(run).config
+        summary = {"training": training_summary(run, config), "points": error_curve(run, device=device)}
+        write_atomically(run / "curve.json", to_json(summary))
+    except UserError as error:
+        print(f"stf: error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

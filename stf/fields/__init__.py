@@ -1,0 +1,1 @@
+"""Fields with a curl-free and a divergence-free part."""

@@ -1,0 +1,244 @@
+"""The look shared by all figures: one colour per field everywhere, sizes, and pages laid out in inches."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
+from matplotlib.patches import Rectangle
+from matplotlib.patheffects import withStroke
+from matplotlib.text import Text
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
+
+from ffrl.core.files import write_atomically
+
+OKABE_ITO = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442")
+"""Okabe and Ito's colour-blind-safe colours without black, which stands for the truth."""
+COLOURS = (*OKABE_ITO, "#2900A6", "#592D00", "#B3F29D", "#3E2459", "#8561F2")
+"""These and five more that differ from them and from each other for the colour-blind too."""
+HATCHES = ("", "////", "....", "xxxx", "oo", "++")
+LINES = ("-", "--", ":", "-.", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 4)))
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+TRUTH = "black"
+NEUTRAL, FAINT, SHADE = "#6E6E6E", "#C8C8C8", "#ECECEC"
+DPI = 200
+TITLE, HEADING, TEXT, SMALL = 14.0, 10.5, 9.0, 8.0
+"""Font sizes in points."""
+
+
+@dataclass(frozen=True)
+class FieldStyle:
+    """How one field looks in every figure; hatch and line style tell apart fields that share a colour."""
+
+    colour: str
+    hatch: str
+    line: Any
+    marker: str
+    ink: str
+
+
+def field_style(field: int) -> FieldStyle:
+    """Return the look of a field; colours repeat after twelve fields, with another hatch, line style and marker.
+
+    Example:
+        >>> field_style(0).colour == field_style(12).colour, field_style(0).hatch == field_style(12).hatch
+        (True, False)
+    """
+    turn, place = divmod(field, len(COLOURS))
+    colour = COLOURS[place]
+    return FieldStyle(
+        colour=colour,
+        hatch=HATCHES[turn % len(HATCHES)],
+        line=LINES[turn % len(LINES)],
+        marker=MARKERS[(place + turn) % len(MARKERS)],
+        ink=ink_on(to_rgb(colour)),
+    )
+
+
+def ink_on(colour: tuple[float, ...]) -> str:
+    """Return black or white, whichever contrasts more with an RGB ``colour`` in [0, 1] (relative luminance of WCAG 2).
+
+    Example:
+        >>> ink_on((1.0, 1.0, 1.0)), ink_on((0.0, 0.0, 0.4))
+        ('black', 'white')
+    """
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in colour[:3]]
+    luminance = 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+    return "black" if (luminance + 0.05) ** 2 > 1.05 * 0.05 else "white"
+
+
+def field_name(field: int) -> str:
+    """Return what a field is called; fields are counted from 0, as in the last dimension of the activity.
+
+    Example:
+        >>> field_name(2)
+        'field 2'
+    """
+    return f"field {field}"
+
+
+def percent(share: float) -> str:
+    """Return a share in [0, 1] in per cent, with a decimal where it is close to nothing or to everything.
+
+    Example:
+        >>> percent(0.25), percent(0.997), percent(0.9999), percent(0.0)
+        ('25 %', '99.7 %', '> 99.9 %', '0 %')
+    """
+    value = 100 * share
+    if not 0.05 <= value <= 99.95 and 1e-9 < share < 1 - 1e-9:
+        return "< 0.1 %" if share < 0.5 else "> 99.9 %"
+    return f"{value:.0f} %" if 2 <= value <= 98 or not 0.05 <= value <= 99.95 else f"{value:.1f} %"
+
+
+def fitted(text: str, size: float, width: float) -> float:
+    """Return the font size, at most ``size`` points, at which even bold ``text`` is about ``width`` inches wide.
+
+    Example:
+        >>> fitted("hue", 10, width=1.0), round(fitted("lighting intensity", 10, width=1.0), 1)
+        (10, 5.7)
+    """
+    return min(size, 72 * width / (0.7 * len(text)))
+
+
+def enlarged(side: int) -> float:
+    """Return how many times larger than small ones images of ``side`` pixels are drawn.
+
+    Example:
+        >>> [round(enlarged(side), 2) for side in (28, 64, 128)]
+        [1.0, 1.3, 1.6]
+    """
+    return 1.0 if side <= 40 else min(1.6, 1.3 * (side / 64) ** 0.3)
+
+
+def to_image(frame: ArrayLike) -> NDArray[np.float32]:
+    """Return a frame ``(C, H, W)`` in [0, 1] as an ``(H, W, 3)`` image; other than three channels are averaged to grey.
+
+    Example:
+        >>> to_image(np.full((1, 2, 2), 0.5)).shape
+        (2, 2, 3)
+    """
+    frame = frame.detach().cpu() if isinstance(frame, Tensor) else frame
+    image = np.moveaxis(np.asarray(frame, dtype=np.float32), 0, -1)
+    if image.shape[-1] != 3:
+        image = image.mean(-1, keepdims=True).repeat(3, axis=-1)
+    return image.clip(0, 1)
+
+
+def legend(axes: Axes, **options: Any) -> None:
+    """Add a legend without a frame through which the data still show a little."""
+    box = dict(frameon=True, framealpha=0.8, edgecolor="none", facecolor="white", borderpad=0.1, borderaxespad=0.1)
+    axes.legend(**(dict(fontsize=SMALL) | box | options))
+
+
+class Page:
+    """A figure laid out in inches from its top left corner, without any global state.
+
+    Args:
+        width: inches.
+        height: inches.
+
+    Attributes:
+        figure: the matplotlib figure, with an Agg canvas.
+        sheet: its first axes, which cover the page, with inches as data units and y downwards.
+
+    Example:
+        >>> page = Page(4, 2)
+        >>> page.picture(np.zeros((3, 8, 8)), x=1, y=0.5, size=1).get_extent()
+        [1, 2, 1.5, 0.5]
+    """
+
+    def __init__(self, width: float, height: float) -> None:
+        self.width, self.height = width, height
+        self.figure = Figure(figsize=(width, height), dpi=DPI, facecolor="white")
+        FigureCanvasAgg(self.figure)
+        self.sheet = self.figure.add_axes((0, 0, 1, 1), label="sheet")
+        self.sheet.set_axis_off()
+        self.sheet.set(xlim=(0, width), ylim=(height, 0), autoscale_on=False)
+
+    def axes(self, x: float, y: float, width: float, height: float, label: str = "") -> Axes:
+        """Add axes whose top left corner is at (x, y)."""
+        bottom = self.height - y - height
+        box = (x / self.width, bottom / self.height, width / self.width, height / self.height)
+        axes = self.figure.add_axes(box, label=label)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.tick_params(labelsize=SMALL, length=3)
+        axes.set_axisbelow(True)
+        return axes
+
+    def text(self, x: float, y: float, text: str, size: float = TEXT, **options: Any) -> Text:
+        """Write ``text`` with its left top corner at (x, y), unless ``ha`` and ``va`` say otherwise."""
+        return self.sheet.text(x, y, text, fontsize=size, **({"ha": "left", "va": "top"} | options))
+
+    def title(self, title: str, subtitle: str = "", x: float = 0.2, y: float = 0.16) -> None:
+        """Write the title of the page and, under it, one line or two that say what to see."""
+        self.text(x, y, title, TITLE, weight="bold")
+        self.text(x, y + 0.3, subtitle, HEADING - 1, color="#303030", linespacing=1.3)
+
+    def chip(self, x: float, y: float, text: str, field: int, size: float = TEXT, **options: Any) -> Text:
+        """Write ``text`` on the colour of a field, centred vertically at y."""
+        look = field_style(field)
+        box = dict(boxstyle="round,pad=0.3", facecolor=look.colour, edgecolor=look.ink, linewidth=0, hatch=look.hatch)
+        halo = [withStroke(linewidth=3, foreground=look.colour)] if look.hatch else None
+        options = {"va": "center", "weight": "bold", "color": look.ink, "bbox": box, "path_effects": halo} | options
+        return self.text(x, y, text, size, **options)
+
+    def picture(
+        self, frame: ArrayLike, x: float, y: float, size: float, field: int | None = None, name: str | None = None
+    ) -> AxesImage:
+        """Draw a frame ``(C, H, W)`` as a square, bordered in the colour of ``field``; ``name`` is its gid."""
+        image = self.sheet.imshow(to_image(frame), extent=(x, x + size, y + size, y), aspect="auto", vmin=0, vmax=1)
+        image.set_gid(name)
+        if field is not None:
+            look = field_style(field)
+            border = Rectangle(
+                (x, y), size, size, fill=False, edgecolor=look.colour, linewidth=1.6, linestyle=look.line
+            )
+            self.sheet.add_patch(border)
+        return image
+
+    def pictures(
+        self, frames: ArrayLike, x: float, y: float, size: float, pitch: float, field: int | None = None, name: str = ""
+    ) -> list[AxesImage]:
+        """Draw frames ``(N, C, H, W)`` in a row, one every ``pitch`` inches, with gids ``name/0``, ``name/1``, ..."""
+        return [
+            self.picture(frame, x + number * pitch, y, size, field, f"{name}/{number}")
+            for number, frame in enumerate(frames)
+        ]
+
+    def shade(self, x: float, y: float, width: float, height: float, colour: str = SHADE) -> None:
+        """Fill a rectangle behind everything else."""
+        self.sheet.add_patch(Rectangle((x, y), width, height, facecolor=colour, edgecolor="none", zorder=-1))
+
+
+def encode(figure: Figure, form: str = "png") -> bytes:
+    """Return ``figure`` as a PNG of 200 dots per inch, or as SVG or PDF; the same figure gives the same bytes.
+
+    Example:
+        >>> encode(Page(1, 1).figure)[1:4], encode(Page(1, 1).figure, "svg")[:5]
+        (b'PNG', b'<?xml')
+    """
+    buffer = BytesIO()
+    timeless = {"png": {}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}[form]
+    with rc_context({"svg.hashsalt": "stf"}):
+        figure.savefig(buffer, format=form, dpi=DPI, metadata=timeless)
+    return buffer.getvalue()
+
+
+def save(figure: Figure, path: Path) -> Path:
+    """Write ``figure`` atomically, as PNG, SVG or PDF by the ending of ``path``, and return ``path``.
+
+    Raises:
+        UserError: it cannot be written.
+    """
+    write_atomically(path, encode(figure, path.suffix.removeprefix(".")))
+    return path

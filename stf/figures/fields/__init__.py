@@ -1,0 +1,1 @@
+"""Figures of fields in latent space."""

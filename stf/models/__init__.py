@@ -1,0 +1,1 @@
+"""Models that infer which fields act."""

@@ -1,0 +1,9 @@
+"""All figures of a run with what is said about them, and its report."""
+
+from __future__ import annotations
+
+from stf.report.all_figures import figures
+from stf.report.build import run
+from stf.report.html import render_report
+
+__all__ = ["figures", "render_report", "run"]

@@ -1,0 +1,226 @@
+"""All figures of a model on held-out data, one after the other, with what is said about them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+
+from ffrl.core.evaluation_mode import evaluation_mode
+from ffrl.data.base import SequenceData
+from ffrl.evaluation.protocol.kind import aligned, given
+from stf.figures.alignment import draw_alignment, draw_confusion
+from stf.figures.calibration import draw_reliability
+from stf.figures.compute.assignment import Assignment, assign
+from stf.figures.compute.observed import Observed, Traversal, error_curve, move_images, prior_counts
+from stf.figures.compute.roles import FieldRole, lanes
+from stf.figures.compute.search_log import read_search
+from stf.figures.curves import draw_curves
+from stf.figures.drawing.style import field_name
+from stf.figures.overview import draw_overview
+from stf.figures.raster import draw_raster
+from stf.figures.search import draw_search
+from stf.figures.traversals import draw_strip, draw_traversals
+from stf.report import captions
+from stf.report.exhibit import ALONE, GLANCE, TRAINING, WHICH, Exhibit, Tell
+from stf.report.field_figures import field_exhibits
+
+SPLIT = "validation"
+IMAGES, RASTERS, MEASURED = 3, 4, 64
+"""Images that fields are applied to, sequences that are drawn, and images that errors are averaged over."""
+
+
+def figures(model: Any, data: SequenceData, seed: int = 0, plane: str = "trajectories") -> dict[str, Figure]:
+    """Draw a model on held-out data, and return the figures by name.
+
+    Every mode: ``overview``, ``traversals``, ``traversal-field-K`` for each field that is not silent, and the figures
+    of :func:`stf.report.field_figures.field_exhibits`. Unsupervised also ``alignment`` and ``raster``, with a
+    posterior over activity ``reliability``, weak also ``alignment``; no ``alignment`` and no ``reliability`` where
+    transformations are not known.
+
+    Args:
+        model: with its ``config``, on the device of ``data``.
+        data: the sequences, with a validation split.
+        seed: chooses the held-out images and sequences.
+        plane: of latent space, ``trajectories``, ``pca`` or two axes ``I,J``.
+
+    Raises:
+        UserError: there is no validation split, or no such plane.
+    """
+    with evaluation_mode(model):
+        return {one.name: one.figure for one in exhibits(model, data, assign(model, data, SPLIT, seed), seed, plane)}
+
+
+def exhibits(
+    model: Any,
+    data: SequenceData,
+    found: Assignment,
+    seed: int = 0,
+    plane: str = "trajectories",
+    tell: Tell = lambda doing: None,
+) -> Iterator[Exhibit]:
+    """Draw one figure after the other.
+
+    Args:
+        model: in evaluation mode, gradients being off.
+        data: the sequences.
+        found: from :func:`stf.figures.compute.assignment.assign`.
+        seed: chooses what is drawn.
+        plane: of latent space.
+        tell: told what is drawn next.
+    """
+    tell("applying each field to real images")
+    moved = move_images(model, data, SPLIT, found.indices[:IMAGES], found.roles)
+    tell("overview")
+    yield _overview(model, found, moved, data.transformations)
+    yield from _which(model, found, data.transformations, tell)
+    tell("traversals")
+    yield Exhibit(
+        "traversals",
+        ALONE,
+        "All fields",
+        draw_traversals(moved, found.roles),
+        captions.of_traversals(moved, found.roles),
+        "Rows of pictures: held-out images moved backwards, forwards and beyond the trained length by each field.",
+    )
+    for one in moved:
+        yield _strip(model, data, found, one, tell)
+    yield from field_exhibits(model, data, found.observed, found.roles, SPLIT, seed, plane, tell)
+
+
+def training(metrics: Sequence[dict[str, Any]], ends: Mapping[str, float], total: int, run: str) -> Exhibit:
+    """Draw the training curves.
+
+    Args:
+        metrics: entries of ``metrics.jsonl``, at least one.
+        ends: of the phases of training, from :func:`stf.figures.curves.phase_ends`.
+        total: steps of the whole run.
+        run: its name.
+    """
+    figure = draw_curves(metrics, ends, total, run)
+    alt = "Curves of every recorded term over the optimisation steps, training and validation."
+    return Exhibit("curves", TRAINING, "Training curves", figure, captions.of_curves(metrics, ends), alt)
+
+
+def searching(metrics: Sequence[dict[str, Any]], roles: Sequence[FieldRole], run: str) -> Exhibit | None:
+    """Draw the search for the fields, None for a run that had none.
+
+    Args:
+        metrics: entries of ``metrics.jsonl``.
+        roles: of all fields.
+        run: its name.
+    """
+    search = read_search(metrics)
+    if search is None:
+        return None
+    alt = "Fields as lanes over the optimisation steps, with what merged, ended and branched; below them log evidence."
+    figure = draw_search(search, roles, run)
+    return Exhibit("search", TRAINING, "Search for the fields", figure, captions.of_search(search), alt)
+
+
+def _overview(model: Any, found: Assignment, moved: list[Traversal], names: tuple[str, ...]) -> Exhibit:
+    """The overview, with the sequence in which most happens."""
+    observed, told = found.observed, given(model)
+    mode = "supervised" if told else model.config.mode
+    example = observed.example
+    frames = observed.frames[example]
+    sure = None if observed.certainty is None else observed.certainty[example]
+    true_speeds = torch.from_numpy(observed.truth[example]).to(frames)
+    speeds = true_speeds if told else model.infer(frames[None])[0]
+    latents = model.flow(model.encode(frames[:1]), speeds[None])[0]
+    predicted = model.decode(latents)
+    inferred, truth = observed.inferred[example], observed.truth[example]
+    error, still = (
+        float((images - frames[1:]).abs().sum((-3, -2, -1)).mean()) for images in (predicted[1:], predicted[:1])
+    )
+    return Exhibit(
+        "overview",
+        GLANCE,
+        "Overview",
+        draw_overview(frames.cpu(), predicted.cpu(), inferred, truth, moved, found.roles, names, mode, sure),
+        captions.of_overview(lanes(found.roles, names), inferred, truth, error, still, told),
+        "Left: the frames of a sequence, the speed of each field over time, and the predicted frames. "
+        "Right: other images moved by each field alone.",
+    )
+
+
+def _which(model: Any, found: Assignment, names: tuple[str, ...], tell: Tell) -> Iterator[Exhibit]:
+    """What the inferred activity says about the fields; nothing for a supervised model, whose activity is given.
+
+    Without known transformations that is the raster of an unsupervised model.
+    """
+    alt = "A matrix with a row per transformation and a column per field, matched cells outlined."
+    if found.confusion is not None:
+        tell("alignment")
+        figure, caption = (
+            draw_confusion(found.confusion, found.roles),
+            captions.of_confusion(found.confusion, found.roles),
+        )
+        yield Exhibit("alignment", WHICH, "Alignment", figure, caption, alt)
+    if found.alignment is not None:
+        tell("alignment")
+        figure = draw_alignment(found.alignment, found.roles)
+        yield Exhibit("alignment", WHICH, "Alignment", figure, captions.of_alignment(found.alignment, found.roles), alt)
+        caption = captions.of_raster(found.alignment, len(found.observed.truth))
+        alt = (
+            "Sequences with inferred and true speeds over time, histogram of speeds, inferred against true speed, and "
+            "the number of fields that act at once."
+        )
+    elif found.usage is not None and aligned(model):
+        caption = captions.of_usage(found.usage)
+        alt = (
+            "Sequences with inferred speeds over time, histogram of speeds, how often each field acts, and the number "
+            "of fields that act at once."
+        )
+    else:
+        return
+    tell("raster")
+    prior = prior_counts(model)
+    yield Exhibit(
+        "raster",
+        WHICH,
+        "Activity raster",
+        draw_raster(_typical(found.observed), found.roles, names, prior),
+        caption,
+        alt,
+    )
+    if found.calibration is not None:
+        tell("reliability")
+        yield Exhibit(
+            "reliability",
+            WHICH,
+            "Reliability",
+            draw_reliability(found.calibration, found.alignment, found.observed),
+            captions.of_reliability(found.calibration, found.alignment),
+            "For each transformation how often its field's activity is real over how probable it was called, how many "
+            "such pairs there are, and inferred against true speeds with bars of one deviation.",
+        )
+
+
+def _strip(model: Any, data: SequenceData, found: Assignment, one: Traversal, tell: Tell) -> Exhibit:
+    """The traversal of one field, with its errors where its transformation is known."""
+    name, role = f"traversal-field-{one.role.field}", one.role
+    tell(name)
+    curve = None if role.row is None else error_curve(model, data, SPLIT, found.indices[:MEASURED], role)
+    return Exhibit(
+        name,
+        ALONE,
+        captions.upper(field_name(role.field)) + (f": {role.transformation}" if role.transformation else ""),
+        draw_strip(one, curve),
+        captions.of_strip(one, curve),
+        f"Held-out images moved by {field_name(role.field)} backwards, forwards and beyond the trained length"
+        + (", above the true images, and errors over steps." if one.truth else "."),
+        motion=one,
+    )
+
+
+def _typical(observed: Observed) -> Observed:
+    """The first few sequences in which at least two transformations act go first; only their frames are kept."""
+    several = (observed.truth[: len(observed.frames)] != 0).any(axis=1).sum(-1) >= 2
+    order = np.r_[(~several).argsort(kind="stable"), len(several) : len(observed.truth)]
+    sure = None if observed.certainty is None else observed.certainty[order]
+    frames = observed.frames[order[:RASTERS]].cpu()
+    return Observed(frames, observed.inferred[order], observed.truth[order], certainty=sure)

@@ -1,0 +1,262 @@
+"""From a run folder to its figures, animations and report on disk."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from io import BytesIO
+from itertools import chain
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, Self
+
+from PIL import Image
+from rich.console import Console
+
+import ffrl.data
+from ffrl.core.device import flush_denormals
+from ffrl.core.errors import UserError
+from ffrl.core.evaluation_mode import evaluation_mode
+from ffrl.core.files import read_json_object, reporting, write_atomically
+from ffrl.data.base import SequenceData
+from ffrl.evaluation.evaluate import evaluate
+from ffrl.training.checkpoint import checkpoint_step, find_checkpoint
+from ffrl.training.config_io import config_to_dict, flat
+from ffrl.training.log import METRICS, read_metrics
+from stf.figures.compute.assignment import Assignment, assign
+from stf.figures.compute.observed import Traversal
+from stf.figures.compute.plane import parse_plane
+from stf.figures.curves import phase_ends
+from stf.figures.drawing.animation import encode_animation
+from stf.figures.drawing.style import encode, field_name
+from stf.figures.motion import DPI as MOTION_DPI
+from stf.figures.motion import durations, motion_frames
+from stf.report import captions
+from stf.report.all_figures import SPLIT, exhibits, searching, training
+from stf.report.exhibit import ALONE, Exhibit, Tell
+from stf.report.html import Picture, Report, render_report
+from stf.report.tables import MAY_LACK, Table, configuration_table, evaluation_tables
+from stf.run import load_with_fields
+
+EVALUATION, REPORT = "evaluation.json", "report.html"
+SMALLER = 2
+"""How many times fewer dots per inch the figures inside the report have."""
+MEASURED, LEAST_MEASURED = 500, 64
+"""Images that the report measures on where there is no ``evaluation.json`` of the same checkpoint; fewer large ones."""
+VECTOR = ("svg", "pdf")
+
+Format = Literal["png", "svg", "pdf"]
+Motion = Literal["gif", "png", "none"]
+
+
+def run(
+    run_dir: str | Path,
+    out: str | Path | None = None,
+    seed: int = 0,
+    device: str = "cpu",
+    *,
+    data_root: Path | None = None,
+    plane: str = "trajectories",
+    form: Format = "png",
+    motion: Motion = "gif",
+    console: Console | None = None,
+) -> list[Path]:
+    """Draw everything that the mode of a run allows, and write a report of it.
+
+    The same run, arguments and number of threads give the same files on one machine.
+
+    Args:
+        run_dir: run folder.
+        out: folder for the figures; ``run_dir / "figures"`` for None.
+        seed: chooses the held-out images and sequences.
+        device: where to compute.
+        data_root: folder of the data set; the one that the run was trained on for None.
+        plane: of latent space, ``trajectories``, ``pca`` or two axes ``I,J``.
+        form: ``svg`` or ``pdf`` writes each figure in that form besides the PNG.
+        motion: animations as GIF, as animated PNG, or none.
+        console: where to show progress: a line that changes on a terminal, plain lines elsewhere; nowhere for None.
+
+    Returns:
+        The written files, the report last.
+
+    Raises:
+        UserError: the run, its data or the plane cannot be used, or ``out`` cannot be written.
+
+    Example:
+        >>> run("runs/demo")  # doctest: +SKIP
+    """
+    flush_denormals()
+    run_dir = Path(run_dir)
+    step = checkpoint_step(find_checkpoint(run_dir))
+    model = load_with_fields(run_dir, step, device)
+    parse_plane(plane, model.latent_dim)
+    config = model.config
+    root = config.data.root if data_root is None else data_root
+    data = ffrl.data.load(dataclasses.replace(config.data, root=root, download=False), next(model.parameters()).device)
+    metrics = read_metrics(run_dir / METRICS)
+    folder = run_dir / "figures" if out is None else Path(out)
+    with reporting("write", folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    name = run_dir.resolve().name
+    written: list[Path] = []
+    still: list[Picture] = []
+    moving: list[Picture] = []
+    with _Doing(console) as tell, evaluation_mode(model):
+        tell("inferring activity")
+        found = assign(model, data, SPLIT, seed)
+        shown = exhibits(model, data, found, seed, plane, tell)
+        for exhibit in chain(shown, _training(metrics, config, found, name)):
+            paths, picture = _write(exhibit, folder, form)
+            written += paths
+            still.append(picture)
+            if exhibit.motion is not None and motion != "none":
+                tell(f"animation of {field_name(exhibit.motion.role.field)}")
+                path, picture = _animate(exhibit.motion, folder, motion)
+                written.append(path)
+                moving.append(picture)
+        measured = evaluated(run_dir, step, model, data, seed, tell)
+        report = Report(
+            run=name,
+            facts=_facts(config, metrics, step, model, data),
+            lead=[_lead(found), measured.finding],
+            roles=found.roles,
+            pictures=[*still, *moving],
+            evaluation=measured.tables,
+            source=measured.source,
+            configuration=configuration_table(flat(config_to_dict(config))),
+        )
+        path = folder / REPORT
+        write_atomically(path, render_report(report).encode("utf-8", "replace"))
+    return [*written, path]
+
+
+class _Doing:
+    """Shows what is being done: a line that changes on a terminal, plain lines elsewhere, nothing without a console."""
+
+    def __init__(self, console: Console | None) -> None:
+        self.console = console
+        self.status = console.status("loading") if console is not None and console.is_terminal else None
+
+    def __enter__(self) -> Self:
+        if self.status is not None:
+            self.status.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self.status is not None:
+            self.status.stop()
+
+    def __call__(self, doing: str) -> None:
+        if self.status is not None:
+            self.status.update(doing)
+        elif self.console is not None:
+            self.console.print(doing, markup=False, highlight=False, soft_wrap=True)
+
+
+def _training(metrics: Sequence[dict[str, Any]], config: Any, found: Assignment, name: str) -> list[Exhibit]:
+    search = searching(metrics, found.roles, name)
+    curves = [training(metrics, phase_ends(config), config.steps, name)] if metrics else []
+    return curves if search is None else [search, *curves]
+
+
+def _write(exhibit: Exhibit, folder: Path, form: Format) -> tuple[list[Path], Picture]:
+    """Write a figure, and return its files and what the report shows of it."""
+    figure, paths = exhibit.figure, [folder / f"{exhibit.name}.png"]
+    png = encode(figure, "png")
+    write_atomically(paths[0], png)
+    if form in VECTOR:
+        paths.append(folder / f"{exhibit.name}.{form}")
+        write_atomically(paths[1], encode(figure, form))
+    with Image.open(BytesIO(png)) as image:
+        small = image.convert("RGB").reduce(SMALLER)
+    about = (exhibit.section, exhibit.title, exhibit.caption, exhibit.alt)
+    return paths, Picture(exhibit.name, *about, _png(small), small.size, figure.get_figwidth())
+
+
+def _animate(one: Traversal, folder: Path, motion: Motion) -> tuple[Path, Picture]:
+    """Write an animation, and return its file and what the report shows of it: an animated PNG, as that is smaller."""
+    name, frames, seconds = f"motion-field-{one.role.field}", motion_frames(one), durations(one.steps)
+    path = folder / f"{name}.{motion}"
+    png = encode_animation(frames, folder / f"{name}.png", seconds)
+    write_atomically(path, png if motion == "png" else encode_animation(frames, path, seconds))
+    title = captions.upper(field_name(one.role.field)) + " in motion"
+    alt = f"Animation: real images moved by {field_name(one.role.field)} forwards and backwards."
+    height, width = frames[0].shape[:2]
+    still = _png(Image.fromarray(frames[0]))
+    picture = Picture(name, ALONE, title, captions.of_motion(one), alt, png, (width, height), width / MOTION_DPI, still)
+    return path, picture
+
+
+def _png(image: Image.Image) -> bytes:
+    buffer = BytesIO()
+    image.save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+class Evaluated(NamedTuple):
+    """What the report says of an evaluation: its tables, a sentence with its errors, and where it comes from."""
+
+    tables: list[Table]
+    finding: str
+    source: str
+
+
+def evaluated(run_dir: Path, step: int, model: Any, data: SequenceData, seed: int, tell: Tell) -> Evaluated:
+    """What ``evaluation.json`` says if it is of the checkpoint at ``step``, else an evaluation made now.
+
+    Args:
+        run_dir: run folder.
+        step: of the checkpoint that ``model`` is.
+        model: the model.
+        data: held-out sequences.
+        seed: of everything random in an evaluation made now.
+        tell: told that one is made.
+    """
+    path = run_dir / EVALUATION
+    if path.exists():
+        with suppress(UserError, *MAY_LACK):
+            read = read_json_object(path)
+            if read["step"] == step:
+                return _described(read, f"From {EVALUATION} of this run: {_measured(read)}.")
+    tell("evaluation")
+    small = MEASURED * 2 * 28**2 // math.prod(data.image_shape[1:])
+    count = min(MEASURED, max(LEAST_MEASURED, small), data.size(SPLIT))
+    made = evaluate(model, data, SPLIT, seed, count)
+    return _described(made, f"Measured for this report: {_measured(made)}; by default stf evaluate takes 1,000.")
+
+
+def _described(evaluation: Mapping[str, Any], source: str) -> Evaluated:
+    finding = captions.of_equivariance if "equivariance" in evaluation else captions.of_prediction
+    return Evaluated(evaluation_tables(evaluation), finding(evaluation), source)
+
+
+def _measured(evaluation: Mapping[str, Any]) -> str:
+    kind = "images" if evaluation["data"]["transformations"] else "clips"
+    return f"{evaluation['sequences']:,} {kind} of the {evaluation['split']} split, seed {evaluation['seed']}"
+
+
+def _facts(config: Any, metrics: Sequence[dict[str, Any]], step: int, model: Any, data: SequenceData) -> dict[str, str]:
+    """What the run is, by name."""
+    seconds = [entry["seconds"] for entry in metrics if entry["step"] <= step and entry.get("seconds") is not None]
+    protocol = f", protocol {data.protocol}" if data.protocol is not None else ""
+    return {
+        "mode": config.mode,
+        "data": f"{data.title}{protocol}, T = {data.num_steps}",
+        **({"about the data": data.about} if data.about else {}),
+        "training": f"{step:,} of {config.steps:,} steps" + (f" in {seconds[-1] / 60:.1f} minutes" if seconds else ""),
+        "model": f"{model.num_fields} fields in {model.latent_dim} dimensions, "
+        f"{sum(parameter.numel() for parameter in model.parameters()):,} parameters",
+        "seed": str(config.seed),
+    }
+
+
+def _lead(found: Assignment) -> str:
+    """The finding at the top of the report."""
+    if found.usage is not None:
+        return captions.of_usage(found.usage)
+    if found.alignment is not None:
+        return captions.of_alignment(found.alignment, found.roles)
+    if found.confusion is not None:
+        return captions.of_confusion(found.confusion, found.roles)
+    return "The transformation of every training sequence was given, so that field and transformation are the same."

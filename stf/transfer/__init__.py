@@ -1,0 +1,1 @@
+"""Transfer: the activity of one sequence applied to other images."""

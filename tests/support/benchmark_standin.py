@@ -1,0 +1,84 @@
+"""Stands in for ``stf`` and for the measurement of curves in tests: writes the files that they write, at once.
+
+STANDIN_FAIL names cells whose training fails, STANDIN_HANG cells that hang until they are stopped, STANDIN_INTERRUPT as
+``cell=number`` one of these that sends the benchmark a signal.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+
+def flag(arguments: list[str], name: str) -> str | None:
+    """The value of a flag."""
+    return arguments[arguments.index(name) + 1] if name in arguments else None
+
+
+def train(arguments: list[str]) -> int:
+    """Write a checkpoint; a resumed training finds its steps in ``config.json``."""
+    resumed = flag(arguments, "--resume")
+    run = Path(resumed or flag(arguments, "--out"))
+    if not resumed:
+        sys.path.insert(0, str(Path(__file__).parents[2]))
+        from ffrl.training.config_io import encode_config
+        from stf.config import default_config
+
+        mode, steps = flag(arguments, "--mode"), int(flag(arguments, "--steps"))
+        config = replace(default_config(mode), steps=steps, seed=int(flag(arguments, "--seed")))
+        run.mkdir(parents=True)
+        (run / "config.json").write_bytes(encode_config(config))
+    with open(run / "starts.txt", "a") as file:
+        file.write(f"{arguments[0]} threads={os.environ.get('OMP_NUM_THREADS')}\n")
+    print("training", run.name, flush=True)
+    config = json.loads((run / "config.json").read_text())
+    # still until step 20; the first entry of a phase is slow; a discovery takes steps 15 to 37 and prepares for 4 s
+    seconds = {step: 9 + 0.01 * step if step <= 20 else 15 + 0.05 * (step - 20) for step in range(5, 81, 5)}
+    if config.get("mode") in ("weak", "unsupervised"):
+        seconds |= {step: 9.15 + 4 + 0.02 * (step - 15) for step in range(20, 36, 5)}
+    entries = [{"step": step, "seconds": value} for step, value in seconds.items()]
+    (run / "metrics.jsonl").write_text("".join(json.dumps(entry) + "\n" for entry in entries))
+    if run.name in os.environ.get("STANDIN_FAIL", "").split(","):
+        print("stf: error: on purpose", file=sys.stderr)
+        return 2
+    if run.name in os.environ.get("STANDIN_HANG", "").split(","):
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+        name, _, number = os.environ.get("STANDIN_INTERRUPT", "").partition("=")
+        if run.name == name:
+            os.kill(os.getppid(), int(number))
+        time.sleep(60)
+    (run / "checkpoints" / f"step-{config['steps']:08d}").mkdir(parents=True)
+    return 0
+
+
+def evaluate(arguments: list[str]) -> int:
+    """Write an evaluation whose errors depend on the seed alone."""
+    run, file = Path(arguments[0]), Path(flag(arguments, "--json"))
+    seed = json.loads((run / "config.json").read_text())["seed"]
+    one = {"seven_step_sum": {"mean": 100.0 + seed, "standard_error": 1.0}, "per_frame": {"mean": [0.0, 1.0, 2.0]}}
+    kinds = dict.fromkeys(("flow", "reconstruction", "copy"), one)
+    data = {"name": "mnist", "title": "MNIST", "protocol": "ffrl", "num_steps": 8}
+    model = {"parameters": 7, "prediction": "guessing"}
+    equivariance = dict.fromkeys(("scaling", "rotation", "hue"), kinds)
+    sequences = int(flag(arguments, "--sequences"))
+    file.write_text(json.dumps({"data": data, "model": model, "sequences": sequences, "equivariance": equivariance}))
+    return 0
+
+
+def curve(arguments: list[str]) -> int:
+    """Write a curve of one point."""
+    environment = {"threads": 1, "torch": "2", "device": "x", "device_type": "cpu", "precision": "float32"}
+    training = {"seconds": 4.0, "frames_per_second": 10.0, "data_share": 0.5, "environment": environment}
+    points = [{"step": 8, "seconds": 4.0, "error": {"mean": 100.0}}]
+    Path(arguments[0], "curve.json").write_text(json.dumps({"training": training, "points": points}))
+    return 0
+
+
+if __name__ == "__main__":
+    command, *rest = sys.argv[1:]
+    sys.exit({"train": train, "evaluate": evaluate, "curve": curve}[command](rest))
