@@ -12,7 +12,7 @@ import tyro
 from ffrl.config import DataConfig, DataName
 from ffrl.core.errors import UserError, require
 from ffrl.data.catalogue import DATA_SETS
-from stf.config import default_config
+from stf.registry import default_config
 
 from .flags import build, describe, flags_of, peek, show_help, split, wants_help
 

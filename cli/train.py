@@ -17,7 +17,7 @@ import tyro
 from ffrl.config import DataConfig
 from ffrl.core.errors import UserError, require
 from ffrl.data.catalogue import DATA_SETS
-from stf.config import CONFIGS, default_config
+from stf.registry import CONFIGS, default_config
 
 from . import presets, runs
 from .flags import Arguments, build, describe, flags_of, peek, show_help, split, wants_help

@@ -19,9 +19,9 @@ from ffrl.training.checkpoint import CONFIG, checkpoint_step, find_checkpoint, l
 from ffrl.training.config_io import read_config
 from ffrl.training.trainer import TrainingResult
 from ffrl.training.trainer import train as train_model
-from stf.config import CONFIGS
 from stf.models.sparse_flow import SparseTransformationFlow
 from stf.models.weak import WeakFlow
+from stf.registry import CONFIGS
 from stf.sta.model import SparseTransformationAnalysis
 
 MODELS: dict[str, type[FlowFactorizedVAE]] = {

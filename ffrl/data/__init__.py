@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -29,13 +28,13 @@ def load(config: DataConfig, device: torch.device | str = "cpu") -> SequenceData
         (torch.Size([2, 9, 3, 28, 28]), torch.Size([2, 8, 3]))
     """
     from ffrl.core.errors import require
+    from ffrl.core.homes import resolve
     from ffrl.data.catalogue import describe
     from ffrl.data.on_device import on_device
 
-    module, _, name = describe(config.name).home.partition(":")
     fetched = not config.download or config.name in ("mnist", "moving-mnist")
     require(fetched, "data.download", True, f"no such flag: stf data fetch {config.name} says how to get the files")
-    return on_device(getattr(import_module(module), name)(config, device), device)
+    return on_device(resolve(describe(config.name).home)(config, device), device)
 
 
 def image_shape(config: DataConfig) -> tuple[int, int, int]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from ffrl.config import ModelConfig, RunConfig, _at_least, _non_negative
+from ffrl.config import ModelConfig, RunConfig
+from ffrl.config.checks import at_least, non_negative
 from ffrl.core.errors import require
 
 
@@ -34,10 +35,10 @@ class SparseModelConfig(ModelConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _at_least("model.rotational-width", self.rotational_width, 0)
-        _at_least("model.rotational-terms", self.rotational_terms, 1)
-        _at_least("model.rotational-rank", self.rotational_rank, 1)
-        _non_negative("model.divergence-weight", self.divergence_weight)
+        at_least("model.rotational-width", self.rotational_width, 0)
+        at_least("model.rotational-terms", self.rotational_terms, 1)
+        at_least("model.rotational-rank", self.rotational_rank, 1)
+        non_negative("model.divergence-weight", self.divergence_weight)
         width, terms = self.rotational_width, self.rotational_terms
         curl_free, exact = self.potential_width > 0, self.divergence == "exact"
         require(curl_free or width > 0, "model.rotational-width", 0, "above 0 as model.potential-width is 0")

@@ -52,7 +52,7 @@ def draw_reliability(calibration: Mapping[str, Any], alignment: Mapping[str, Any
         >>> from ffrl.evaluation.measures.alignment import align
         >>> from ffrl.evaluation.measures.calibration import calibrate
         >>> truth = np.ones((4, 2, 1)) * [[1.0], [2.0]]
-        >>> from stf.figures.drawing.certainty import Certainty
+        >>> from stf.figures.compute.certainty import Certainty
         >>> seen = Observed(None, truth, truth, None, Certainty(0.9 * (truth > 0), 0.1 * truth))
         >>> found = align(truth, truth, ["hue"])
         >>> made = calibrate(0.9 * (truth > 0), truth, 0.1 * truth, truth, found)

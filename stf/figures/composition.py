@@ -7,12 +7,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch
 
+from stf.figures.compute.numbers import percent
 from stf.figures.compute.roles import FieldRole
 from stf.figures.compute.transported_density import Carried
 from stf.figures.drawing.activity_rows import stride
 from stf.figures.drawing.certainty import PALER, error_bars, opacity
 from stf.figures.drawing.empty import draw_nothing
-from stf.figures.drawing.style import FAINT, NEUTRAL, SMALL, TEXT, TRUTH, Page, field_name, field_style, fitted, percent
+from stf.figures.drawing.style import FAINT, NEUTRAL, SMALL, TEXT, TRUTH, Page, field_name, field_style, fitted
 
 LEFT, WIDE, GAP, RIGHT = 1.75, 10.8, 0.06, 0.15
 TOP, BARS, NAME, LOWEST = 1.35, 1.05, 0.17, 0.9

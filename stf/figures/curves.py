@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from numpy.typing import ArrayLike, NDArray
 
+from stf.figures.compute.numbers import series
 from stf.figures.drawing.style import COLOURS, FAINT, HEADING, NEUTRAL, SMALL, TEXT, Page
 
 TRAIN, VALIDATION = COLOURS[0], COLOURS[1]
@@ -53,18 +54,6 @@ RANGE = 20.0
 """Ratio of largest to smallest value above which an axis is logarithmic."""
 EARLY = 0.1
 """Share of the steps whose values may lie off a linear axis."""
-
-
-def series(metrics: Sequence[dict[str, Any]], key: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Steps and values of one key; values that were not finite are nan.
-
-    Example:
-        >>> series([{"step": 1, "train/l1": 2.0}, {"step": 2}, {"step": 3, "train/l1": None}], "train/l1")
-        (array([1., 3.]), array([ 2., nan]))
-    """
-    found = [(entry["step"], math.nan if entry[key] is None else entry[key]) for entry in metrics if key in entry]
-    steps, values = np.array(found, dtype=np.float64).reshape(-1, 2).T
-    return steps, values
 
 
 def terms(metrics: Sequence[dict[str, Any]]) -> list[str]:

@@ -8,10 +8,11 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
+from stf.figures.compute.certainty import Certainty
 from stf.figures.compute.observed import Traversal
 from stf.figures.compute.roles import FieldRole, Lane, lanes, remainder, silence
 from stf.figures.drawing.activity_rows import draw_frames, draw_lanes, speed_limits
-from stf.figures.drawing.certainty import PALER, Certainty
+from stf.figures.drawing.certainty import PALER
 from stf.figures.drawing.style import FAINT, HEADING, NEUTRAL, SMALL, TEXT, Page, enlarged, field_name, fitted
 
 HEIGHT = 5.5

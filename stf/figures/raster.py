@@ -14,10 +14,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from ffrl.evaluation.measures.alignment import speed_agreement
 from ffrl.evaluation.measures.usage import usage
+from stf.figures.compute.certainty import Certainty
 from stf.figures.compute.observed import Observed
 from stf.figures.compute.roles import FieldRole, Lane, lanes, silence
 from stf.figures.drawing.activity_rows import draw_frames, draw_lanes, speed_limits, stride
-from stf.figures.drawing.certainty import PALER, Certainty, error_bars, opacity
+from stf.figures.drawing.certainty import PALER, error_bars, opacity
 from stf.figures.drawing.style import (
     FAINT,
     HEADING,

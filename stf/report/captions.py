@@ -10,11 +10,11 @@ from numpy.typing import ArrayLike
 
 from ffrl.evaluation.report.terminal import by_growth
 from stf.discovery.moves_text import quantity
+from stf.figures.compute.numbers import percent, series
 from stf.figures.compute.observed import ErrorCurve, Traversal
 from stf.figures.compute.roles import FieldRole, Lane, listed, silent_fields
 from stf.figures.compute.search_log import Move, Search
-from stf.figures.curves import series
-from stf.figures.drawing.style import field_name, percent
+from stf.figures.drawing.style import field_name
 from stf.figures.traversals import caption as does
 
 SPEECHLESS = "true ones do not vary, or are never on together with inferred ones"

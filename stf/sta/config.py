@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from ffrl.config import ObjectiveConfig, RunConfig, _positive, _probability
+from ffrl.config import ObjectiveConfig, RunConfig
+from ffrl.config.checks import positive, probability
 from stf.fields.config import SparseModelConfig, require_potentials
 
 
@@ -36,9 +37,9 @@ class SpikeSlabConfig:
     """Scale b of the Laplace(1, b) prior over speeds."""
 
     def __post_init__(self) -> None:
-        _probability("sparsity.on-rate", self.on_rate)
-        _probability("sparsity.off-rate", self.off_rate)
-        _positive("sparsity.slab-scale", self.slab_scale)
+        probability("sparsity.on-rate", self.on_rate)
+        probability("sparsity.off-rate", self.off_rate)
+        positive("sparsity.slab-scale", self.slab_scale)
 
 
 @dataclass(frozen=True)
@@ -51,8 +52,8 @@ class RelaxationConfig:
     """Temperature of the relaxed spikes at the last step (annealed geometrically)."""
 
     def __post_init__(self) -> None:
-        _positive("relaxation.temperature", self.temperature)
-        _positive("relaxation.final-temperature", self.final_temperature)
+        positive("relaxation.temperature", self.temperature)
+        positive("relaxation.final-temperature", self.final_temperature)
 
 
 @dataclass(frozen=True)

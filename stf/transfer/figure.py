@@ -11,9 +11,10 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from torch import Tensor
 
+from stf.figures.compute.certainty import Certainty
 from stf.figures.compute.roles import FieldRole, Lane, lanes
 from stf.figures.drawing.activity_rows import draw_frames, draw_lanes, speed_limits, stride
-from stf.figures.drawing.certainty import PALER, Certainty
+from stf.figures.drawing.certainty import PALER
 from stf.figures.drawing.style import HEADING, NEUTRAL, SMALL, TEXT, Page, enlarged, fitted
 from stf.transfer.sources import Source, Targets
 

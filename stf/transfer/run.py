@@ -37,9 +37,9 @@ from ffrl.data.states import moved, renderable
 from ffrl.evaluation.measures.alignment import strongest_part
 from ffrl.training.config_io import FORMAT_VERSION
 from stf.figures.compute.assignment import assign
+from stf.figures.compute.certainty import Certainty, certainty, per_field
 from stf.figures.compute.roles import FieldRole, listed
 from stf.figures.drawing.animation import write_animation
-from stf.figures.drawing.certainty import Certainty, certainty, per_field
 from stf.figures.drawing.style import save
 from stf.run import load_with_fields
 from stf.transfer.algebra import apply, edit, followed_by, parts_for, together_with

@@ -26,7 +26,7 @@ from stf.benchmark.run.progress import Progress
 from stf.benchmark.run.records import RESULTS, STEPS, Records, prepare
 from stf.benchmark.run.runner import Runner, exit_code
 from stf.benchmark.suites import SUITES
-from stf.config import default_config
+from stf.registry import default_config
 
 SMOKE = SUITES["smoke"]
 FIXED = Settings(steps=8, budget=None, sequences=16)

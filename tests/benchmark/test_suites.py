@@ -19,7 +19,7 @@ from ffrl.evaluation.report.published import MNIST, SHAPES3D
 from ffrl.training.config_io import config_from_dict
 from stf.benchmark.run.cell import Cell, Settings, cells
 from stf.benchmark.suites import SUITES, find_suite
-from stf.config import CONFIGS, default_config
+from stf.registry import CONFIGS, default_config
 
 every_suite = pytest.mark.parametrize("suite", SUITES.values(), ids=list(SUITES))
 

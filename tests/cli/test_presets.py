@@ -11,7 +11,8 @@ from cli import presets
 from ffrl.data.catalogue import DATA_SETS
 from ffrl.models.baselines.config import BASELINES
 from ffrl.training.config_io import config_from_dict, config_to_dict, flat
-from stf.config import CONFIGS, UnsupervisedConfig
+from stf.config import UnsupervisedConfig
+from stf.registry import CONFIGS
 
 MODES = [mode for mode in CONFIGS if mode not in BASELINES]
 """The modes that presets are made for; sizes of a baseline may not fit them."""

@@ -12,7 +12,7 @@ from ffrl.config import ClipsConfig, DataConfig
 from ffrl.core.errors import UserError
 from ffrl.data import image_shape, load
 from ffrl.data.catalogue import DATA_SETS, transformations
-from stf.config import CONFIGS, default_config
+from stf.registry import CONFIGS, default_config
 
 PUBLISHED = {"mnist": (3, 8), "shapes3d": (5, 7), "falcor3d": (7, 4), "isaac3d": (8, 3)}
 """K and T of the published protocols."""
@@ -75,5 +75,5 @@ def test_only_mnist_is_downloaded_by_training(tmp_path):
 
 
 def test_the_catalogue_imports_nothing_heavy():
-    code = "import sys, ffrl.data.catalogue, stf.config; print(any(m in sys.modules for m in ('torch', 'numpy')))"
+    code = "import sys, ffrl.data.catalogue, stf.registry; print(any(m in sys.modules for m in ('torch', 'numpy')))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "False"

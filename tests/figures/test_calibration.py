@@ -29,8 +29,8 @@ from ffrl.evaluation.measures.calibration import calibrate
 from stf import report
 from stf.figures.calibration import MOST_POINTS, draw_reliability
 from stf.figures.compute import assignment
+from stf.figures.compute.certainty import Certainty
 from stf.figures.compute.observed import Observed, observe
-from stf.figures.drawing.certainty import Certainty
 from stf.figures.drawing.style import field_style
 from stf.report import all_figures, captions
 

@@ -23,11 +23,12 @@ from visualize_tools import (
 )
 
 from stf.figures.composition import draw_composition
+from stf.figures.compute.certainty import certainty
 from stf.figures.compute.field_material import surroundings
 from stf.figures.compute.observed import Observed, count_distribution, observe
 from stf.figures.compute.roles import FieldRole
 from stf.figures.compute.transported_density import carried
-from stf.figures.drawing.certainty import PALER, certainty, opacity
+from stf.figures.drawing.certainty import PALER, opacity
 from stf.figures.drawing.style import field_style
 from stf.figures.overview import draw_overview
 from stf.figures.raster import draw_raster

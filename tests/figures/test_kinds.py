@@ -33,6 +33,7 @@ from ffrl.evaluation.protocol.data_summary import print_summary, summarise
 from ffrl.evaluation.protocol.sequences import choose
 from stf.figures.compute.assignment import assign
 from stf.figures.compute.field_material import plane_fields, surroundings
+from stf.figures.compute.numbers import percent
 from stf.figures.compute.observed import error_curve, most_eventful, move_images, observe, starting_images, true_frames
 from stf.figures.compute.roles import FieldRole, given_roles
 from stf.figures.drawing import style
@@ -151,7 +152,7 @@ def test_the_raster_of_clips_shows_how_often_fields_act(clips: Any) -> None:
     assert not [artist for artist in speeds.patches if artist.get_gid() == "truth"]
     most = found.roles[0]
     assert exhibits["raster"].caption.startswith(f"{sum(not role.silent for role in found.roles)} of 4 fields act: ")
-    assert f"field {most.field} at {style.percent(most.used)} of the steps" in exhibits["raster"].caption
+    assert f"field {most.field} at {percent(most.used)} of the steps" in exhibits["raster"].caption
 
 
 def test_weak_models_of_clips_have_roles_by_their_usage() -> None:
@@ -188,7 +189,7 @@ def test_the_report_of_clips_leads_with_what_fields_are_for(mode: str, tmp_path:
         Report("run", {}, [found.finding], roles, [], found.tables, found.source, configuration_table({}))
     )
     for role in roles:
-        does = "silent" if role.silent else f"on {style.percent(role.used)}"
+        does = "silent" if role.silent else f"on {percent(role.used)}"
         assert f">field {role.field}</b> {does}</li>" in page
     assert "quivariance" not in page and "no transformation" not in page
 

@@ -27,7 +27,7 @@ def train(arguments: list[str]) -> int:
     if not resumed:
         sys.path.insert(0, str(Path(__file__).parents[2]))
         from ffrl.training.config_io import encode_config
-        from stf.config import default_config
+        from stf.registry import default_config
 
         mode, steps = flag(arguments, "--mode"), int(flag(arguments, "--steps"))
         config = replace(default_config(mode), steps=steps, seed=int(flag(arguments, "--seed")))

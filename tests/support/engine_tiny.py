@@ -20,7 +20,8 @@ from ffrl.data.base import SequenceBatch, SequenceData
 from ffrl.models.activity import Phase
 from ffrl.training.log import TIMINGS
 from ffrl.training.trainer import TrainingResult, train
-from stf.config import CONFIGS, DiscoveryConfig, RefineConfig, SparseModelConfig, UnsupervisedConfig, WeakConfig
+from stf.config import DiscoveryConfig, RefineConfig, SparseModelConfig, UnsupervisedConfig, WeakConfig
+from stf.registry import CONFIGS
 from stf.run import MODELS
 
 MODES: dict[str, type[RunConfig]] = {

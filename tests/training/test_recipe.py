@@ -15,7 +15,8 @@ from ffrl.models.activity import Phase
 from ffrl.objective.elbo import elbo_terms
 from ffrl.training.batch import draw_batch
 from ffrl.training.phases import span_at
-from stf.config import CONFIGS, SparseModelConfig, UnsupervisedConfig, WeakConfig
+from stf.config import SparseModelConfig, UnsupervisedConfig, WeakConfig
+from stf.registry import CONFIGS
 from stf.run import build_model
 
 SMALL = dict(latent_dim=8, width=16, depth=1)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from ffrl.config import ModelConfig, RunConfig, _at_least, _non_negative, _positive
+from ffrl.config import ModelConfig, RunConfig
+from ffrl.config.checks import at_least, non_negative, positive
 from ffrl.core.errors import require
 
 
@@ -38,7 +39,7 @@ class BetaVAEConfig(RunConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _positive("beta", self.beta)
+        positive("beta", self.beta)
 
 
 @dataclass(frozen=True)
@@ -57,9 +58,9 @@ class FactorVAEConfig(RunConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _non_negative("total-correlation", self.total_correlation)
-        _at_least("discriminator-width", self.discriminator_width, 1)
-        _at_least("discriminator-depth", self.discriminator_depth, 1)
+        non_negative("total-correlation", self.total_correlation)
+        at_least("discriminator-width", self.discriminator_width, 1)
+        at_least("discriminator-depth", self.discriminator_depth, 1)
         require(self.batch_size >= 2, "batch-size", self.batch_size, "at least 2: codes are shuffled over the batch")
 
 
@@ -77,8 +78,8 @@ class SlowVAEConfig(RunConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _positive("rate", self.rate)
-        _positive("transition-weight", self.transition_weight)
+        positive("rate", self.rate)
+        positive("transition-weight", self.transition_weight)
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,7 @@ class CapsuleModelConfig(ModelConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _at_least("model.capsule-size", self.capsule_size, 2)
+        at_least("model.capsule-size", self.capsule_size, 2)
         size, least = self.capsule_size, self.num_fields * self.capsule_size
         expected = f"a multiple of {size} from {least} on: at least one capsule for each of {self.num_fields} fields"
         fits = self.latent_dim % size == 0 and self.latent_dim >= least
@@ -132,8 +133,8 @@ class PoFlowConfig(RunConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _non_negative("wave-weight", self.wave_weight)
-        _non_negative("wave-initial-weight", self.wave_initial_weight)
+        non_negative("wave-weight", self.wave_weight)
+        non_negative("wave-initial-weight", self.wave_initial_weight)
         timed = self.model.time_dependent
         require(timed, "model.time-dependent", timed, "true: the wave equation is about potentials that change in time")
 
@@ -153,9 +154,9 @@ class MatrixModelConfig(ModelConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _at_least("model.rows", self.rows, 1)
-        _at_least("model.condition", self.condition, 2)
-        _positive("model.ridge", self.ridge)
+        at_least("model.rows", self.rows, 1)
+        at_least("model.condition", self.condition, 2)
+        positive("model.ridge", self.ridge)
         expected = f"a multiple of {self.rows} rows, at least {self.rows**2}"
         fits = self.latent_dim % self.rows == 0 and self.latent_dim >= self.rows**2
         require(fits, "model.latent-dim", self.latent_dim, expected)

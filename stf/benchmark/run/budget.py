@@ -14,7 +14,7 @@ from ffrl.training.config_io import read_config
 from ffrl.training.log import METRICS, read_metrics
 from ffrl.training.phases import spans
 from stf.benchmark.run.cell import LEAST_STEPS
-from stf.config import CONFIGS
+from stf.registry import CONFIGS
 
 
 def steps_within(budget: float, trial: Path) -> dict[str, Any]:

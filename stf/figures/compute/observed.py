@@ -18,8 +18,8 @@ from ffrl.evaluation.measures.alignment import strongest_part
 from ffrl.evaluation.measures.equivariance import frame_errors
 from ffrl.evaluation.protocol.kind import activity_of, likeliest, with_posterior
 from ffrl.evaluation.protocol.sequences import batch_size
+from stf.figures.compute.certainty import Certainty, certainty_of, joined, per_field
 from stf.figures.compute.roles import FieldRole
-from stf.figures.drawing.certainty import Certainty, certainty_of, joined, per_field
 
 MOST_FRAMES = 18
 """Frames in a row of a traversal; longer ones are thinned out."""

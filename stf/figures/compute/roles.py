@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from stf.figures.drawing.style import percent
+from stf.figures.compute.numbers import percent
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stf.discovery.moves_text import cheapest
-from stf.figures.curves import series
+from stf.figures.compute.numbers import series
 
 SEARCH = "search"
 CHANGES = ("merge", "delete", "silent", "refill", "undo")

@@ -14,11 +14,11 @@ from ffrl.evaluation.protocol.kind import given
 from ffrl.fields.ridge import RidgeUnits
 from ffrl.flow.density import substep_jacobian
 from ffrl.flow.integrate import Tableau, integrate
+from stf.figures.compute.certainty import Certainty, certainty
 from stf.figures.compute.field_material import FINE, MARGIN, Surroundings, path_plane
 from stf.figures.compute.observed import Observed
 from stf.figures.compute.plane import Plane, bandwidth, grid, mixture_density, window
 from stf.figures.compute.roles import FieldRole
-from stf.figures.drawing.certainty import Certainty, certainty
 
 
 @dataclass(frozen=True)

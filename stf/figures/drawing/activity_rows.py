@@ -9,8 +9,9 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 from numpy.typing import ArrayLike, NDArray
 
+from stf.figures.compute.certainty import Certainty
 from stf.figures.compute.roles import Lane
-from stf.figures.drawing.certainty import Certainty, error_bars, opacity
+from stf.figures.drawing.certainty import error_bars, opacity
 from stf.figures.drawing.style import FAINT, SMALL, TEXT, TRUTH, Page, field_name, field_style, fitted
 
 MOST_FRAMES = 14

@@ -87,19 +87,6 @@ def field_name(field: int) -> str:
     return f"field {field}"
 
 
-def percent(share: float) -> str:
-    """Return a share in [0, 1] in per cent, with a decimal where it is close to nothing or to everything.
-
-    Example:
-        >>> percent(0.25), percent(0.997), percent(0.9999), percent(0.0)
-        ('25 %', '99.7 %', '> 99.9 %', '0 %')
-    """
-    value = 100 * share
-    if not 0.05 <= value <= 99.95 and 1e-9 < share < 1 - 1e-9:
-        return "< 0.1 %" if share < 0.5 else "> 99.9 %"
-    return f"{value:.0f} %" if 2 <= value <= 98 or not 0.05 <= value <= 99.95 else f"{value:.1f} %"
-
-
 def fitted(text: str, size: float, width: float) -> float:
     """Return the font size, at most ``size`` points, at which even bold ``text`` is about ``width`` inches wide.
 

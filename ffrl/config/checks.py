@@ -1,0 +1,27 @@
+"""Checks of single values; an error names the key, what was found and what is expected."""
+
+from __future__ import annotations
+
+import math
+
+from ffrl.core.errors import require
+
+
+def positive(key: str, value: float) -> None:
+    """Raise a UserError unless ``value`` is finite and above 0."""
+    require(math.isfinite(value) and value > 0, key, value, "a number above 0")
+
+
+def non_negative(key: str, value: float) -> None:
+    """Raise a UserError unless ``value`` is finite and at least 0."""
+    require(math.isfinite(value) and value >= 0, key, value, "a number of at least 0")
+
+
+def at_least(key: str, value: int, least: int) -> None:
+    """Raise a UserError unless ``value`` is at least ``least``."""
+    require(value >= least, key, value, f"an integer of at least {least}")
+
+
+def probability(key: str, value: float) -> None:
+    """Raise a UserError unless ``value`` is strictly between 0 and 1."""
+    require(0.0 < value < 1.0, key, value, "a probability strictly between 0 and 1")

@@ -1,0 +1,98 @@
+"""Which sequences a model sees."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from ffrl.config.checks import at_least, probability
+from ffrl.core.errors import require
+
+DataName = Literal["mnist", "shapes3d", "falcor3d", "isaac3d", "sprites", "moving-mnist", "sequences"]
+
+
+@dataclass(frozen=True)
+class ClipsConfig:
+    """How a user's own recordings become clips (--data.name sequences)."""
+
+    size: int = 64
+    """Frames become size x size pixels in colour."""
+    crop: Literal["center", "none"] = "center"
+    """center: cut the largest square out of the middle, then resize; none: resize, whatever the proportions."""
+    stride: int = 1
+    """Take every stride-th frame of a recording."""
+    hop: int = 0
+    """Frames, after the stride, between the starts of two clips; 0 is half a clip."""
+    validation: float = 0.2
+    """Share of the recordings that are held out; of a single recording, its last part."""
+    broken: Literal["refuse", "skip"] = "refuse"
+    """What to do with recordings that cannot be used: stop, or name them and go on without."""
+    cache: Path | None = None
+    """Folder for the resized frames, read from there as they are needed (left out: stf in the user's cache folder)."""
+
+    def __post_init__(self) -> None:
+        require(8 <= self.size <= 1024, "data.sequences.size", self.size, "an integer from 8 to 1024")
+        at_least("data.sequences.stride", self.stride, 1)
+        at_least("data.sequences.hop", self.hop, 0)
+        probability("data.sequences.validation", self.validation)
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Which sequences the model sees."""
+
+    name: DataName = "mnist"
+    """Data set; its published T, and one field per transformation or three to spare, become defaults."""
+    root: Path | None = None
+    """Where the files are: a folder, for shapes3d also 3dshapes.h5 itself, for sequences also one recording. Left out:
+    the 10,000 digits that come with the package (mnist, moving-mnist), or rendered images (shapes3d)."""
+    download: bool = False
+    """Fetch the full MNIST into --data.root first (needs a network); for other data sets see stf data fetch."""
+    protocol: Literal["ffrl", "sta"] = "ffrl"
+    """Unit steps of MNIST: ffrl is +0.1 scale, 10 degrees, 20 degrees of hue; sta is x1.1 scale, 20 degrees, 20
+    degrees. Mixed sequences of any data set: ffrl switches one transformation, sta has independent Markov chains."""
+    num_steps: int = 8
+    """T, the number of transitions in a sequence of T + 1 frames."""
+    stay: float = 0.85
+    """Mixed sequences, protocol ffrl: probability per step that the acting transformation goes on acting."""
+    overlap: float = 0.1
+    """Mixed sequences, protocol ffrl: probability per step that one more transformation acts."""
+    active: int = 1
+    """Mixed sequences, protocol ffrl: how many transformations act at a time, each switching on its own; two of them
+    may be the same one, and more than the data has transformations add nothing."""
+    on_rate: float = 0.1
+    """Mixed sequences, protocol sta: probability per step that an inactive transformation switches on."""
+    off_rate: float = 0.3
+    """Mixed sequences, protocol sta: probability per step that an active transformation switches off."""
+    speed_spread: float = 0.7
+    """Mixed sequences, protocol ffrl: speeds are uniform on [1 - spread, 1 + spread] (sta: Laplace(1, 0.1))."""
+    train_images: int | None = None
+    """Train on the first so many images, or clips, of the training split only (left out: all of them)."""
+    start_probability: float = 0.5
+    """Training sequences: probability that a transformation has already acted before the first frame (mnist), or does
+    not start at the first value of its factor (shapes3d, falcor3d, isaac3d)."""
+    in_memory: bool = False
+    """Read the image files of a benchmark data set into memory as a whole (shapes3d: 5.5 GiB), not as they are needed.
+    3dshapes.h5 is quick in this way, or once stf data fetch shapes3d --unpack has unpacked it."""
+    workers: int = 2
+    """Threads that decode pictures; batches are read ahead of the training step, for 0 when it needs them."""
+    digits: int = 1
+    """moving-mnist: digits per frame, each with transformations of its own."""
+    sequences: ClipsConfig = field(default_factory=ClipsConfig)
+
+    def __post_init__(self) -> None:
+        at_least("data.num-steps", self.num_steps, 1)
+        require(0.0 <= self.stay <= 1.0, "data.stay", self.stay, "a probability")
+        require(0.0 <= self.overlap <= 1.0, "data.overlap", self.overlap, "a probability")
+        at_least("data.active", self.active, 1)
+        probability("data.on-rate", self.on_rate)
+        probability("data.off-rate", self.off_rate)
+        require(0.0 <= self.speed_spread < 1.0, "data.speed-spread", self.speed_spread, "a number in [0, 1)")
+        count = self.train_images
+        require(count is None or count >= 1, "data.train-images", count, "an integer of at least 1")
+        start = self.start_probability
+        require(0.0 <= start <= 1.0, "data.start-probability", start, "a probability")
+        require(not self.download or self.root is not None, "data.download", True, "--data.root to download into")
+        at_least("data.workers", self.workers, 0)
+        require(1 <= self.digits <= 4, "data.digits", self.digits, "an integer from 1 to 4")

@@ -1,0 +1,90 @@
+"""A run: data, model, objective, optimiser and phases."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import ClassVar, Literal
+
+from ffrl.config.checks import at_least
+from ffrl.config.data import DataConfig
+from ffrl.config.model import ModelConfig
+from ffrl.config.objective import ObjectiveConfig
+from ffrl.config.optimizer import OptimizerConfig
+from ffrl.config.phases import StillConfig, TrainingPhase
+from ffrl.core.errors import require
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """What every mode shares: data, objective, optimiser and the run itself."""
+
+    sequences: ClassVar[Literal["mixed", "single", "labelled"]] = "mixed"
+    """Training sequences: transformations take turns; one acts throughout; one acts, and the model is told which."""
+    needs_transformations: ClassVar[bool] = False
+    """Whether there has to be one field for each known transformation."""
+    data: DataConfig = field(default_factory=DataConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    still: StillConfig = field(default_factory=StillConfig)
+    out: Path | None = None
+    """The run folder (default: runs/<mode>-<data>-<time>); a non-empty one is refused."""
+    steps: int = 3600
+    """Optimisation steps."""
+    batch_size: int = 64
+    """B, sequences per step."""
+    seed: int = 0
+    """Seed of everything random."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where to compute; auto takes CUDA when there is one."""
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """auto: bfloat16 autocast where the hardware multiplies it natively (CUDA, CPUs with AMX), else float32."""
+    deterministic: bool = False
+    """Only deterministic kernels: the same seed gives the same weights, bit for bit."""
+    compile: bool = False
+    """Compile the training step with torch.compile."""
+    checkpoint_every: int = 500
+    """Steps between checkpoints."""
+    keep_checkpoints: int = 3
+    """How many of the newest checkpoints stay on disk."""
+    validate_every: int = 200
+    """Steps between validations."""
+    log_every: int = 20
+    """Steps between lines of metrics.jsonl."""
+    tensorboard: bool = False
+    """Also write TensorBoard event files (needs the tensorboard package)."""
+
+    @property
+    def schedule(self) -> tuple[TrainingPhase, ...]:
+        """The phases of training in their order; their shares of the steps sum to 1.
+
+        Example:
+            >>> [(phase.name, phase.fraction) for phase in RunConfig().schedule]
+            [('still', 0.25), ('joint', 0.75)]
+        """
+        still = self.still
+        first = TrainingPhase("still", still.fraction, still.frames, "still frames end")
+        return (first, TrainingPhase("joint", 1.0 - still.fraction, None, "joint training ends"))
+
+    def __post_init__(self) -> None:
+        for key in ("steps", "batch_size", "checkpoint_every", "keep_checkpoints", "validate_every", "log_every"):
+            at_least(key.replace("_", "-"), getattr(self, key), 1)
+        require(0 <= self.seed < 2**63, "seed", self.seed, "an integer in [0, 2**63)")
+        timed = self.model.time_dependent
+        for key in ("hj_weight", "hj_initial_weight"):
+            value = getattr(self.objective, key)
+            name = "objective." + key.replace("_", "-")
+            require(timed or value == 0.0, name, value, "0 unless model.time-dependent is set")
+        poster_needs = self.objective.density != "poster" or self.model.integrator == "euler"
+        require(poster_needs, "objective.density", "poster", "exact or trace unless model.integrator is euler")
+
+
+@dataclass(frozen=True)
+class SupervisedConfig(RunConfig):
+    """Supervised: the active transformation k of every sequence is given."""
+
+    sequences = "labelled"
+    needs_transformations = True
+    mode: Literal["supervised"] = "supervised"
+    model: ModelConfig = field(default_factory=lambda: ModelConfig(time_dependent=True))

@@ -1,0 +1,21 @@
+"""Configuration of the modes that infer activity; imports nothing heavy."""
+
+from __future__ import annotations
+
+from stf.config.discovery import DiscoveryConfig, DiscoveryPhase, RefineConfig, RefinePhase
+from stf.config.joint import JointConfig
+from stf.config.modes import UnsupervisedConfig, WeakConfig
+from stf.config.sparsity import SparsityConfig
+from stf.fields.config import SparseModelConfig
+
+__all__ = [
+    "DiscoveryConfig",
+    "DiscoveryPhase",
+    "JointConfig",
+    "RefineConfig",
+    "RefinePhase",
+    "SparseModelConfig",
+    "SparsityConfig",
+    "UnsupervisedConfig",
+    "WeakConfig",
+]

@@ -1,0 +1,86 @@
+"""The modes that infer which fields act."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from ffrl.config import ModelConfig, RunConfig, StillConfig, TrainingPhase
+from ffrl.core.errors import require
+from stf.config.discovery import DiscoveryConfig, DiscoveryPhase, RefineConfig, RefinePhase
+from stf.config.joint import JointConfig
+from stf.config.sparsity import SparsityConfig
+from stf.fields.config import SparseModelConfig, require_potentials
+
+
+def _with_discovery(config: WeakConfig | UnsupervisedConfig) -> tuple[TrainingPhase, ...]:
+    """The schedule still, discovery, joint, refine."""
+    still, _ = RunConfig.schedule.fget(config)
+    found, refined = config.discovery.fraction, config.refine.fraction
+    return (
+        still,
+        DiscoveryPhase("discovery", found, 1, "discovery ends"),
+        TrainingPhase("joint", 1.0 - still.fraction - found - refined, None, "joint training ends"),
+        RefinePhase("refine", refined, 1, "refinement ends"),
+    )
+
+
+def _require_time_for_all(config: WeakConfig | UnsupervisedConfig) -> None:
+    others = config.still.fraction + config.refine.fraction
+    expected = f"below {1 - others:g}, what still.fraction and refine.fraction leave"
+    require(config.discovery.fraction + others < 1.0, "discovery.fraction", config.discovery.fraction, expected)
+
+
+@dataclass(frozen=True)
+class WeakConfig(RunConfig):
+    """Weakly supervised: one transformation acts throughout each sequence, but which one is inferred."""
+
+    sequences = "single"
+    mode: Literal["weak"] = "weak"
+    steps: int = 5000
+    """Steps of all phases; those of the discovery are steps of expectation-maximisation on encoded sequences."""
+    still: StillConfig = field(default_factory=lambda: StillConfig(fraction=0.18))
+    model: ModelConfig = field(default_factory=lambda: ModelConfig(num_fields=6, time_dependent=True, integrator="rk4"))
+    discovery: DiscoveryConfig = field(
+        default_factory=lambda: DiscoveryConfig(
+            fraction=0.28, rounds=1, accept=0.25, accept_longer=0.25, trial_temper=1.0, worth=0.0
+        )
+    )
+    """No refill, and moves accepted later: where one field acts throughout, the place gives it away, so that copies
+    divide sequences among them, and wrong merges cost less."""
+    joint: JointConfig = field(default_factory=JointConfig)
+    refine: RefineConfig = field(default_factory=RefineConfig)
+
+    @property
+    def schedule(self) -> tuple[TrainingPhase, ...]:
+        """Still frames, discovery of the fields, joint training, refinement of the fields."""
+        return _with_discovery(self)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _require_time_for_all(self)
+
+
+@dataclass(frozen=True)
+class UnsupervisedConfig(RunConfig):
+    """Unsupervised: which fields act, when, and how fast is inferred from the frames alone."""
+
+    mode: Literal["unsupervised"] = "unsupervised"
+    steps: int = 6500
+    """Steps of all phases; those of the discovery are steps of expectation-maximisation on encoded sequences."""
+    still: StillConfig = field(default_factory=lambda: StillConfig(fraction=0.43))
+    model: SparseModelConfig = field(default_factory=lambda: SparseModelConfig(integrator="rk4"))
+    sparsity: SparsityConfig = field(default_factory=SparsityConfig)
+    discovery: DiscoveryConfig = field(default_factory=DiscoveryConfig)
+    joint: JointConfig = field(default_factory=JointConfig)
+    refine: RefineConfig = field(default_factory=RefineConfig)
+
+    @property
+    def schedule(self) -> tuple[TrainingPhase, ...]:
+        """Still frames, discovery of the fields, joint training, refinement of the fields."""
+        return _with_discovery(self)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_potentials(self)
+        _require_time_for_all(self)

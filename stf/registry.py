@@ -1,0 +1,75 @@
+"""Every mode by name, and its defaults for a data set."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from ffrl.config import DataConfig, RunConfig, SupervisedConfig
+from ffrl.core.errors import require
+from ffrl.data.catalogue import describe, image_shape, transformations
+from ffrl.models.baselines.config import BASELINES, CapsuleModelConfig
+from stf.config.modes import UnsupervisedConfig, WeakConfig
+from stf.fields.config import SparseModelConfig
+from stf.sta.config import StaConfig
+
+CONFIGS: dict[str, type[RunConfig]] = {
+    "unsupervised": UnsupervisedConfig,
+    "supervised": SupervisedConfig,
+    "weak": WeakConfig,
+    **BASELINES,
+    "sta": StaConfig,
+}
+"""Configuration class of every mode, the baselines among them."""
+
+
+SPARE = 3
+"""Fields that an unsupervised model has by default beyond the transformations of its data."""
+
+
+CAPSULES = 2
+"""Capsules that a topographic VAE has by default for each transformation."""
+
+
+LARGE = 48
+"""Side from which on images get the defaults of large ones: convolutions on coarse patches, and smaller batches."""
+
+
+def default_config(mode: str, data: DataConfig | None = None) -> RunConfig:
+    """Return the defaults of a mode for a data set: T as published, its likelihood, one field per transformation.
+
+    Models that find their fields, the weak mode and STA as published among them, get :data:`SPARE` fields more. Images
+    of :data:`LARGE` pixels a side or more get an encoder and a decoder for them, batches of 32 and more steps.
+
+    Args:
+        mode: key of :data:`CONFIGS`.
+        data: its ``name``, and what decides on its transformations; MNIST for None.
+
+    Raises:
+        UserError: the mode is supervised and the transformations of the data are not known.
+
+    Example:
+        >>> config = default_config("unsupervised", DataConfig(name="shapes3d"))
+        >>> config.model.num_fields, config.data.num_steps
+        (8, 7)
+    """
+    config = CONFIGS[mode]()
+    data = config.data if data is None else data
+    config = replace(config, objective=replace(config.objective, likelihood=describe(data.name).likelihood))
+    if image_shape(data)[-1] >= LARGE:
+        model = replace(config.model, architecture="conv-coarse", width=32, depth=1)
+        config = replace(config, model=model, batch_size=32, steps=4000)
+        if isinstance(config, UnsupervisedConfig | WeakConfig):
+            discovery, refine = replace(config.discovery, fraction=0.35), replace(config.refine, rollout=0.3)
+            still = replace(config.still, fraction=0.3)
+            config = replace(config, steps=8000, still=still, discovery=discovery, refine=refine)
+    names = transformations(data)
+    known = bool(names) or not config.needs_transformations
+    expected = "data whose transformations are known, or mode unsupervised, weak, sta or msp"
+    require(known, "data.name", data.name, expected)
+    searched = isinstance(config.model, SparseModelConfig) or isinstance(config, WeakConfig)
+    fields = len(names) + SPARE if searched else len(names)
+    sizes = {"num_fields": fields} if names else {}
+    if names and isinstance(config.model, CapsuleModelConfig):
+        sizes["latent_dim"] = CAPSULES * fields * config.model.capsule_size
+    model = replace(config.model, **sizes)
+    return replace(config, model=model, data=replace(data, num_steps=describe(data.name).num_steps))
