@@ -103,7 +103,7 @@ def outline(axes: Any, place: int, role: FieldRole) -> None:
 def draw_alignment(alignment: dict[str, Any], roles: Sequence[FieldRole]) -> Figure:
     """Draw :func:`~ffrl.evaluation.measures.alignment.align`, with shares, spike F1 and speed correlations.
 
-    A[j, k] is the mean \\|g^k\\| over the steps in which transformation j acts and no other.
+    Entries are those of :func:`~ffrl.evaluation.measures.alignment.activity_matrix`.
     """
     described = alignment["transformations"]
     matrix = [[np.nan] * len(roles) if row is None else row for row in alignment["matrix"]]

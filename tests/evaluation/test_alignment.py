@@ -66,6 +66,31 @@ def test_permuted_scaled_and_reversed_fields_among_silent_ones() -> None:
     assert found["spikes_right"] == 1.0 and verdicts(found) == [True] * 5
 
 
+def test_transformations_that_never_act_alone_are_told_apart_by_least_squares() -> None:
+    """Two of four at a time: no step on which one acts alone, and six kinds of steps."""
+    source = np.random.default_rng(1)
+    pairs = np.array([(a, b) for a in range(4) for b in range(a)])[source.integers(6, size=400)]
+    truth = np.zeros((400, 4))
+    np.put_along_axis(truth, pairs, source.uniform(0.5, 1.5, (400, 2)), axis=1)
+    wrong = 0.25 * (truth[:, [1]] != 0)
+    found = align(np.hstack([truth[:, [2, 0, 3, 1]], wrong]), truth, ("a", "b", "c", "d"))
+    assert [found["transformations"][name]["field"] for name in "abcd"] == [1, 3, 0, 2]
+    assert [found["transformations"][name]["share"] for name in "acd"] == pytest.approx([1, 1, 1], abs=0.01)
+    mean = truth[:, 1].sum() / (truth[:, 1] != 0).sum()
+    assert found["transformations"]["b"]["share"] == pytest.approx(mean / (mean + 0.25), abs=0.02)
+    assert found["spikes_right"] == 1.0
+
+
+def test_transformations_that_always_act_together_are_not_told_apart() -> None:
+    truth = true_activity(sequences=60)
+    truth[..., 1] = truth[..., 0]
+    found = align(truth, truth, NAMES)
+    assert found["matrix"][0] is None and found["matrix"][1] is None and found["matrix"][2] is not None
+    assert found["transformations"]["scaling"]["share"] is None
+    truth[..., 0] = 0
+    assert align(truth, truth, NAMES)["matrix"][0] is None
+
+
 def test_a_transformation_split_over_two_fields() -> None:
     truth = true_activity()
     first = np.arange(8)[:, None] % 2 == 0
@@ -147,8 +172,8 @@ def test_a_transformation_that_never_acts_is_none_and_not_nan() -> None:
     assert verdicts(found) == [False, True, False, False, False]
 
 
-def test_a_transformation_that_never_acts_alone_is_not_scored() -> None:
-    truth = np.array([[[1.0, 0.0], [1.0, 1.0]]])
+def test_a_transformation_that_never_acts_is_not_scored() -> None:
+    truth = np.array([[[1.0, 0.0], [1.0, 0.0]]])
     found = align(truth, truth, NAMES[:2])
     assert found["matrix"] == [[1.0, 0.0], None]
     assert set(found["transformations"]["rotation"].values()) == {None}

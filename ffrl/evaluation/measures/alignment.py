@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.optimize import linear_sum_assignment
+from scipy.optimize import linear_sum_assignment, nnls
 
 SILENT = 0.01
 """Largest mean |g| over all steps of a silent field; every other field is alive."""
@@ -54,24 +54,39 @@ def strongest(speeds: ArrayLike, values: ArrayLike, num_fields: int) -> NDArray[
 
 
 def activity_matrix(speeds: ArrayLike, truth: ArrayLike) -> NDArray[np.float64]:
-    """A[j, k], mean |g^k| over the frames in which transformation j acts and no other.
+    r"""A[j, k], mean |g^k| over the frames in which transformation j acts and no other.
+
+    Where a transformation never acts alone, what it adds to |g^k| at its mean speed, by non-negative least squares over
+    all frames:
+
+    .. math:: |g^k| \approx \sum_j A_{jk} \, |s_j| / \overline{|s_j|}
 
     Args:
         speeds: inferred, ``(..., K)``.
         truth: true speeds, ``(..., J)``, 0 where off.
 
     Returns:
-        ``(J, K)``; a row of nan for a transformation that never acts alone.
+        ``(J, K)``; a row of nan for a transformation that never acts, or that nothing tells apart from others.
 
     Example:
         >>> activity_matrix([[1.0, 0.0], [0.0, 3.0]], [[0.5, 0.0], [0.0, 0.7]])
         array([[1., 0.],
                [0., 3.]])
+        >>> activity_matrix([[1.0, 3.0], [0.0, 3.0]], [[0.5, 0.7], [0.0, 0.7]]).round(9)
+        array([[1., 0.],
+               [0., 3.]])
     """
-    speeds, on = _flat(speeds), _flat(truth) != 0
+    sizes, true = np.abs(_flat(speeds)), np.abs(_flat(truth))
+    on = true != 0
     alone = (on & (on.sum(-1, keepdims=True) == 1)).astype(np.float64)
     with np.errstate(invalid="ignore"):
-        return alone.T @ np.abs(speeds) / alone.sum(0)[:, None]
+        matrix = alone.T @ sizes / alone.sum(0)[:, None]
+    acting = np.flatnonzero(on.any(0))
+    design = true[:, acting] * on[:, acting].sum(0) / true[:, acting].sum(0)
+    if not alone.any(0)[acting].all() and np.linalg.matrix_rank(design.T @ design) == len(acting):
+        added = np.stack([nnls(design, column)[0] for column in sizes.T], axis=1)
+        matrix[acting] = np.where(np.isnan(matrix[acting]), added, matrix[acting])
+    return matrix
 
 
 def match(matrix: ArrayLike) -> list[int | None]:
@@ -206,10 +221,10 @@ def align(speeds: ArrayLike, truth: ArrayLike, transformations: Sequence[str]) -
         transformations: their J names.
 
     Returns:
-        ``matrix`` (J rows of K, None for a transformation never alone), ``transformations`` (per name: ``field``,
+        ``matrix`` (J rows of K, None for one that cannot be told apart), ``transformations`` (per name: ``field``,
         ``share`` = matched entry / row sum, spike scores, speed agreement), ``unmatched`` fields, ``spikes_right`` (the
         share of all (frame, transformation) pairs whose spike is right, one without a field being taken as never on;
-        transformations that are never alone do not count), ``alive`` (how many ``fields`` are, :func:`alive_fields`,
+        transformations without a row do not count), ``alive`` (how many ``fields`` are, :func:`alive_fields`,
         and how many ``transformations`` there are), ``active_fields`` per frame, inferred and true, and ``graded``,
         whether true speeds vary (:func:`varies`), so that inferred ones can correlate with them.
 
