@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from ffrl.evaluation.measures.alignment import speed_agreement
 from ffrl.evaluation.measures.usage import usage
 from stf.figures.compute.certainty import Certainty
+from stf.figures.compute.numbers import percent
 from stf.figures.compute.observed import Observed
 from stf.figures.compute.roles import FieldRole, Lane, lanes, silence
 from stf.figures.drawing.activity_rows import draw_frames, draw_lanes, speed_limits, stride
@@ -31,7 +32,6 @@ from stf.figures.drawing.style import (
     field_name,
     field_style,
     legend,
-    percent,
 )
 
 CELL, LABELS, RIGHT, GAP = 0.48, 1.45, 0.78, 0.25

@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from stf.figures.compute.numbers import percent
 from stf.figures.compute.observed import ErrorCurve, Traversal
 from stf.figures.compute.roles import FieldRole, silence
 from stf.figures.drawing.empty import draw_nothing
@@ -24,7 +25,6 @@ from stf.figures.drawing.style import (
     field_style,
     fitted,
     legend,
-    percent,
 )
 
 CELL, BETWEEN = 0.56, 0.04

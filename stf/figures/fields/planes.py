@@ -14,20 +14,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from stf.figures.compute.field_material import PlaneField
+from stf.figures.compute.numbers import percent
 from stf.figures.compute.roles import FieldRole, silence
 from stf.figures.drawing.empty import draw_nothing
-from stf.figures.drawing.style import (
-    HEADING,
-    NEUTRAL,
-    SMALL,
-    TEXT,
-    TRUTH,
-    Page,
-    field_name,
-    field_style,
-    fitted,
-    percent,
-)
+from stf.figures.drawing.style import HEADING, NEUTRAL, SMALL, TEXT, TRUTH, Page, field_name, field_style, fitted
 
 PANEL, GAP, LABELS = 2.75, 0.22, 1.62
 TOP, LOW_TOP, BETWEEN = 1.62, 1.1, 0.62
