@@ -67,7 +67,7 @@ def main(arguments: Sequence[str]) -> int:
 
     import ffrl.data
     from ffrl.evaluation.protocol.data_summary import print_summary, summarise
-    from stf.figures.samples import write_samples
+    from stf.plot.samples import write_samples
 
     data = ffrl.data.load(command.data)
     summary = summarise(data, command.split, command.seed)

@@ -12,18 +12,18 @@ from matplotlib.figure import Figure
 from ffrl.core.evaluation_mode import evaluation_mode
 from ffrl.data.base import SequenceData
 from ffrl.evaluation.protocol.kind import aligned, given
-from stf.figures.alignment import draw_alignment, draw_confusion
-from stf.figures.calibration import draw_reliability
-from stf.figures.compute.assignment import Assignment, assign
-from stf.figures.compute.observed import Observed, Traversal, error_curve, move_images, prior_counts
-from stf.figures.compute.roles import FieldRole, lanes
-from stf.figures.compute.search_log import read_search
-from stf.figures.curves import draw_curves
-from stf.figures.drawing.style import field_name
-from stf.figures.overview import draw_overview
-from stf.figures.raster import draw_raster
-from stf.figures.search import draw_search
-from stf.figures.traversals import draw_strip, draw_traversals
+from stf.plot.alignment import draw_alignment, draw_confusion
+from stf.plot.calibration import draw_reliability
+from stf.plot.compute.assignment import Assignment, assign
+from stf.plot.compute.observed import Observed, Traversal, error_curve, move_images, prior_counts
+from stf.plot.compute.roles import FieldRole, lanes
+from stf.plot.compute.search_log import read_search
+from stf.plot.curves import draw_curves
+from stf.plot.drawing.style import field_name
+from stf.plot.overview import draw_overview
+from stf.plot.raster import draw_raster
+from stf.plot.search import draw_search
+from stf.plot.traversals import draw_strip, draw_traversals
 from stf.report import captions
 from stf.report.exhibit import ALONE, GLANCE, TRAINING, WHICH, Exhibit, Tell
 from stf.report.field_figures import field_exhibits
@@ -67,7 +67,7 @@ def exhibits(
     Args:
         model: in evaluation mode, gradients being off.
         data: the sequences.
-        found: from :func:`stf.figures.compute.assignment.assign`.
+        found: from :func:`stf.plot.compute.assignment.assign`.
         seed: chooses what is drawn.
         plane: of latent space.
         tell: told what is drawn next.
@@ -96,7 +96,7 @@ def training(metrics: Sequence[dict[str, Any]], ends: Mapping[str, float], total
 
     Args:
         metrics: entries of ``metrics.jsonl``, at least one.
-        ends: of the phases of training, from :func:`stf.figures.curves.phase_ends`.
+        ends: of the phases of training, from :func:`stf.plot.curves.phase_ends`.
         total: steps of the whole run.
         run: its name.
     """

@@ -24,14 +24,14 @@ from ffrl.evaluation.evaluate import evaluate
 from ffrl.training.checkpoint import checkpoint_step, find_checkpoint
 from ffrl.training.config_io import config_to_dict, flat
 from ffrl.training.log import METRICS, read_metrics
-from stf.figures.compute.assignment import Assignment, assign
-from stf.figures.compute.observed import Traversal
-from stf.figures.compute.plane import parse_plane
-from stf.figures.curves import phase_ends
-from stf.figures.drawing.animation import encode_animation
-from stf.figures.drawing.style import encode, field_name
-from stf.figures.motion import DPI as MOTION_DPI
-from stf.figures.motion import durations, motion_frames
+from stf.plot.compute.assignment import Assignment, assign
+from stf.plot.compute.observed import Traversal
+from stf.plot.compute.plane import parse_plane
+from stf.plot.curves import phase_ends
+from stf.plot.drawing.animation import encode_animation
+from stf.plot.drawing.style import encode, field_name
+from stf.plot.motion import DPI as MOTION_DPI
+from stf.plot.motion import durations, motion_frames
 from stf.report import captions
 from stf.report.all_figures import SPLIT, exhibits, searching, training
 from stf.report.exhibit import ALONE, Exhibit, Tell

@@ -10,12 +10,12 @@ from numpy.typing import ArrayLike
 
 from ffrl.evaluation.report.terminal import by_growth
 from stf.discovery.moves_text import quantity
-from stf.figures.compute.numbers import percent, series
-from stf.figures.compute.observed import ErrorCurve, Traversal
-from stf.figures.compute.roles import FieldRole, Lane, listed, silent_fields
-from stf.figures.compute.search_log import Move, Search
-from stf.figures.drawing.style import field_name
-from stf.figures.traversals import caption as does
+from stf.plot.compute.numbers import percent, series
+from stf.plot.compute.observed import ErrorCurve, Traversal
+from stf.plot.compute.roles import FieldRole, Lane, listed, silent_fields
+from stf.plot.compute.search_log import Move, Search
+from stf.plot.drawing.style import field_name
+from stf.plot.traversals import caption as does
 
 SPEECHLESS = "true ones do not vary, or are never on together with inferred ones"
 SILENCE = "All fields are silent, so that there is nothing to draw."
@@ -47,7 +47,7 @@ def of_alignment(alignment: Mapping[str, Any], roles: Sequence[FieldRole]) -> st
 
     Example:
         >>> from ffrl.evaluation.measures.alignment import align
-        >>> from stf.figures.compute.roles import aligned_roles
+        >>> from stf.plot.compute.roles import aligned_roles
         >>> truth = np.eye(2)[None]
         >>> found = align(truth[..., ::-1], truth, ["scaling", "hue"])
         >>> of_alignment(found, aligned_roles(found, 2))
@@ -291,7 +291,7 @@ def of_search(search: Search) -> str:
     """Say what is left of the fields, what became of the others, and what it cost.
 
     Example:
-        >>> from stf.figures.compute.search_log import read_search
+        >>> from stf.plot.compute.search_log import read_search
         >>> shared = {"accepted": True, "evidence": None}
         >>> moves = [{"move": "start", "fields": [], "alive": [0, 1, 2]},
         ...          {"move": "merge", "fields": [0, 2], "ratio": 0.04, "alive": [0, 1]},

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from matplotlib.figure import Figure
 
-from stf.figures.compute.observed import Traversal
+from stf.plot.compute.observed import Traversal
 
 GLANCE, WHICH, ALONE, LATENT, TRAINING = (
     "At a glance",

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from stf.figures.compute.field_material import PlaneDerivatives, PlaneField, Shares
-from stf.figures.compute.numbers import percent
-from stf.figures.compute.transported_density import Carried
-from stf.figures.drawing.style import field_name
-from stf.figures.fields.differential import ROUNDING, relative, scientific
-from stf.figures.fields.helmholtz import norm_share
+from stf.plot.compute.field_material import PlaneDerivatives, PlaneField, Shares
+from stf.plot.compute.numbers import percent
+from stf.plot.compute.transported_density import Carried
+from stf.plot.drawing.style import field_name
+from stf.plot.fields.differential import ROUNDING, relative, scientific
+from stf.plot.fields.helmholtz import norm_share
 from stf.report.captions import SILENCE, join
 
 

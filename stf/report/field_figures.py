@@ -6,15 +6,15 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from ffrl.data.base import SequenceData, Split
-from stf.figures.composition import draw_composition
-from stf.figures.compute.field_material import plane_derivatives, plane_fields, shares, surroundings
-from stf.figures.compute.observed import Observed
-from stf.figures.compute.roles import FieldRole
-from stf.figures.compute.transported_density import carried
-from stf.figures.fields.differential import draw_differential
-from stf.figures.fields.helmholtz import draw_helmholtz
-from stf.figures.fields.landscape import draw_landscape
-from stf.figures.fields.planes import draw_field_planes
+from stf.plot.composition import draw_composition
+from stf.plot.compute.field_material import plane_derivatives, plane_fields, shares, surroundings
+from stf.plot.compute.observed import Observed
+from stf.plot.compute.roles import FieldRole
+from stf.plot.compute.transported_density import carried
+from stf.plot.fields.differential import draw_differential
+from stf.plot.fields.helmholtz import draw_helmholtz
+from stf.plot.fields.landscape import draw_landscape
+from stf.plot.fields.planes import draw_field_planes
 from stf.report import field_captions as captions
 from stf.report.exhibit import LATENT, Exhibit, Tell
 

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 
-from stf.figures.compute.roles import FieldRole
-from stf.figures.drawing.style import field_name, field_style
+from stf.plot.compute.roles import FieldRole
+from stf.plot.drawing.style import field_name, field_style
 from stf.report.tables import Table
 
 EVALUATION, CONFIGURATION = "Evaluation", "Configuration"

@@ -10,7 +10,7 @@ from ffrl.evaluation.report.criteria import CORRELATION, ECE, F1, SHARE, in_word
 from ffrl.evaluation.report.further import unscored
 from ffrl.evaluation.report.published import published
 from ffrl.evaluation.report.terminal import MIXED, PREDICTED, by_growth, number, share, sums_shown, with_error
-from stf.figures.drawing.style import field_name
+from stf.plot.drawing.style import field_name
 
 MAY_LACK = (KeyError, TypeError, IndexError, AttributeError, ValueError)
 """What :func:`evaluation_tables` raises for an evaluation of another form."""

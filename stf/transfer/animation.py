@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from stf.figures.compute.roles import FieldRole
-from stf.figures.drawing.activity_rows import speed_limits
-from stf.figures.drawing.certainty import PALER
-from stf.figures.drawing.style import HEADING, TEXT, Page, fitted, to_image
+from stf.plot.compute.roles import FieldRole
+from stf.plot.drawing.activity_rows import speed_limits
+from stf.plot.drawing.certainty import PALER
+from stf.plot.drawing.style import HEADING, TEXT, Page, fitted, to_image
 from stf.transfer.figure import Transfer, applied_truth, draw_activity, drawn_lanes, or_zeros, stretch
 
 PIXELS = 100
@@ -59,7 +59,7 @@ def source_images(transfer: Transfer, t: int) -> list[NDArray[np.float32]]:
 
 
 def animate(transfer: Transfer, roles: Sequence[FieldRole], transformations: Sequence[str]) -> list[NDArray[np.uint8]]:
-    """Return the frames, ``(H, W, 3)`` uint8 each, for :func:`~stf.figures.drawing.animation.write_animation`.
+    """Return the frames, ``(H, W, 3)`` uint8 each, for :func:`~stf.plot.drawing.animation.write_animation`.
 
     Pictures are enlarged by a whole number, so that pixels stay crisp; of very large ones only some pixels are shown.
 

@@ -11,11 +11,11 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from torch import Tensor
 
-from stf.figures.compute.certainty import Certainty
-from stf.figures.compute.roles import FieldRole, Lane, lanes
-from stf.figures.drawing.activity_rows import draw_frames, draw_lanes, speed_limits, stride
-from stf.figures.drawing.certainty import PALER
-from stf.figures.drawing.style import HEADING, NEUTRAL, SMALL, TEXT, Page, enlarged, fitted
+from stf.plot.compute.certainty import Certainty
+from stf.plot.compute.roles import FieldRole, Lane, lanes
+from stf.plot.drawing.activity_rows import draw_frames, draw_lanes, speed_limits, stride
+from stf.plot.drawing.certainty import PALER
+from stf.plot.drawing.style import HEADING, NEUTRAL, SMALL, TEXT, Page, enlarged, fitted
 from stf.transfer.sources import Source, Targets
 
 CELL, LEFT, RIGHT = 0.6, 2.0, 1.15

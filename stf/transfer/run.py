@@ -36,11 +36,11 @@ from ffrl.data.recordings.read import GreyAs
 from ffrl.data.states import moved, renderable
 from ffrl.evaluation.measures.alignment import strongest_part
 from ffrl.training.config_io import FORMAT_VERSION
-from stf.figures.compute.assignment import assign
-from stf.figures.compute.certainty import Certainty, certainty, per_field
-from stf.figures.compute.roles import FieldRole, listed
-from stf.figures.drawing.animation import write_animation
-from stf.figures.drawing.style import save
+from stf.plot.compute.assignment import assign
+from stf.plot.compute.certainty import Certainty, certainty, per_field
+from stf.plot.compute.roles import FieldRole, listed
+from stf.plot.drawing.animation import write_animation
+from stf.plot.drawing.style import save
 from stf.run import load_with_fields
 from stf.transfer.algebra import apply, edit, followed_by, parts_for, together_with
 from stf.transfer.animation import animate, durations

@@ -22,7 +22,7 @@ from ffrl.data.recordings.read import GreyAs, read_images, read_sequence
 from ffrl.data.states import moved
 from ffrl.evaluation.protocol.kind import given
 from ffrl.evaluation.protocol.sequences import choose
-from stf.figures.compute.observed import most_eventful
+from stf.plot.compute.observed import most_eventful
 
 SPEEDS = "speeds"
 """Key of the activity in an ``activity.json``."""

@@ -24,8 +24,8 @@ from ffrl.data.digits.mnist import UNIT_STEPS
 from ffrl.data.digits.render import parameters
 from ffrl.data.fetch import recipes as fetch
 from ffrl.evaluation.protocol.data_summary import activity_statistics, pixel_statistics
-from stf.figures import samples
-from stf.figures.drawing import style
+from stf.plot import samples
+from stf.plot.drawing import style
 
 
 @pytest.fixture(autouse=True)

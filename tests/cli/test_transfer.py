@@ -20,8 +20,8 @@ from ffrl.config import DataConfig
 from ffrl.data import load
 from ffrl.training.checkpoint import TrainingState, save_checkpoint
 from ffrl.training.config_io import encode_config, write_config
-from stf.figures.drawing import style
-from stf.figures.drawing.style import Page
+from stf.plot.drawing import style
+from stf.plot.drawing.style import Page
 from stf.registry import CONFIGS
 from stf.run import build_model
 from stf.transfer import run as transfer_run

@@ -19,10 +19,10 @@ from ffrl.evaluation.likelihood.estimate import draw, log_weights
 from ffrl.evaluation.likelihood.pixels import PixelLikelihood
 from ffrl.objective.elbo import elbo_terms
 from stf.fields.unconstrained import UnconstrainedFields
-from stf.figures.compute.field_material import parts_of, plane_derivatives, plane_fields, surroundings
-from stf.figures.compute.observed import observe
-from stf.figures.compute.roles import FieldRole
-from stf.figures.fields.differential import draw_differential
+from stf.plot.compute.field_material import parts_of, plane_derivatives, plane_fields, surroundings
+from stf.plot.compute.observed import observe
+from stf.plot.compute.roles import FieldRole
+from stf.plot.fields.differential import draw_differential
 from stf.report.field_captions import of_differential, of_parts
 from stf.report.field_figures import field_exhibits
 from stf.run import load

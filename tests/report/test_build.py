@@ -29,10 +29,10 @@ from ffrl.evaluation.evaluate import evaluate
 from ffrl.training.checkpoint import TrainingState, save_checkpoint
 from ffrl.training.config_io import encode_config
 from stf import report
-from stf.figures import motion
-from stf.figures.compute import assignment
-from stf.figures.compute.observed import Observed, move_images
-from stf.figures.drawing import style
+from stf.plot import motion
+from stf.plot.compute import assignment
+from stf.plot.compute.observed import Observed, move_images
+from stf.plot.drawing import style
 from stf.report import all_figures, build, captions, field_captions, field_figures
 from stf.report.build import evaluated
 from stf.report.tables import evaluation_tables

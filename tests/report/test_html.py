@@ -23,11 +23,11 @@ from ffrl.evaluation.measures.confusion import confusion
 from ffrl.evaluation.report.criteria import criteria
 from ffrl.training.config_io import config_to_dict, flat
 from stf.config import SparseModelConfig
-from stf.figures.compute.field_material import Derivatives, PlaneDerivatives, PlaneField, Shares
-from stf.figures.compute.observed import ErrorCurve, Traversal
-from stf.figures.compute.plane import Plane
-from stf.figures.compute.roles import FieldRole, Lane, aligned_roles, confused_roles
-from stf.figures.drawing.style import field_style
+from stf.plot.compute.field_material import Derivatives, PlaneDerivatives, PlaneField, Shares
+from stf.plot.compute.observed import ErrorCurve, Traversal
+from stf.plot.compute.plane import Plane
+from stf.plot.compute.roles import FieldRole, Lane, aligned_roles, confused_roles
+from stf.plot.drawing.style import field_style
 from stf.report import captions, field_captions
 from stf.report.html import Picture, Report, anchor, render_report
 from stf.report.tables import Table, configuration_table, evaluation_tables

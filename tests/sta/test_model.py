@@ -19,7 +19,7 @@ from ffrl.config import DataConfig, StillConfig
 from ffrl.evaluation.likelihood.estimate import draw
 from ffrl.evaluation.protocol.kind import activity_of, aligned, given
 from ffrl.training.log import METRICS, read_metrics
-from stf.figures.compute.observed import prior_on
+from stf.plot.compute.observed import prior_on
 from stf.registry import CONFIGS, default_config
 from stf.run import MODELS
 from stf.sta.activity import RelaxedPhase

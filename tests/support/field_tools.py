@@ -20,17 +20,17 @@ from visualize_tools import (
 
 from ffrl.core.evaluation_mode import evaluation_mode
 from ffrl.data.base import SequenceData
-from stf.figures.composition import draw_composition
-from stf.figures.compute.field_material import (
+from stf.plot.composition import draw_composition
+from stf.plot.compute.field_material import (
     PlaneField,
     Surroundings,
     plane_fields,
     surroundings,
 )
-from stf.figures.compute.observed import Observed, observe
-from stf.figures.compute.roles import FieldRole
-from stf.figures.compute.transported_density import Carried, carried
-from stf.figures.fields.planes import draw_field_planes
+from stf.plot.compute.observed import Observed, observe
+from stf.plot.compute.roles import FieldRole
+from stf.plot.compute.transported_density import Carried, carried
+from stf.plot.fields.planes import draw_field_planes
 from stf.report.field_figures import field_exhibits
 
 ROLES = [FieldRole(2, 1, "rotation"), FieldRole(0, 0, "scaling", direction=-1.0), FieldRole(1, silent=True)]

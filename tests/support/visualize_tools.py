@@ -22,7 +22,7 @@ from ffrl.data.base import SequenceBatch, SequenceData
 from ffrl.data.catalogue import DATA_SETS
 from ffrl.data.states import StateSequences
 from stf.config import SparseModelConfig, SparsityConfig
-from stf.figures.compute.roles import FieldRole
+from stf.plot.compute.roles import FieldRole
 from stf.run import build_model
 
 SIZE = dict(latent_dim=3, width=8, depth=1, potential_width=4)

@@ -20,8 +20,8 @@ from ffrl.core.errors import UserError
 from ffrl.data import load
 from ffrl.data.base import SequenceData
 from ffrl.data.moves import parse_moves
-from stf.figures.compute.assignment import assign
-from stf.figures.compute.roles import FieldRole
+from stf.plot.compute.assignment import assign
+from stf.plot.compute.roles import FieldRole
 from stf.transfer import algebra as transfer
 from stf.transfer import run as transfer_run
 from stf.transfer.algebra import apply, edit, followed_by, parts_for, together_with

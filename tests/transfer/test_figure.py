@@ -12,8 +12,8 @@ from engine_tiny import STEPS
 from matplotlib.colors import to_hex
 from visualize_tools import TRANSFORMATIONS, artists, as_drawn, axes_of, part, picture, pictures, sticks_out, texts
 
-from stf.figures.compute.roles import FieldRole
-from stf.figures.drawing.style import field_style
+from stf.plot.compute.roles import FieldRole
+from stf.plot.drawing.style import field_style
 from stf.transfer.animation import MOST_FRAMES, animate, durations, times
 from stf.transfer.figure import Transfer, draw_transfer
 from stf.transfer.sources import Source, Targets

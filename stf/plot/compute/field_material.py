@@ -1,0 +1,366 @@
+"""What the figures of fields show: fields on planes, densities carried by the flow, derivatives; all in float64."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ffrl.data.base import SequenceData, Split
+from ffrl.evaluation.protocol.sequences import batch_size, choose
+from ffrl.fields.ridge import RidgeUnits
+from stf.plot.compute.observed import Observed, alone, starting_images
+from stf.plot.compute.plane import (
+    Plane,
+    axis_plane,
+    bandwidth,
+    grid,
+    mixture_density,
+    parse_plane,
+    pca_plane,
+    trajectory_plane,
+    typical,
+    window,
+)
+from stf.plot.compute.roles import FieldRole
+
+IMAGES = 128
+"""Images that a field is applied to; the most typical one is drawn."""
+GRID, COARSE, FINE = 41, 33, 81
+"""Points per side of the maps of fields, of their derivatives, and of densities that are carried."""
+PICTURES, MARGIN = 3, 0.08
+JACOBIANS = 2**22
+"""Entries of the Jacobians that are held at once."""
+
+
+@dataclass(frozen=True)
+class PlaneField:
+    r"""One field on one plane, in the direction of its transformation.
+
+    Args:
+        role: the field.
+        plane: the plane.
+        x, y: coordinates of the grid, ``(n,)``.
+        potential: d u on the grid, ``(n, n)``, d being the role's direction.
+        curl_free: d grad u, ``(n, n, D)``.
+        divergence_free: d r, ``(n, n, D)``; None for a model without that part.
+        density: of the encoded frames on the plane, per unit of area, ``(n, n)``.
+        path: a real image moved by this field alone at unit speed, z_0 .. z_T ``(T+1, D)``.
+        heights: d u at the path, ``(T+1,)``.
+        paths: the same for all N images, ``(N, T+1, D)``.
+        frames: decoded frames of the path, ``(P, C, H, W)``.
+        steps: which ones.
+        time: t and T at which fields that depend on time are shown; None for those that do not.
+    """
+
+    role: FieldRole
+    plane: Plane
+    x: Tensor
+    y: Tensor
+    potential: Tensor
+    curl_free: Tensor
+    divergence_free: Tensor | None
+    density: Tensor
+    path: Tensor
+    heights: Tensor
+    paths: Tensor
+    frames: Tensor
+    steps: tuple[int, ...]
+    time: tuple[int, int] | None = None
+
+    @property
+    def whole(self) -> Tensor:
+        """Both parts together, ``(n, n, D)``."""
+        return self.curl_free if self.divergence_free is None else self.curl_free + self.divergence_free
+
+
+@dataclass(frozen=True)
+class Derivatives:
+    r"""Exact derivatives of one part of one field on a plane.
+
+    Args:
+        divergence: trace of the Jacobian J, ``(n, n)``.
+        curl: Frobenius norm of its antisymmetric part, :math:`\|(J - J^T) / 2\|`, ``(n, n)``.
+        size: Frobenius norm of J, ``(n, n)``.
+    """
+
+    divergence: Tensor
+    curl: Tensor
+    size: Tensor
+
+
+@dataclass(frozen=True)
+class PlaneDerivatives:
+    """Derivatives of both parts of a field.
+
+    Args:
+        role: the field.
+        plane: the plane.
+        x, y: coordinates of the grid, ``(n,)``.
+        curl_free: of grad u, in the direction of the transformation.
+        divergence_free: of r; None for a model without that part.
+        path: coordinates of the field's path, ``(T+1, 2)``.
+        time: t and T at which fields that depend on time are shown; None for those that do not.
+    """
+
+    role: FieldRole
+    plane: Plane
+    x: Tensor
+    y: Tensor
+    curl_free: Derivatives
+    divergence_free: Derivatives | None
+    path: Tensor
+    time: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True)
+class Shares:
+    r"""How much of a field each part is, at the encoded frames of real sequences at which it acts.
+
+    Args:
+        role: the field.
+        curl_free: norms of grad u, ``(M,)``.
+        divergence_free: norms of r, ``(M,)``.
+        whole: norms of v = grad u + r, ``(M,)``.
+        expansion, shear, rotation: squared Frobenius norms of the trace part, of the rest of the symmetric part, and of
+            the antisymmetric part of the Jacobian of v, ``(P,)`` each, at P of the M frames.
+    """
+
+    role: FieldRole
+    curl_free: Tensor
+    divergence_free: Tensor
+    whole: Tensor
+    expansion: Tensor
+    shear: Tensor
+    rotation: Tensor
+
+
+def exact_copy(model: Any) -> Any:
+    """Copy of a model in float64 on the CPU.
+
+    Example:
+        >>> exact_copy(torch.nn.Linear(2, 2)).weight.dtype
+        torch.float64
+    """
+    return copy.deepcopy(model).cpu().double()
+
+
+def of_field(units: RidgeUnits, field: int) -> RidgeUnits:
+    """Only the units that one control drives; the activity has length 1 then.
+
+    Example:
+        >>> from ffrl.fields.potential import Potentials
+        >>> of_field(Potentials(num_fields=3, dim=4, width=8).units(), 1).weight.shape
+        torch.Size([8, 4])
+    """
+    mine = units.owner[field] > 0
+    first = mine[: units.smooth]
+    return replace(
+        units,
+        weight=units.weight[mine],
+        output=units.output[mine],
+        bias=units.bias[mine],
+        scale=units.scale[first],
+        trace=units.trace[mine],
+        owner=units.owner[field : field + 1, mine],
+        smooth=int(first.sum()),
+        time_weight=None if units.time_weight is None else units.time_weight[mine],
+        blocks=None,
+    )
+
+
+def parts_of(model: Any, field: int) -> tuple[RidgeUnits, RidgeUnits | None]:
+    """Units of the curl-free and, if there is one, of the divergence-free part of one field."""
+    rotational = getattr(model.field_model, "rotational", None)
+    curl_free = of_field(model.potentials.units(), field)
+    return curl_free, None if rotational is None else of_field(rotational.units(), field)
+
+
+def derivatives(units: RidgeUnits, z: Tensor, speed: float, t: Tensor) -> Derivatives:
+    """Divergence, curl and size of the Jacobian of one field at ``z (..., D)``, from all of its D x D entries."""
+    found = []
+    for part in z.reshape(-1, z.shape[-1]).split(max(1, JACOBIANS // z.shape[-1] ** 2)):
+        jacobian = units.jacobian(part, part.new_full((len(part), 1), speed), t)
+        curl = (jacobian - jacobian.mT) / 2
+        trace = jacobian.diagonal(dim1=-2, dim2=-1).sum(-1)
+        found.append((trace, curl.norm(dim=(-2, -1)), jacobian.norm(dim=(-2, -1))))
+    return Derivatives(*(torch.cat(values).view(z.shape[:-1]) for values in zip(*found, strict=True)))
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What the fields of a model are shown with.
+
+    Args:
+        exact: the model in float64 on the CPU.
+        encoded: encoded real frames, ``(N, T+1, D)``.
+        starts: encoded images, ``(M, D)``.
+        begun: the same in the state that a transformation starts from, by its row, where that is another one.
+        steps: T of the data.
+        plane: what spans the planes, from :func:`stf.plot.compute.plane.parse_plane`.
+    """
+
+    exact: Any
+    encoded: Tensor
+    starts: Tensor
+    steps: int
+    plane: str | tuple[int, int]
+    begun: Mapping[int, Tensor] = field(default_factory=dict)
+
+    @property
+    def middle(self) -> int:
+        """The transition t at which fields that depend on time are shown."""
+        return (self.steps + 1) // 2
+
+    @property
+    def timed(self) -> bool:
+        """Whether the fields depend on time."""
+        return self.exact.potentials.time_weight is not None
+
+    def time(self, transition: Tensor | int) -> Tensor:
+        """Time in [0, 1] of transitions t = 1 .. T."""
+        return torch.as_tensor(transition, dtype=torch.float64) / self.exact.num_steps
+
+
+@torch.no_grad()
+def surroundings(
+    model: Any,
+    data: SequenceData,
+    observed: Observed,
+    split: Split,
+    plane: str,
+    seed: int,
+    roles: Sequence[FieldRole] = (),
+) -> Surroundings:
+    """Encode real frames and held-out images, and prepare for exact computation.
+
+    Args:
+        model: in evaluation mode.
+        data: the sequences.
+        observed: sequences and their activity.
+        split: that images are taken from.
+        plane: of latent space.
+        seed: chooses the images.
+        roles: of the fields that are shown.
+
+    Raises:
+        UserError: no such plane.
+    """
+    chosen = parse_plane(plane, model.latent_dim)
+    indices = choose(data, split, min(IMAGES, data.size(split)), seed)
+
+    def encoded(row: int | None) -> Tensor:
+        parts = [model.encode(starting_images(data, split, part, row)) for part in indices.split(batch_size(data))]
+        return torch.cat(parts).cpu().double()
+
+    codes = model.encode(observed.frames) if observed.codes is None else observed.codes
+    starts, rows = encoded(None), [role.row for role in drawn(roles) if role.row is not None]
+    begun = {row: begin for row in rows if not torch.equal(begin := encoded(row), starts)}
+    return Surroundings(exact_copy(model), codes.cpu().double(), starts, data.num_steps, chosen, begun)
+
+
+def drawn(roles: Sequence[FieldRole]) -> list[FieldRole]:
+    """Roles of the fields that are not silent."""
+    return [role for role in roles if not role.silent]
+
+
+def path_plane(around: Surroundings, path: Tensor) -> Plane:
+    """The plane on which a path ``(T+1, D)`` is shown: its own, or the one that was asked for."""
+    encoded = around.encoded.flatten(0, 1)
+    if around.plane == "trajectories":
+        return trajectory_plane(path, encoded)
+    return pca_plane(encoded) if around.plane == "pca" else axis_plane(encoded, *around.plane)
+
+
+@torch.no_grad()
+def plane_fields(around: Surroundings, roles: Sequence[FieldRole]) -> list[PlaneField]:
+    """All fields that are not silent, each on its plane."""
+    exact, encoded, steps = around.exact, around.encoded.flatten(0, 1), around.steps
+    active = drawn(roles)
+    if not active:
+        return []
+    activity = alone(active, exact.num_fields, exact.num_controls).double()
+    time = around.time(around.middle)
+    fields = []
+    for role, speeds in zip(active, activity, strict=True):
+        starts = around.begun.get(role.row, around.starts)
+        paths = exact.flow(starts, speeds.expand(len(starts), steps, -1))
+        path = paths[typical(paths)]
+        plane = path_plane(around, path)
+        seen = plane.coordinates(encoded)
+        middle, spread = seen.mean(0), seen.std(0)
+        corners = torch.cat([plane.coordinates(path), (middle - 1.5 * spread)[None], (middle + 1.5 * spread)[None]])
+        x, y, points = grid(window(corners, MARGIN), GRID)
+        z = plane.lift(points)
+        gradient, rotational = (part[..., role.field, :] * role.direction for part in exact.fields(z, time))
+        chosen = sorted({round(place * steps / (PICTURES - 1)) for place in range(PICTURES)})
+        fields.append(
+            PlaneField(
+                role=role,
+                plane=plane,
+                x=x,
+                y=y,
+                potential=role.direction * exact.potentials(z, time)[..., role.field],
+                curl_free=gradient,
+                divergence_free=None if parts_of(exact, role.field)[1] is None else rotational,
+                density=mixture_density(points, seen, bandwidth(seen) ** 2 * torch.eye(2, dtype=torch.float64)),
+                path=path,
+                heights=role.direction * exact.potentials(path, time)[..., role.field],
+                paths=paths,
+                frames=exact.decode(path[chosen]),
+                steps=tuple(chosen),
+                time=(around.middle, exact.num_steps) if around.timed else None,
+            )
+        )
+    return fields
+
+
+@torch.no_grad()
+def plane_derivatives(around: Surroundings, fields: Sequence[PlaneField]) -> list[PlaneDerivatives]:
+    """Derivatives of fields on the planes and windows on which they are shown."""
+    time, found = around.time(around.middle), []
+    for one in fields:
+        limits = (float(one.x[0]), float(one.x[-1]), float(one.y[0]), float(one.y[-1]))
+        x, y, points = grid(limits, COARSE)
+        both = [
+            None if units is None else derivatives(units, one.plane.lift(points), one.role.direction, time)
+            for units in parts_of(around.exact, one.role.field)
+        ]
+        found.append(PlaneDerivatives(one.role, one.plane, x, y, *both, one.plane.coordinates(one.path), one.time))
+    return found
+
+
+@torch.no_grad()
+def shares(around: Surroundings, observed: Observed, roles: Sequence[FieldRole]) -> list[Shares]:
+    """Norms and Jacobians of both parts of each field at the encoded frames that it is about to move."""
+    exact, found = around.exact, []
+    acting = torch.from_numpy(observed.inferred[: len(around.encoded)]) != 0
+    for role in drawn(roles):
+        sequence, step = acting[..., role.field].nonzero(as_tuple=True)
+        if not len(sequence):
+            continue
+        z, t = around.encoded[sequence, step], around.time(step + 1)
+        gradient, rotational = (part[:, role.field] for part in exact.fields(z, t))
+        few = slice(None, None, math.ceil(z.numel() * z.shape[-1] / JACOBIANS))
+        unit = z[few].new_ones(len(z[few]), 1)
+        parts = [units for units in parts_of(exact, role.field) if units is not None]
+        jacobian = torch.stack([units.jacobian(z[few], unit, t[few]) for units in parts]).sum(0)
+        symmetric, rotation = (jacobian + jacobian.mT) / 2, (jacobian - jacobian.mT) / 2
+        expansion = jacobian.diagonal(dim1=-2, dim2=-1).sum(-1).square() / z.shape[-1]
+        found.append(
+            Shares(
+                role=role,
+                curl_free=gradient.norm(dim=-1),
+                divergence_free=rotational.norm(dim=-1),
+                whole=(gradient + rotational).norm(dim=-1),
+                expansion=expansion,
+                shear=symmetric.square().sum((-2, -1)) - expansion,
+                rotation=rotation.square().sum((-2, -1)),
+            )
+        )
+    return found
