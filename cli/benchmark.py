@@ -14,10 +14,10 @@ from typing import Annotated, Literal
 import tyro
 
 from ffrl.core.errors import UserError, require
+from ffrl.training.folders import RUNS
 from stf.benchmark.run.cell import Cell, Settings, cells
 from stf.benchmark.suites import SUITES, Suite, find_suite
 
-from . import runs
 from .flags import build, flags_of, show_help, split, wants_help
 from .train import configure
 
@@ -84,7 +84,7 @@ def main(arguments: Sequence[str]) -> int:
     suite = find_suite(given.positional[0])
     command = build(Benchmark, Benchmark(), given)
     settings = _settings(command, suite)
-    out = command.out or runs.RUNS / f"benchmark-{suite.name}"
+    out = command.out or RUNS / f"benchmark-{suite.name}"
     models = suite.choose(None if command.only is None else command.only.split(","))
     grid, left_out = cells(suite, models, _seeds(command, suite), settings, out)
     if command.list:

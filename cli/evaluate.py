@@ -10,8 +10,8 @@ from typing import Annotated, Literal
 import tyro
 
 from ffrl.core.errors import UserError, require
+from ffrl.training.folders import newest
 
-from . import runs
 from .flags import build, flags_of, show_help, split, wants_help
 
 
@@ -61,7 +61,7 @@ def main(arguments: Sequence[str]) -> int:
     command = build(Evaluate, Evaluate(), split(arguments, flags_of(Evaluate), positional=["RUN"]))
     if command.json is not None and not command.json.parent.is_dir():
         raise UserError(f"--json: found no folder {str(command.json.parent)!r}, expected one to write into")
-    run = command.run or runs.newest()
+    run = command.run or newest()
 
     from rich.console import Console
 

@@ -17,9 +17,10 @@ import tyro
 from ffrl.config import DataConfig
 from ffrl.core.errors import UserError, require
 from ffrl.data.catalogue import DATA_SETS
+from ffrl.training.folders import CONFIG, newest, reserved
 from stf.registry import CONFIGS, default_config
 
-from . import presets, runs
+from . import presets
 from .flags import Arguments, build, describe, flags_of, peek, show_help, split, wants_help
 
 Mode = Literal[tuple(CONFIGS)]
@@ -57,7 +58,7 @@ def main(arguments: Sequence[str]) -> int:
         return _resume(given)
     config = _configure(given)
     with ExitStack() as stack:
-        run = config.out or stack.enter_context(runs.reserved(config.mode, config.data.name))
+        run = config.out or stack.enter_context(reserved(config.mode, config.data.name))
         return _train(dataclasses.replace(config, out=run), run, resume=False)
 
 
@@ -157,10 +158,10 @@ def _resume(given: dict[str, str | None]) -> int:
             raise UserError(
                 f"{flag}: found beside --resume, expected --device only: the rest is in the run's config.json"
             )
-    run = Path(given["--resume"]) if given["--resume"] else runs.newest()
+    run = Path(given["--resume"]) if given["--resume"] else newest()
     if not run.is_dir():
         raise UserError(f"--resume: found no folder {str(run)!r}, expected a run folder")
-    config = read_config(run / runs.CONFIG, CONFIGS)
+    config = read_config(run / CONFIG, CONFIGS)
     if given.get("--mode") not in (None, config.mode):
         raise UserError(f"--mode: found {given['--mode']!r}, expected {config.mode!r}, the mode of {run}")
     if "--device" in given:

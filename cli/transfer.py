@@ -12,8 +12,8 @@ from typing import Annotated, Literal
 import tyro
 
 from ffrl.core.errors import UserError, require
+from ffrl.training.folders import newest
 
-from . import runs
 from .evaluate import DataLocation
 from .flags import build, flags_of, show_help, split, wants_help
 
@@ -82,7 +82,7 @@ def main(arguments: Sequence[str]) -> int:
         show_help(Transfer, Transfer(), "stf transfer", f"{Transfer.__doc__} {MORE}")
     known = {NAMES.get(name, name): flag for name, flag in flags_of(Transfer).items()}
     command = build(Transfer, Transfer(), split(arguments, known, positional=["RUN"]))
-    run = command.run or runs.newest()
+    run = command.run or newest()
 
     from stf.transfer.run import Request
     from stf.transfer.run import run as transfer

@@ -10,8 +10,8 @@ from typing import Annotated, Literal
 import tyro
 
 from ffrl.core.errors import require
+from ffrl.training.folders import newest
 
-from . import runs
 from .evaluate import DataLocation
 from .flags import build, flags_of, show_help, split, wants_help
 
@@ -49,7 +49,7 @@ def main(arguments: Sequence[str]) -> int:
     if wants_help(arguments):
         show_help(VisualizeFields, VisualizeFields(), "stf visualize-fields", VisualizeFields.__doc__ or "")
     command = build(VisualizeFields, VisualizeFields(), split(arguments, flags_of(VisualizeFields), positional=["RUN"]))
-    run = command.run or runs.newest()
+    run = command.run or newest()
 
     from rich.console import Console
 

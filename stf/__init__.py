@@ -8,22 +8,40 @@ Example:
 
 from __future__ import annotations
 
-__all__ = ["FlowFactorizedVAE", "SparseTransformationFlow", "__version__", "load"]
-__version__ = "0.1.0"
+from importlib import import_module
+
+__all__ = [
+    "FlowFactorizedVAE",
+    "Run",
+    "SparseTransformationFlow",
+    "__version__",
+    "data",
+    "evaluate",
+    "figures",
+    "fit",
+    "load",
+]
+__version__ = "0.2.0"
+
+_HOMES = {
+    "FlowFactorizedVAE": "ffrl.models.flow_vae",
+    "Run": "stf.run",
+    "SparseTransformationFlow": "stf.models.sparse_flow",
+    "evaluate": "stf.run",
+    "figures": "stf.api",
+    "fit": "stf.api",
+    "load": "stf.run",
+}
 
 
 def __getattr__(name: str):
     """Import the parts that need torch only when they are asked for."""
-    if name == "load":
-        from stf.run import load
-
-        return load
-    if name == "SparseTransformationFlow":
-        from stf.models.sparse_flow import SparseTransformationFlow
-
-        return SparseTransformationFlow
-    if name == "FlowFactorizedVAE":
-        from ffrl.models.flow_vae import FlowFactorizedVAE
-
-        return FlowFactorizedVAE
+    if name == "data":
+        return import_module("stf.data")
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
     raise AttributeError(f"module 'stf' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

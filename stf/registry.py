@@ -7,6 +7,7 @@ from dataclasses import replace
 from ffrl.config import DataConfig, RunConfig, SupervisedConfig
 from ffrl.core.errors import require
 from ffrl.data.catalogue import describe, image_shape, transformations
+from ffrl.data.spec import DataSpec
 from ffrl.models.baselines.config import BASELINES, CapsuleModelConfig
 from stf.config.modes import UnsupervisedConfig, WeakConfig
 from stf.fields.config import SparseModelConfig
@@ -34,7 +35,7 @@ LARGE = 48
 """Side from which on images get the defaults of large ones: convolutions on coarse patches, and smaller batches."""
 
 
-def default_config(mode: str, data: DataConfig | None = None) -> RunConfig:
+def default_config(mode: str, data: DataConfig | None = None, spec: DataSpec | None = None) -> RunConfig:
     """Return the defaults of a mode for a data set: T as published, its likelihood, one field per transformation.
 
     Models that find their fields, the weak mode and STA as published among them, get :data:`SPARE` fields more. Images
@@ -42,7 +43,9 @@ def default_config(mode: str, data: DataConfig | None = None) -> RunConfig:
 
     Args:
         mode: key of :data:`CONFIGS`.
-        data: its ``name``, and what decides on its transformations; MNIST for None.
+        data: its ``name``, and what decides on its transformations and images; MNIST for None. A T other than the
+            default stays.
+        spec: of sequences in memory, of which the catalogue knows nothing.
 
     Raises:
         UserError: the mode is supervised and the transformations of the data are not known.
@@ -55,14 +58,14 @@ def default_config(mode: str, data: DataConfig | None = None) -> RunConfig:
     config = CONFIGS[mode]()
     data = config.data if data is None else data
     config = replace(config, objective=replace(config.objective, likelihood=describe(data.name).likelihood))
-    if image_shape(data)[-1] >= LARGE:
+    if is_large(image_shape(data) if spec is None else spec.image_shape):
         model = replace(config.model, architecture="conv-coarse", width=32, depth=1)
         config = replace(config, model=model, batch_size=32, steps=4000)
         if isinstance(config, UnsupervisedConfig | WeakConfig):
             discovery, refine = replace(config.discovery, fraction=0.35), replace(config.refine, rollout=0.3)
             still = replace(config.still, fraction=0.3)
             config = replace(config, steps=8000, still=still, discovery=discovery, refine=refine)
-    names = transformations(data)
+    names = transformations(data) if spec is None else spec.transformations
     known = bool(names) or not config.needs_transformations
     expected = "data whose transformations are known, or mode unsupervised, weak, sta or msp"
     require(known, "data.name", data.name, expected)
@@ -72,4 +75,17 @@ def default_config(mode: str, data: DataConfig | None = None) -> RunConfig:
     if names and isinstance(config.model, CapsuleModelConfig):
         sizes["latent_dim"] = CAPSULES * fields * config.model.capsule_size
     model = replace(config.model, **sizes)
-    return replace(config, model=model, data=replace(data, num_steps=describe(data.name).num_steps))
+    published = describe(data.name).num_steps if data.num_steps == DataConfig.num_steps else data.num_steps
+    steps = published if spec is None else spec.num_steps
+    return replace(config, model=model, data=replace(data, num_steps=steps))
+
+
+def is_large(image_shape: tuple[int, int, int]) -> bool:
+    """Whether images get the defaults of large ones: they are, and divide into patches of four pixels a side.
+
+    Example:
+        >>> is_large((3, 64, 64)), is_large((1, 12, 20)), is_large((3, 50, 70))
+        (True, False, False)
+    """
+    _, height, width = image_shape
+    return max(height, width) >= LARGE and height % 4 == 0 and width % 4 == 0

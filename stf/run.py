@@ -1,28 +1,38 @@
-"""Runs: build a model from its configuration, train it, load it back, evaluate it."""
+"""Runs: a model built from its configuration, trained, opened again, measured, drawn and exported."""
 
 from __future__ import annotations
 
-import dataclasses
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from rich.console import Console
+from torch import nn
 
 import ffrl.data
 from ffrl.config import RunConfig
 from ffrl.core.device import flush_denormals, resolve_device
 from ffrl.core.errors import UserError, require
+from ffrl.data.base import SequenceData
+from ffrl.data.on_device import on_device
+from ffrl.data.spec import DataSpec
 from ffrl.models.baselines.models import BASELINES
 from ffrl.models.flow_vae import FlowFactorizedVAE
 from ffrl.training.checkpoint import CONFIG, checkpoint_step, find_checkpoint, load_weights
 from ffrl.training.config_io import read_config
+from ffrl.training.log import METRICS, read_metrics
+from ffrl.training.run_folder import DESCRIPTION, Description
 from ffrl.training.trainer import TrainingResult
 from ffrl.training.trainer import train as train_model
 from stf.models.sparse_flow import SparseTransformationFlow
 from stf.models.weak import WeakFlow
 from stf.registry import CONFIGS
 from stf.sta.model import SparseTransformationAnalysis
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 MODELS: dict[str, type[FlowFactorizedVAE]] = {
     "unsupervised": SparseTransformationFlow,
@@ -34,8 +44,18 @@ MODELS: dict[str, type[FlowFactorizedVAE]] = {
 """Model class of every mode, the baselines among them."""
 
 
-def build_model(config: RunConfig, image_shape: tuple[int, int, int]) -> FlowFactorizedVAE:
+def build_model(
+    config: RunConfig,
+    image_shape: tuple[int, int, int],
+    encoder: nn.Module | None = None,
+    decoder: nn.Module | None = None,
+) -> FlowFactorizedVAE:
     """A freshly initialised model on the CPU; its weights depend on ``config.seed`` alone.
+
+    Args:
+        config: of any mode.
+        image_shape: (C, H, W).
+        encoder, decoder: modules of one's own, see :class:`~ffrl.models.flow_vae.FlowFactorizedVAE`.
 
     Example:
         >>> from ffrl.config import SupervisedConfig
@@ -44,11 +64,181 @@ def build_model(config: RunConfig, image_shape: tuple[int, int, int]) -> FlowFac
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
-        return MODELS[config.mode](config, image_shape)
+        return MODELS[config.mode](config, image_shape, encoder=encoder, decoder=decoder)
+
+
+@dataclass
+class Run:
+    """A run folder, opened once: the newest checkpoint or another one, with everything that belongs to it.
+
+    Args:
+        path: run folder.
+        step: of the checkpoint.
+        config: configuration.
+        spec: shape, T and names of the data that it was trained on.
+        model: in evaluation mode.
+        given: data in memory, where the run cannot read them itself.
+
+    Example:
+        >>> run = Run.open("runs/demo")  # doctest: +SKIP
+        >>> run.evaluate(sequences=200)["alignment"]["alive"]  # doctest: +SKIP
+        {'fields': 3, 'transformations': 3}
+    """
+
+    path: Path
+    step: int
+    config: Any
+    spec: DataSpec
+    model: FlowFactorizedVAE
+    given: SequenceData | None = field(default=None, repr=False)
+
+    @classmethod
+    def open(
+        cls,
+        path: str | Path,
+        step: int | None = None,
+        device: str = "cpu",
+        *,
+        data: SequenceData | None = None,
+        encoder: nn.Module | None = None,
+        decoder: nn.Module | None = None,
+    ) -> Run:
+        """Open a run folder; neither its data nor the place where they were is needed.
+
+        Args:
+            path: run folder.
+            step: which checkpoint; the newest for None.
+            device: where to put the model.
+            data: data in memory, to measure and draw the run on.
+            encoder, decoder: fresh modules of the classes that the run was trained with, where these were one's own.
+
+        Raises:
+            UserError: no such run or checkpoint, damaged, of another version, or modules are missing or do not fit.
+        """
+        path = Path(path)
+        checkpoint = find_checkpoint(path, step)
+        config = read_config(checkpoint / CONFIG, CONFIGS)
+        described = Description.read(path)
+        _require_modules(path, described.modules, {"encoder": encoder, "decoder": decoder})
+        spec = described.data or _spec_by_name(config)
+        model = build_model(config, spec.image_shape, encoder, decoder)
+        load_weights(checkpoint, model)
+        model = model.eval().to(resolve_device(device))
+        return cls(path, checkpoint_step(checkpoint), config, spec, model, data)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model is."""
+        return next(self.model.parameters()).device
+
+    @property
+    def finished(self) -> bool:
+        """Whether the checkpoint is that of the last step."""
+        return self.step >= self.config.steps
+
+    @cached_property
+    def data(self) -> SequenceData:
+        """The data of the run, on its device: those that were given, else those that its configuration names.
+
+        Raises:
+            UserError: they cannot be read, or were in memory and have not been given.
+        """
+        return self.data_at(None)
+
+    def data_at(self, root: Path | None) -> SequenceData:
+        """The data of the run, from another folder unless ``root`` is None."""
+        if self.given is not None:
+            return on_device(self.given, self.device)
+        config = replace(self.config.data, root=self.config.data.root if root is None else root, download=False)
+        return ffrl.data.load(config, self.device)
+
+    @cached_property
+    def metrics(self) -> list[dict[str, Any]]:
+        """The entries of ``metrics.jsonl``: numbers, and the moves of the search for fields."""
+        return read_metrics(self.path / METRICS)
+
+    def evaluate(
+        self,
+        data: SequenceData | None = None,
+        *,
+        split: str = "validation",
+        seed: int = 0,
+        sequences: int | None = None,
+        codes: bool = False,
+    ) -> dict[str, Any]:
+        """Everything measured about the run, as plain numbers; see :func:`ffrl.evaluation.evaluate.evaluate`.
+
+        Args:
+            data: other data than its own.
+            split: ``validation`` or ``test``.
+            seed: of everything random.
+            sequences: how many sequences to measure on; 1000, or all of a smaller split, for None.
+            codes: also measure the latent codes, which needs scikit-learn.
+
+        Raises:
+            UserError: the data cannot be used, or the run is not finished and its model predicts only then.
+        """
+        from ffrl.evaluation.evaluate import evaluate as evaluate_model
+
+        if self.model.calibrated_at_end and not self.finished:
+            raise UserError(
+                f"{self.path}: found a run stopped at step {self.step} of {self.config.steps}, expected a finished "
+                f"one: what {self.config.mode} predicts with is estimated after the last step"
+            )
+        data = self.data if data is None else on_device(data, self.device)
+        measured = evaluate_model(self.model, data, split=split, seed=seed, sequences=sequences, codes=codes)
+        return measured | {"run": str(self.path), "step": self.step}
+
+    def figures(
+        self, data: SequenceData | None = None, *, seed: int = 0, plane: str = "trajectories"
+    ) -> dict[str, Figure]:
+        """All figures of the model by name, on held-out data; see :func:`stf.report.all_figures.figures`.
+
+        Raises:
+            UserError: the data cannot be used, the model has no fields, or there is no such plane.
+        """
+        from stf.report.all_figures import figures
+
+        self.require_fields()
+        return figures(self.model, self.data if data is None else on_device(data, self.device), seed, plane)
+
+    def report(self, out: str | Path | None = None, **options: Any) -> list[Path]:
+        """Write all figures, animations and ``report.html``; see :func:`stf.report.build.draw`."""
+        from stf.report.build import draw
+
+        return draw(self, out, **options)
+
+    def export(self, folder: str | Path) -> list[Path]:
+        """Write encoder, flow and decoder as programs of :mod:`torch.export`; see :func:`stf.export.export`."""
+        from stf.export import export
+
+        return export(self.model, folder)
+
+    def require_fields(self) -> None:
+        """Raise a UserError unless its activity drives vector fields, which can be drawn."""
+        having = ", ".join(mode for mode, kind in MODELS.items() if kind.has_fields)
+        found = f"mode {self.config.mode}, without vector fields"
+        require(self.model.has_fields, str(self.path), found, f"one of {having}")
+
+
+def _spec_by_name(config: Any) -> DataSpec:
+    """What the catalogue knows of the data of a run that was made before runs described their data."""
+    from ffrl.data.catalogue import image_shape, transformations
+
+    names = transformations(config.data)
+    return DataSpec(config.data.name, config.data.name, image_shape(config.data), config.data.num_steps, names)
+
+
+def _require_modules(path: Path, own: dict[str, str], given: dict[str, nn.Module | None]) -> None:
+    """Raise a UserError unless modules are given for those, and only those, that were the user's own."""
+    for name, module in given.items():
+        if (name in own) is (module is None):
+            found, expected = ("none", own[name]) if name in own else (type(module).__name__, "none")
+            raise UserError(f"{name}: found {found}, expected {expected}, as {path / DESCRIPTION} says")
 
 
 def train(config: RunConfig, run_dir: Path, resume: bool = False, console: Console | None = None) -> TrainingResult:
-    """Train in ``run_dir`` as ``config`` says; see :func:`ffrl.training.trainer.train`.
+    """Train in ``run_dir`` on the data that ``config`` names; see :func:`ffrl.training.trainer.train`.
 
     Raises:
         UserError: configuration, data or run folder cannot be used.
@@ -58,51 +248,31 @@ def train(config: RunConfig, run_dir: Path, resume: bool = False, console: Conso
     return train_model(config, build_model(config, data.image_shape), data, run_dir, resume, console)
 
 
-def load(run: str | Path, step: int | None = None, device: str = "cpu") -> FlowFactorizedVAE:
+def load(
+    run: str | Path,
+    step: int | None = None,
+    device: str = "cpu",
+    *,
+    encoder: nn.Module | None = None,
+    decoder: nn.Module | None = None,
+) -> FlowFactorizedVAE:
     """The model of a run folder, in evaluation mode, with its configuration as ``model.config``.
 
     Args:
         run: run folder.
-        step: which checkpoint; the newest for None.
-        device: where to put the model.
+        step, device, encoder, decoder: as for :meth:`Run.open`.
 
     Raises:
-        UserError: no such run or checkpoint, damaged, or of another version.
+        UserError: what :meth:`Run.open` raises.
 
     Example:
         >>> model = load("runs/demo")  # doctest: +SKIP
     """
-    checkpoint = find_checkpoint(Path(run), step)
-    config = read_config(checkpoint / CONFIG, CONFIGS)
-    model = build_model(config, ffrl.data.image_shape(config.data))
-    load_weights(checkpoint, model)
-    return model.eval().to(resolve_device(device))
-
-
-def _require_calibrated(model: FlowFactorizedVAE, run: str | Path, step: int) -> None:
-    """Raise a UserError if what the model predicts with is estimated after a last step that its run has not reached."""
-    config = model.config
-    if model.calibrated_at_end and step < config.steps:
-        raise UserError(
-            f"{run}: found a run stopped at step {step} of {config.steps}, expected a finished one: what {config.mode} "
-            "predicts with is estimated after the last step"
-        )
-
-
-def load_with_fields(run: str | Path, step: int | None = None, device: str = "cpu") -> FlowFactorizedVAE:
-    """The model of a run folder as :func:`load` gives it, if its activity drives vector fields, which can be drawn.
-
-    Raises:
-        UserError: what :func:`load` raises, or the model has no fields, as most baselines.
-    """
-    model = load(run, step, device)
-    having = ", ".join(mode for mode, kind in MODELS.items() if kind.has_fields)
-    require(model.has_fields, str(run), f"mode {model.config.mode}, without vector fields", f"one of {having}")
-    return model
+    return Run.open(run, step, device, encoder=encoder, decoder=decoder).model
 
 
 def evaluate(
-    run: str | Path,
+    run: str | Path | Run,
     split: str = "validation",
     data_root: Path | None = None,
     device: str = "auto",
@@ -110,27 +280,17 @@ def evaluate(
     sequences: int | None = None,
     codes: bool = False,
 ) -> dict[str, Any]:
-    """Everything measured about a run, as plain numbers; see :func:`ffrl.evaluation.evaluate.evaluate`.
+    """Everything measured about a run, as plain numbers.
 
     Args:
-        run: run folder.
-        split: ``validation`` or ``test``.
+        run: run folder, or a run that is open.
+        split, seed, sequences, codes: as for :meth:`Run.evaluate`.
         data_root: folder of the data set; the one that the run was trained on for None.
-        device: where to compute.
-        seed: seed of everything random.
-        sequences: how many sequences to measure on; 1000, or all of a smaller split, for None.
-        codes: also measure the latent codes, which needs scikit-learn.
+        device: where to compute, for a run folder.
 
     Raises:
         UserError: the run or the data cannot be used.
     """
-    from ffrl.evaluation.evaluate import evaluate as evaluate_model
-
-    step = checkpoint_step(find_checkpoint(Path(run)))
-    model = load(run, step, device)
-    _require_calibrated(model, run, step)
-    root = data_root if data_root is not None else model.config.data.root
-    config = dataclasses.replace(model.config.data, root=root, download=False)
-    data = ffrl.data.load(config, resolve_device(device))
-    measured = evaluate_model(model, data, split=split, seed=seed, sequences=sequences, codes=codes)
-    return measured | {"run": str(run), "step": step}
+    opened = run if isinstance(run, Run) else Run.open(run, device=device)
+    data = None if data_root is None else opened.data_at(data_root)
+    return opened.evaluate(data, split=split, seed=seed, sequences=sequences, codes=codes)

@@ -9,7 +9,7 @@ from typing import Literal
 from ffrl.config.checks import at_least, probability
 from ffrl.core.errors import require
 
-DataName = Literal["mnist", "shapes3d", "falcor3d", "isaac3d", "sprites", "moving-mnist", "sequences"]
+DataName = Literal["mnist", "shapes3d", "falcor3d", "isaac3d", "sprites", "moving-mnist", "sequences", "arrays"]
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,8 @@ class DataConfig:
     """Which sequences the model sees."""
 
     name: DataName = "mnist"
-    """Data set; its published T, and one field per transformation or three to spare, become defaults."""
+    """Data set; its published T, and one field per transformation or three to spare, become defaults. arrays are
+    sequences in memory, given from Python."""
     root: Path | None = None
     """Where the files are: a folder, for shapes3d also 3dshapes.h5 itself, for sequences also one recording. Left out:
     the 10,000 digits that come with the package (mnist, moving-mnist), or rendered images (shapes3d)."""

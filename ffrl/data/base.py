@@ -34,7 +34,9 @@ class SequenceData(ABC):
         title: what results call the data.
         image_shape: ``(C, H, W)``.
         transformations: names of the J transformations, in the order of the last dimension of ``activity``; none if
-            they are not known, and then only :meth:`mixed` and :meth:`images` work.
+            they are not known.
+        prescribed: whether a transformation can be asked for; otherwise the sequences are as they are, and
+            :meth:`single` does not work.
         unit_steps: what one unit step of each transformation means, in words.
         num_steps: T, the transitions of a sequence of T + 1 frames.
         about: what else there is to know of the data, lines of text; empty if nothing.
@@ -55,6 +57,11 @@ class SequenceData(ABC):
     graded: bool = True
     streamed: bool = False
     device: torch.device
+
+    @property
+    def prescribed(self) -> bool:
+        """Whether a transformation can be asked for: where they are known, unless subclasses say otherwise."""
+        return bool(self.transformations)
 
     @abstractmethod
     def size(self, split: Split) -> int:
@@ -81,11 +88,13 @@ class SequenceData(ABC):
                 it every sequence starts as the published protocols say.
 
         Raises:
-            UserError: if the split is not there, or the transformations are not known.
+            UserError: if the split is not there, or no transformation can be asked for.
             IndexError: if an index is out of range (on CUDA: a device-side assertion).
         """
         found = f"{self.title}, whose transformations are not known"
-        raise UserError(f"data.name: found {found}, expected data with known transformations")
+        if self.transformations:
+            found = f"{self.title}, whose sequences are as they are"
+        raise UserError(f"data.name: found {found}, expected data of which a single transformation can be asked for")
 
     @abstractmethod
     def mixed(self, split: Split, indices: LongTensor, generator: torch.Generator) -> SequenceBatch:

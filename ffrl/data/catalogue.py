@@ -54,6 +54,8 @@ DATA_SETS = {
     "sequences": DataSet("ffrl.data.recordings.clips:ClipSequences", None, (), 8),
 }
 """Every data set by its ``--data.name``."""
+IN_MEMORY = "arrays"
+"""Name of sequences that are in memory, of which their :class:`~ffrl.data.spec.DataSpec` says what there is to know."""
 
 
 def describe(name: str) -> DataSet:
@@ -66,6 +68,8 @@ def describe(name: str) -> DataSet:
         >>> describe("shapes3d").transformations
         ('floor-hue', 'wall-hue', 'object-hue', 'scale', 'orientation')
     """
+    if name == IN_MEMORY:
+        return DataSet("ffrl.data.arrays:in_memory", None, (), 8)
     require(name in DATA_SETS, "data.name", name, f"one of {', '.join(DATA_SETS)}")
     return DATA_SETS[name]
 
@@ -96,5 +100,6 @@ def image_shape(config: DataConfig) -> tuple[int, int, int]:
         >>> image_shape(DataConfig())
         (3, 28, 28)
     """
+    require(config.name != IN_MEMORY, "data.name", config.name, "a data set, or sequences given from Python")
     known = describe(config.name).image_shape
     return known if known is not None else (3, config.sequences.size, config.sequences.size)

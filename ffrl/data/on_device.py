@@ -31,6 +31,10 @@ class MovedSequences(SequenceData):
             setattr(self, name, getattr(inner, name))
         self.graded, self.streamed = inner.graded, inner.streamed
 
+    @property
+    def prescribed(self) -> bool:
+        return self.inner.prescribed
+
     def size(self, split: Split) -> int:
         return self.inner.size(split)
 

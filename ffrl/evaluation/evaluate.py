@@ -77,8 +77,9 @@ def evaluate(
     once and in turn: see :func:`ffrl.evaluation.measures.extrapolation.extrapolation` and
     :func:`ffrl.evaluation.measures.composition.composition`.
 
-    Where transformations are not known, everything is measured on the sequences that there are: prediction errors,
-    likelihood bounds, and of every field how often it acts and how much it contributes to the prediction.
+    Where no transformation can be asked for, everything is measured on the sequences that there are: prediction errors
+    and likelihood bounds, and where it is not known which transformations act, of every field how often it acts and
+    how much it contributes to the prediction.
 
     Nothing is trained, no global random number is drawn, and the model is left as it was.
 
@@ -112,7 +113,7 @@ def evaluate(
     require(samples >= 1, "samples", samples, "an integer of at least 1")
     _check(model, data)
     indices = choose(data, split, sequences, seed)
-    kinds = len(data.transformations)
+    kinds = len(data.transformations) if data.prescribed else 0
     scored = _scored_on(model, data) if model.has_likelihood else None
     few = indices[: affordable(data) if prescribable(data) else 0]
     passes = kinds + (2 if scored == "single" else 1)
@@ -160,7 +161,7 @@ def evaluate(
 
 def _scored_on(model: Any, data: SequenceData) -> str:
     """Which sequences the likelihood is measured on: those that the model is trained on."""
-    if not data.transformations:
+    if not data.prescribed:
         return "real"
     return "mixed" if model.config.sequences == "mixed" else "single"
 
@@ -191,6 +192,7 @@ def _describe_data(data: SequenceData) -> dict[str, Any]:
         "protocol": data.protocol,
         "image_shape": list(data.image_shape),
         "transformations": list(data.transformations),
+        "prescribed": data.prescribed,
         "num_steps": data.num_steps,
     }
 
@@ -234,7 +236,7 @@ class _Mixed:
         self.model, self.prediction = model, Prediction()
         self.names = data.transformations
         self.aligned = bool(self.names) and aligned(model)
-        self.used = not self.names and of_fields(model)
+        self.used = of_fields(model) and not given(model) and not (data.prescribed or self.aligned)
         self.posterior = with_posterior(model)
         self.probability: list[Tensor] = []
         self.deviation: list[Tensor] = []

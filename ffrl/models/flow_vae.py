@@ -17,10 +17,11 @@ from ffrl.flow.density import log_density_change
 from ffrl.flow.integrate import INTEGRATORS, integrate
 from ffrl.flow.rollout import roll_out
 from ffrl.models.activity import Activity, ActivityDraws, ActivitySample, GivenActivity, Phase, still_phase
-from ffrl.nn.networks import at_least_float32, build_decoder, build_encoder
+from ffrl.nn.networks import at_least_float32, build_decoder, build_encoder, require_output
 
 INITIAL_LOG_VARIANCE = -8.0
-"""Of q(z_0 | x_0) at the first step: at 0 the noise drowns the means, and the decoder long learns to ignore them."""
+"""Of q(z_0 | x_0) at the first step: at 0 the noise drowns the means, and the decoder long learns to ignore them. The
+encoder's last bias has it at first; to what an encoder of one's own says it is added."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,12 @@ class FlowFactorizedVAE(nn.Module):
     Args:
         config: a :class:`~ffrl.config.SupervisedConfig`; subclasses have configurations of their own.
         image_shape: (C, H, W).
+        encoder: a module of one's own, images ``(N, C, H, W)`` to ``(N, 2 D)``, means before log-variances; that of the
+            configuration for None.
+        decoder: one of latents ``(N, D)`` to pixel logits ``(N, C, H, W)``; that of the configuration for None.
+
+    Raises:
+        UserError: a module of one's own has outputs of another shape.
 
     Example:
         >>> model = FlowFactorizedVAE(SupervisedConfig(), (3, 28, 28))
@@ -104,7 +111,13 @@ class FlowFactorizedVAE(nn.Module):
     prediction = "the decoded flow of the encoded first frame"
     """How the model predicts later frames."""
 
-    def __init__(self, config: RunConfig, image_shape: tuple[int, int, int]) -> None:
+    def __init__(
+        self,
+        config: RunConfig,
+        image_shape: tuple[int, int, int],
+        encoder: nn.Module | None = None,
+        decoder: nn.Module | None = None,
+    ) -> None:
         super().__init__()
         size = config.model
         self.config = config
@@ -116,10 +129,23 @@ class FlowFactorizedVAE(nn.Module):
         self.substeps = size.substeps
         self.posterior_dim = self.latents_per_code * size.latent_dim
         outputs = self.posterior_dim * (2 if self.has_variance else 1)
-        self.encoder = build_encoder(size.architecture, image_shape, outputs, size.width, size.depth)
-        self.decoder = build_decoder(size.architecture, image_shape, size.latent_dim, size.width, size.depth)
-        with torch.no_grad():
-            self.encoder[-1].bias[self.posterior_dim :] = INITIAL_LOG_VARIANCE
+        self.own_modules = {
+            name: f"{type(module).__module__}.{type(module).__qualname__}"
+            for name, module in (("encoder", encoder), ("decoder", decoder))
+            if module is not None
+        }
+        if encoder is None:
+            encoder = build_encoder(size.architecture, image_shape, outputs, size.width, size.depth)
+            with torch.no_grad():
+                encoder[-1].bias[self.posterior_dim :] = INITIAL_LOG_VARIANCE
+        else:
+            require_output("encoder", encoder, self.image_shape, (outputs,))
+        if decoder is None:
+            decoder = build_decoder(size.architecture, image_shape, size.latent_dim, size.width, size.depth)
+        else:
+            require_output("decoder", decoder, (size.latent_dim,), self.image_shape)
+        self.encoder, self.decoder = encoder, decoder
+        self.first_log_variance = INITIAL_LOG_VARIANCE if "encoder" in self.own_modules else 0.0
         self.field_model = self.build_fields(config)
         self.activity_model = self.build_activity(config)
         objective = config.objective
@@ -203,7 +229,7 @@ class FlowFactorizedVAE(nn.Module):
         """Mean and log-variance of q(z | x), ``(..., C, H, W)`` -> two of ``(..., D)``."""
         parameters = at_least_float32(self.encoder(frames.reshape(-1, *frames.shape[-3:])))
         mean, log_variance = parameters.reshape(*frames.shape[:-3], 2 * self.posterior_dim).chunk(2, dim=-1)
-        return mean, log_variance
+        return mean, log_variance + self.first_log_variance if self.first_log_variance else log_variance
 
     def encode(self, frames: Tensor) -> Tensor:
         """Posterior means, frames in [0, 1] ``(..., C, H, W)`` -> ``(..., D)``."""

@@ -9,7 +9,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from ffrl.core.errors import require
+from ffrl.core.errors import UserError, require
 from ffrl.nn.conv import conv_decoder, conv_encoder, patch_side
 
 
@@ -157,6 +157,40 @@ def build_decoder(
         torch.Size([2, 3, 28, 28])
     """
     return _named(DECODERS, architecture)(tuple(image_shape), inputs, width, depth)
+
+
+def require_output(name: str, module: nn.Module, inputs: tuple[int, ...], outputs: tuple[int, ...]) -> None:
+    """Try a module of one's own on one input of zeros, in evaluation mode, and leave it as it was.
+
+    Args:
+        name: what it is called in messages.
+        module: ``(N, *inputs)`` -> ``(N, *outputs)``.
+
+    Raises:
+        UserError: it is no module, fails, or has outputs of another shape.
+
+    Example:
+        >>> require_output("decoder", nn.Linear(4, 5), (4,), (6,))
+        Traceback (most recent call last):
+        ...
+        ffrl.core.errors.UserError: decoder: found outputs of shape (1, 5) for inputs (1, 4), expected (1, 6)
+    """
+    require(isinstance(module, nn.Module), name, type(module).__name__, "a torch.nn.Module")
+    training = module.training
+    weight = next(module.parameters(), torch.zeros(()))
+    try:
+        with torch.no_grad():
+            made = module.eval()(weight.new_zeros(1, *inputs))
+    except (RuntimeError, ValueError, IndexError, TypeError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f"{name}: found that it fails on an input of shape {(1, *inputs)}: {reason}") from None
+    finally:
+        module.train(training)
+    found = tuple(made.shape) if isinstance(made, Tensor) else type(made).__name__
+    expected = (1, *outputs)
+    if found != expected:
+        message = f"{name}: found outputs of shape {found} for inputs {(1, *inputs)}, expected {expected}"
+        raise UserError(message)
 
 
 def _named(builders: dict[str, Callable[..., nn.Sequential]], architecture: str) -> Callable[..., nn.Sequential]:

@@ -35,8 +35,8 @@ def draw_frames(
 
     While frames stand alone, every mode sees a few frames of mixed sequences, without activity. After that the mode's
     ``sequences`` decide: mixed ones; single ones, with one transformation per sequence, drawn uniformly; or labelled
-    ones, the same with the speeds told (one-hot, slab 1). Where transformations are not known, every mode sees the
-    sequences that there are.
+    ones, the same with the speeds told (one-hot, slab 1). Where no transformation can be asked for, every mode sees the
+    sequences that there are, labelled ones with the speeds that are known of them.
 
     Args:
         config: Run configuration.
@@ -55,8 +55,9 @@ def draw_frames(
 
     if phase.still:
         return data.stills(split, indices, config.still.frames, stream("data")), None
-    if config.sequences == "mixed" or count == 0:
-        return data.mixed(split, indices, stream("data")).frames, None
+    if config.sequences == "mixed" or not data.prescribed:
+        frames, activity = data.mixed(split, indices, stream("data"))
+        return frames, activity if config.sequences == "labelled" else None
     which = torch.randint(count, (size,), generator=stream("which"), device=device)
     frames = data.single(split, indices, which, stream("data")).frames
     if config.sequences != "labelled":

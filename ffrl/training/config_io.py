@@ -100,7 +100,7 @@ def _convert(hint: Any, value: Any, source: str, key: str, base: Any) -> Any:
         (inner,) = (option for option in options if option is not type(None))
         return _convert(inner, value, source, key, base)
     elif hint is Path:
-        if isinstance(value, str):
+        if isinstance(value, str | Path):
             return Path(value)
         expected = "a path"
     elif hint is float:

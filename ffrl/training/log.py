@@ -6,6 +6,7 @@ import json
 import math
 import os
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
@@ -16,6 +17,7 @@ from rich.table import Table
 
 from ffrl.core.errors import UserError
 from ffrl.core.files import reporting, write_atomically
+from ffrl.training.callbacks import Callback
 
 PLAIN_SECONDS = 10.0
 METRICS = "metrics.jsonl"
@@ -89,19 +91,6 @@ def _finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def summary_writer() -> Any:
-    """Return TensorBoard's ``SummaryWriter`` class, imported only here.
-
-    Raises:
-        UserError: the package is missing.
-    """
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError:
-        raise UserError("tensorboard: found no package 'tensorboard', expected it to be installed") from None
-    return SummaryWriter
-
-
 class Log:
     """Everything that a run prints and records.
 
@@ -110,15 +99,12 @@ class Log:
         console: Where to print: a progress bar on a terminal, plain lines every ten seconds elsewhere.
         steps: Steps of the whole run.
         first: Steps already done.
-        tensorboard: Also write TensorBoard events to ``run / "tensorboard"``.
+        callbacks: Told of every entry.
     """
 
-    def __init__(self, run: Path, console: Console, steps: int, first: int, tensorboard: bool) -> None:
-        self.console, self.steps = console, steps
+    def __init__(self, run: Path, console: Console, steps: int, first: int, callbacks: Sequence[Callback] = ()) -> None:
+        self.console, self.steps, self.callbacks = console, steps, callbacks
         self.metrics = MetricsFile(run / METRICS, first)
-        self._board = None
-        if tensorboard:  # events of an earlier attempt at the steps to come are purged
-            self._board = summary_writer()(str(run / "tensorboard"), purge_step=first + 1)
         self._plain_at = -math.inf
         self._validation: dict[str, float] = {}
         self._warned: set[str] = set()
@@ -140,8 +126,6 @@ class Log:
     def __exit__(self, *exception: object) -> None:
         self._progress.stop()
         self.metrics.close()
-        if self._board is not None:
-            self._board.close()
 
     def say(self, message: str) -> None:
         """Print one line."""
@@ -159,18 +143,19 @@ class Log:
             self._progress.update(self._task, completed=step)
 
     def record(self, step: int, entry: dict[str, Any]) -> None:
-        """Append an entry to ``metrics.jsonl`` and TensorBoard."""
+        """Append an entry to ``metrics.jsonl``, and tell the callbacks."""
         self.metrics.append({"step": step, **entry})
         self._validation |= {key: value for key, value in entry.items() if key == "validation/loss"}
-        if self._board is not None:
-            for key, value in entry.items():
-                self._board.add_scalar(key, value, step)
+        for callback in self.callbacks:
+            callback(step, entry)
 
     def tell(self, step: int, event: dict[str, Any]) -> None:
-        """Append an entry that is no measurement to ``metrics.jsonl``, and print its ``text``."""
+        """Append an entry that is no measurement to ``metrics.jsonl``, tell the callbacks, and print its ``text``."""
         entry = dict(event)
         text = entry.pop("text", None)
         self.metrics.append({"step": step, **entry})
+        for callback in self.callbacks:
+            callback(step, entry)
         if text:
             self.say(f"step {step}/{self.steps}  {text}")
 

@@ -1,7 +1,8 @@
-"""Starting and resuming a run folder: emptiness, ``config.json``, ``environment.json`` and what may differ."""
+"""Starting and resuming a run folder: what has to be there, what is written first, and what may differ."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,13 @@ import torch
 from ffrl.core.device import environment
 from ffrl.core.errors import UserError
 from ffrl.core.files import is_empty, read_json_object, remove_leftovers, reporting, to_json, write_atomically
+from ffrl.data.spec import DataSpec
 from ffrl.training.checkpoint import CONFIG, clean_checkpoints
 from ffrl.training.config_io import FORMAT_VERSION, config_to_dict, flat, write_config
 
 ENVIRONMENT = "environment.json"
+DESCRIPTION = "run.json"
+"""What else a run has to know to be loaded: its data's shape and names, and modules of one's own."""
 MAY_CHANGE = frozenset(
     ("out", "device", "precision", "deterministic", "compile", "tensorboard", "data.download")
     + ("checkpoint-every", "keep-checkpoints", "validate-every", "log-every")
@@ -36,22 +40,87 @@ def open_folder(run: Path, resume: bool) -> None:
         run.mkdir(parents=True, exist_ok=True)
 
 
-def prepare(run: Path, config: Any, resume: bool, device: torch.device, precision: torch.dtype) -> None:
+@dataclass(frozen=True)
+class Description:
+    """What a run knows of its data and modules.
+
+    Args:
+        data: shape, length and names; None of a run that was made before runs knew it.
+        modules: class of ``encoder`` and ``decoder`` where they are the user's own.
+    """
+
+    data: DataSpec | None
+    modules: dict[str, str]
+
+    @classmethod
+    def of(cls, data: Any, model: Any) -> Description:
+        """That of a run of ``model`` on ``data``."""
+        return cls(DataSpec.of(data), getattr(model, "own_modules", {}))
+
+    def encoded(self) -> bytes:
+        """Contents of the file."""
+        return to_json({"data": self.data.plain(), "modules": self.modules})
+
+    @classmethod
+    def read(cls, run: Path) -> Description:
+        """That in a run folder.
+
+        Raises:
+            UserError: the file is damaged.
+        """
+        path = run / DESCRIPTION
+        if not path.exists():
+            return cls(None, {})
+        values = read_json_object(path)
+        modules = values.get("modules")
+        if not isinstance(modules, dict) or not all(isinstance(name, str) for name in modules.values()):
+            raise UserError(f"{path}: modules: found {modules!r}, expected names by module")
+        return cls(DataSpec.read(values.get("data"), f"{path}: data"), modules)
+
+
+def prepare(
+    run: Path, config: Any, resume: bool, device: torch.device, precision: torch.dtype, description: Description
+) -> None:
     """Check that the run in the locked folder ``run`` may start or resume, and write what a start records.
 
     Raises:
-        UserError: a start finds files; a resumption finds no ``config.json`` or another configuration.
+        UserError: a start finds files; a resumption finds no ``config.json``, another configuration, or other data.
     """
     if resume:
         require_same(run / CONFIG, config)
+        require_same_shape(run, description)
     elif not is_empty(run):
         raise UserError(f"{run}: found files in it, expected a new or empty run folder (or --resume {run})")
     remove_leftovers(run)
     clean_checkpoints(run)
     if not resume:
         write_config(config, run / CONFIG)
+        write_atomically(run / DESCRIPTION, description.encoded())
     if not (run / ENVIRONMENT).exists():
         write_atomically(run / ENVIRONMENT, to_json(environment(device, precision)))
+
+
+def require_same_shape(run: Path, description: Description) -> None:
+    """Check that data and modules are those that the run in folder ``run`` describes.
+
+    Raises:
+        UserError: shape, T, number of transformations or modules differ.
+    """
+    known = Description.read(run)
+    if known.data is None:
+        return
+    found, expected = (
+        {
+            "images of": one.data.image_shape,
+            "T =": one.data.num_steps,
+            "transformations:": len(one.data.transformations),
+            "own modules:": ", ".join(sorted(one.modules)) or "none",
+        }
+        for one in (description, known)
+    )
+    for key, value in expected.items():
+        if found[key] != value:
+            raise UserError(f"{run}: found {key} {found[key]}, expected {value}, what the run was started with")
 
 
 def require_same(path: Path, config: Any) -> None:

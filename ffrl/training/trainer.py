@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import time
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +21,7 @@ from ffrl.core.signals import StopRequest
 from ffrl.objective.elbo import elbo_terms
 from ffrl.training import run_folder
 from ffrl.training.batch import Feed, training_size
+from ffrl.training.callbacks import Callback, TensorBoard, summary_writer
 from ffrl.training.checkpoint import (
     CONFIG,
     STATE,
@@ -33,7 +35,7 @@ from ffrl.training.checkpoint import (
     save_checkpoint,
 )
 from ffrl.training.config_io import encode_config
-from ffrl.training.log import METRICS, Log, read_metrics, summary_writer
+from ffrl.training.log import METRICS, Log, read_metrics
 from ffrl.training.phases import RunContext, Runner, frames_until, span_at, spans
 from ffrl.training.step import Forward, Objective, TrainingStep, rate_at
 from ffrl.training.validation import Validation
@@ -71,6 +73,7 @@ def train(
     resume: bool = False,
     console: Console | None = None,
     objective: Objective = elbo_terms,
+    callbacks: Sequence[Callback] = (),
 ) -> TrainingResult:
     """Train ``model`` on ``data`` and keep everything in ``run_dir``.
 
@@ -85,6 +88,7 @@ def train(
         resume: Go on from the newest checkpoint of ``run_dir``, from the start if it has none yet.
         console: Where to print (standard error).
         objective: Maps (outputs, frames, config.objective) to named loss terms, among them ``loss``.
+        callbacks: Told of every entry of ``metrics.jsonl``.
 
     Raises:
         UserError: the folder, the configuration or a checkpoint cannot be used, or the loss stays non-finite.
@@ -117,7 +121,8 @@ def train(
         stack.enter_context(locked(run_dir))
         stack.enter_context(deterministic(config.deterministic))
         precision = resolve_precision(config.precision, device)
-        run_folder.prepare(run_dir, config, resume, device, precision)
+        description = run_folder.Description.of(data, model)
+        run_folder.prepare(run_dir, config, resume, device, precision, description)
         stop = stack.enter_context(StopRequest())
         feed = stack.enter_context(Feed(config, model, data, device))
         run = _Run(config, model.to(device), data, feed, run_dir, device, precision, objective)
@@ -125,7 +130,9 @@ def train(
         if resume and run.step >= config.steps:
             console.print(f"{run_dir} is finished: {run.step} steps", markup=False, highlight=False, soft_wrap=True)
             return run.result(None)
-        log = stack.enter_context(Log(run_dir, console, config.steps, run.step, config.tensorboard))
+        if config.tensorboard:
+            callbacks = [*callbacks, stack.enter_context(TensorBoard(run_dir, run.step))]
+        log = stack.enter_context(Log(run_dir, console, config.steps, run.step, callbacks))
         if resume:
             log.say(f"resuming {run_dir} at step {run.step} of {config.steps}")
         run.loop(log, stop)

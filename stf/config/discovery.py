@@ -47,7 +47,7 @@ class DiscoveryConfig:
     """Empty places that a refill fills at most."""
     accept: float = 0.3
     """Accept a move that loses less than this share of the log evidence that the lack of its field costs at first."""
-    accept_longer: float = 0.5
+    accept_longer: float = 0.4
     """The same after the longer trial."""
     hopeless: float = 1.0
     """A trial whose best move loses more than this share is not prolonged."""
@@ -134,7 +134,10 @@ class RefineConfig:
     rollout: float = 0.05
     """Weight of the misfit along rollouts beside that between codes: the one is for predictions, the other for the
     inference of activity."""
+    unit: float = 60.0
+    """Weight of what holds the unit of speed, so that it is the same everywhere on an orbit."""
 
     def __post_init__(self) -> None:
         require(0.0 <= self.fraction < 1.0, "refine.fraction", self.fraction, "a number in [0, 1)")
         non_negative("refine.rollout", self.rollout)
+        non_negative("refine.unit", self.unit)

@@ -46,6 +46,18 @@ def changes(population: Population, sequences: Encoded, misfit: Tensor) -> list[
 
 
 @torch.no_grad()
+def mean_probability(population: Population, sequences: Encoded, misfit: Tensor) -> Tensor:
+    """Mean probability of each field of every candidate to be on, ``(C, K)``."""
+    count, total = population.count, 0.0
+    chunk = max(1, CHUNK // count)
+    for part in range(0, len(sequences), chunk):
+        batch = sequences[part : part + chunk]
+        found = population.infer(batch, population.velocities(batch), population.alive, misfit.expand(count))
+        total = total + found.probability.unflatten(0, (count, -1)).sum((1, 2))
+    return total / (len(sequences) * (sequences.means.shape[1] - 1))
+
+
+@torch.no_grad()
 def on_rates(population: Population, sequences: Encoded, chunk: int = 64) -> Tensor:
     """Share of the transitions at which each field is on in the most probable path, ``(K,)``.
 

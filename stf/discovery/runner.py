@@ -35,7 +35,7 @@ def encode_sequences(
         Latent means ``(count, T+1, D)`` and the mean variance of q(z | x) over all frames, ``(D,)``.
     """
     means, variance = [], 0.0
-    synthetic = len(data.transformations) > 0
+    synthetic = data.prescribed
     count = count if synthetic else min(count, len(images))
     phase = model.phase(1.0)
     order = generator(data.device, config.seed, f"{stream}-order")
@@ -99,7 +99,7 @@ class DiscoveryRunner(EncodedPhase):
         self.search = Search(
             config.discovery,
             model.field_model,
-            model.discovery_setting(),
+            model.discovery_setting(config.discovery.unit),
             self.sequences,
             self.held_out,
             run.span.steps,
@@ -164,7 +164,7 @@ class RefineRunner(EncodedPhase):
         super().__init__(run, "refine")
         model, self.config, self.seed, self.span = run.model, run.config.discovery, run.config.seed, run.span
         self.places, self.rollout = model.fields_alive, run.config.refine.rollout
-        self.template, self.setting = model.field_model, model.discovery_setting()
+        self.template, self.setting = model.field_model, model.discovery_setting(run.config.refine.unit)
         rows = {name: value[self.places] for name, value in rows_of(model.field_model).items()}
         alive = torch.ones(len(self.places), device=run.device)
         self.population = gather([(rows, alive)], self.template, model.activity_model.misfit, self.setting)

@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import Tensor
 
-from stf.discovery.measures import changes, lacks
+from stf.discovery.measures import changes, lacks, mean_probability
 from stf.discovery.pairs import PairFit
 from stf.discovery.population import Candidate, Population, rows_of
 from stf.discovery.progress import Move
@@ -18,6 +18,9 @@ from stf.inference.encoded import Encoded
 
 RECRUITED = 0.5
 """A field whose velocities change by more than this share of their energy during a trial has got another job."""
+
+SUMS = 0.5
+"""A move after which so large a share of the steps of its field takes another field more has lost all of it."""
 
 
 def propose(
@@ -59,7 +62,10 @@ def propose(
 def judge(
     population: Population, moves: list[Move], gone: list[float], places: list[int], held: Encoded, misfit: Tensor
 ) -> tuple[list[float], list[float]]:
-    """What trials cost, nats per transition, and that as a share of what is gone.
+    """What trials cost, nats per transition, and which share of their field is lost.
+
+    That is the cost as a share of what is gone, or the share of its steps that take another field more
+    (:func:`shared`) as a share of :data:`SUMS`, whichever is larger.
 
     Args:
         population: the unchanged model and its trials.
@@ -72,7 +78,22 @@ def judge(
     evidence = population.held_out(held, misfit)
     costs = (evidence[0] - evidence[1:]).tolist()
     least = given_up(population, moves, gone, places, held, misfit)
-    return costs, [cost / max(value, 1e-6) for cost, value in zip(costs, least, strict=True)]
+    more = shared(population, moves, places, held, misfit)
+    lost = [cost / max(value, 1e-6) for cost, value in zip(costs, least, strict=True)]
+    return costs, [max(share, rise / SUMS) for share, rise in zip(lost, more, strict=True)]
+
+
+def shared(population: Population, moves: list[Move], places: list[int], held: Encoded, misfit: Tensor) -> list[float]:
+    """For every trial how many more fields are on than in the unchanged model, per step of the rarer field of its move.
+
+    Three fields in a plane can do what four do that point in opposite directions, with two of them on where one was:
+    then little evidence is lost, but a transformation has become a sum of others. Arguments as for :func:`judge`.
+    """
+    rates = mean_probability(population, held, misfit)
+    rise = (rates[1:].sum(-1) - rates[0].sum()).tolist()
+    first = rates[0].tolist()
+    rarer = [min(first[places.index(place)] for place in move.places) for move in moves]
+    return [more / max(rate, 1e-6) for more, rate in zip(rise, rarer, strict=True)]
 
 
 def given_up(

@@ -118,11 +118,11 @@ class ExactFlow(FlowFactorizedVAE):
         fields = self.num_fields
         self.activity_model.adopt([k for k in range(self.num_controls) if k % fields in places], variance, misfit)
 
-    def discovery_setting(self) -> Setting:
-        """What the discovery of the fields has to know of the model."""
+    def discovery_setting(self, unit: float) -> Setting:
+        """What the search for its fields has to know of it; ``unit``: weight of what holds the unit of speed."""
         activity = self.activity_model
         timed = self.config.model.time_dependent
-        unit = self.config.discovery.unit if activity.prior.speed_spread else 0.0
+        unit = unit if activity.prior.speed_spread else 0.0
         size = self.config.model
         rates = activity.initial_rates
         return Setting(activity.prior, *rates, self.num_steps, timed, unit, size.integrator, size.substeps)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from ffrl.config import RunConfig
 from ffrl.fields.potential import Potentials
@@ -20,10 +20,11 @@ class HelmholtzFlow(FlowFactorizedVAE):
     Args:
         config: of a mode with a :class:`~stf.fields.config.SparseModelConfig`.
         image_shape: (C, H, W).
+        modules: ``encoder`` and ``decoder`` of one's own.
     """
 
-    def __init__(self, config: RunConfig, image_shape: tuple[int, int, int]) -> None:
-        super().__init__(config, image_shape)
+    def __init__(self, config: RunConfig, image_shape: tuple[int, int, int], **modules: nn.Module | None) -> None:
+        super().__init__(config, image_shape, **modules)
         size = config.model
         self.divergence_weight = size.divergence_weight if size.divergence == "penalised" else 0.0
 

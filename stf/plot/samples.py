@@ -42,7 +42,7 @@ def sample(data: SequenceData, split: Split, seed: int = 0) -> tuple[SequenceBat
     """
     indices = choose(data, split, min(SEQUENCES, data.size(split)), seed)
     mixed = data.mixed(split, indices, generator(data.device, seed, "samples"))
-    if not data.transformations:
+    if not data.prescribed:
         return mixed, None
     which = torch.arange(len(data.transformations), device=data.device)
     return mixed, data.single(split, indices[:1].expand(len(which)), which)

@@ -204,7 +204,8 @@ def _strip(model: Any, data: SequenceData, found: Assignment, one: Traversal, te
     """The traversal of one field, with its errors where its transformation is known."""
     name, role = f"traversal-field-{one.role.field}", one.role
     tell(name)
-    curve = None if role.row is None else error_curve(model, data, SPLIT, found.indices[:MEASURED], role)
+    known = role.row is not None and data.prescribed
+    curve = error_curve(model, data, SPLIT, found.indices[:MEASURED], role) if known else None
     return Exhibit(
         name,
         ALONE,

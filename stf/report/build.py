@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -14,16 +13,13 @@ from typing import Any, Literal, NamedTuple, Self
 from PIL import Image
 from rich.console import Console
 
-import ffrl.data
 from ffrl.core.device import flush_denormals
 from ffrl.core.errors import UserError
 from ffrl.core.evaluation_mode import evaluation_mode
 from ffrl.core.files import read_json_object, reporting, write_atomically
 from ffrl.data.base import SequenceData
 from ffrl.evaluation.evaluate import evaluate
-from ffrl.training.checkpoint import checkpoint_step, find_checkpoint
 from ffrl.training.config_io import config_to_dict, flat
-from ffrl.training.log import METRICS, read_metrics
 from stf.plot.compute.assignment import Assignment, assign
 from stf.plot.compute.observed import Traversal
 from stf.plot.compute.plane import parse_plane
@@ -37,7 +33,7 @@ from stf.report.all_figures import SPLIT, exhibits, searching, training
 from stf.report.exhibit import ALONE, Exhibit, Tell
 from stf.report.html import Picture, Report, render_report
 from stf.report.tables import MAY_LACK, Table, configuration_table, evaluation_tables
-from stf.run import load_with_fields
+from stf.run import Run
 
 EVALUATION, REPORT = "evaluation.json", "report.html"
 SMALLER = 2
@@ -87,14 +83,28 @@ def run(
         >>> run("runs/demo")  # doctest: +SKIP
     """
     flush_denormals()
-    run_dir = Path(run_dir)
-    step = checkpoint_step(find_checkpoint(run_dir))
-    model = load_with_fields(run_dir, step, device)
-    parse_plane(plane, model.latent_dim)
-    config = model.config
-    root = config.data.root if data_root is None else data_root
-    data = ffrl.data.load(dataclasses.replace(config.data, root=root, download=False), next(model.parameters()).device)
-    metrics = read_metrics(run_dir / METRICS)
+    opened = Run.open(run_dir, device=device)
+    opened.require_fields()
+    parse_plane(plane, opened.model.latent_dim)
+    if data_root is not None:
+        opened.given = opened.data_at(data_root)
+    return draw(opened, out, seed, plane=plane, form=form, motion=motion, console=console)
+
+
+def draw(
+    run: Run,
+    out: str | Path | None = None,
+    seed: int = 0,
+    *,
+    plane: str = "trajectories",
+    form: Format = "png",
+    motion: Motion = "gif",
+    console: Console | None = None,
+) -> list[Path]:
+    """Draw a run that is open on its data; arguments, results and errors as for :func:`run`."""
+    run.require_fields()
+    parse_plane(plane, run.model.latent_dim)
+    run_dir, step, config, model, data, metrics = run.path, run.step, run.config, run.model, run.data, run.metrics
     folder = run_dir / "figures" if out is None else Path(out)
     with reporting("write", folder):
         folder.mkdir(parents=True, exist_ok=True)
@@ -232,7 +242,8 @@ def _described(evaluation: Mapping[str, Any], source: str) -> Evaluated:
 
 
 def _measured(evaluation: Mapping[str, Any]) -> str:
-    kind = "images" if evaluation["data"]["transformations"] else "clips"
+    data = evaluation["data"]
+    kind = "images" if data.get("prescribed", data["transformations"]) else "clips"
     return f"{evaluation['sequences']:,} {kind} of the {evaluation['split']} split, seed {evaluation['seed']}"
 
 

@@ -250,7 +250,7 @@ def of_equivariance(evaluation: Mapping[str, Any]) -> str:
 
 
 def of_prediction(evaluation: Mapping[str, Any]) -> str:
-    """Say how far predicted frames are from real ones, and which fields matter, from the same evaluation.
+    """Say how far predicted frames are from real ones, and which fields matter, if the same evaluation tells.
 
     Example:
         >>> errors = {kind: {"mean_per_frame": {"mean": mean}} for kind, mean in
@@ -264,6 +264,8 @@ def of_prediction(evaluation: Mapping[str, Any]) -> str:
         f"A first frame moved by the inferred activity is off by an L1 error per frame of {means['flow']:.0f} (decoded "
         f"and not moved: {means['copy']:.0f}; the real first frame itself: {means['raw_copy']:.0f})"
     )
+    if "fields" not in evaluation:
+        return f"{text}."
     useful = [one for one in by_growth(evaluation["fields"]) if (one["growth"]["mean"] or 0) > 0 and means["flow"] > 0]
     if not useful:
         return f"{text}; no field makes it smaller."

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from ffrl.nn.networks import at_least_float32, build_encoder
 from stf.models.helmholtz_flow import HelmholtzFlow
@@ -22,6 +22,7 @@ class SparseTransformationAnalysis(HelmholtzFlow):
     Args:
         config: a :class:`~stf.sta.config.StaConfig`.
         image_shape: (C, H, W).
+        modules: ``encoder`` and ``decoder`` of one's own.
 
     Example:
         >>> import torch
@@ -30,8 +31,8 @@ class SparseTransformationAnalysis(HelmholtzFlow):
         torch.Size([2, 8, 6])
     """
 
-    def __init__(self, config: StaConfig, image_shape: tuple[int, int, int]) -> None:
-        super().__init__(config, image_shape)
+    def __init__(self, config: StaConfig, image_shape: tuple[int, int, int], **modules: nn.Module | None) -> None:
+        super().__init__(config, image_shape, **modules)
         size = config.model
         self.activity_encoder = None
         if size.activity_from == "pixels":

@@ -17,7 +17,6 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-import ffrl.data
 from ffrl.core.device import flush_denormals
 from ffrl.core.errors import UserError
 from ffrl.core.evaluation_mode import evaluation_mode
@@ -41,7 +40,7 @@ from stf.plot.compute.certainty import Certainty, certainty, per_field
 from stf.plot.compute.roles import FieldRole, listed
 from stf.plot.drawing.animation import write_animation
 from stf.plot.drawing.style import save
-from stf.run import load_with_fields
+from stf.run import Run
 from stf.transfer.algebra import apply, edit, followed_by, parts_for, together_with
 from stf.transfer.animation import animate, durations
 from stf.transfer.figure import Transfer, draw_transfer
@@ -118,9 +117,11 @@ def run(
     flush_denormals()
     out = Path(run_dir) / "transfer" if out is None else out
     _require_writable(out, request)
-    model = load_with_fields(run_dir, device=device)
+    opened = Run.open(run_dir, device=device)
+    opened.require_fields()
+    model = opened.model
     with evaluation_mode(model):
-        transfer, controls, roles, names = compute(model, _loader(model, data_root), request, data_root is not None)
+        transfer, controls, roles, names = compute(model, _loader(opened, data_root), request, data_root is not None)
     record = _record(transfer, controls, roles, request, str(run_dir), model.config.mode)
     with _staged(out) as stage:
         save(draw_transfer(transfer, roles, names), stage / FIGURE)
@@ -200,12 +201,9 @@ def _edited(activities: list[Tensor], join: Join | None, request: Request, colum
     return edit(combined, columns, request.scale, request.reverse, off)
 
 
-def _loader(model: Any, root: Path | None) -> Callable[[], SequenceData]:
+def _loader(opened: Run, root: Path | None) -> Callable[[], SequenceData]:
     """The run's data, read when they are first asked for."""
-    config = model.config.data
-    config = dataclasses.replace(config, root=config.root if root is None else root, download=False)
-    device = next(model.parameters()).device
-    return functools.cache(lambda: ffrl.data.load(config, device))
+    return functools.cache(lambda: opened.data_at(root))
 
 
 def _roles(model: Any, data: Callable[[], SequenceData], needed: bool) -> tuple[list[FieldRole], tuple[str, ...]]:

@@ -148,7 +148,7 @@ class Sources:
     @property
     def _kind(self) -> str:
         """What the data are counted in."""
-        return "image" if self.data().transformations else "clip"
+        return "image" if self.data().prescribed else "clip"
 
     def _existing(self, text: str, flag: str) -> Path:
         if not os.path.exists(text):
@@ -197,7 +197,7 @@ class Sources:
     def _as_trained(self, data: SequenceData, indices: Tensor, flag: str) -> tuple[SequenceBatch, str]:
         """Random sequences of the kind that the run was trained on, without what acted before their first frame."""
         source = generator(data.device, self.seed, f"transfer{flag}")
-        if not data.transformations:
+        if not data.prescribed:
             return data.mixed(self.split, indices, source), ""
         if self.model.config.sequences == "mixed":
             return data.mixed(self.split, indices, source), ", random moves"
@@ -208,7 +208,7 @@ class Sources:
     def _parsed(self, moves: str, flag: str) -> Tensor:
         """The activity that moves describe, ``(T, J)``."""
         data, config = self.data(), self.model.config.data
-        if not data.transformations:
+        if not data.prescribed:
             expected = f"none: which transformations act in {data.title} is not known"
             raise UserError(f"{flag}: found moves {moves!r}, expected {expected}")
         return parse_moves(moves, data.transformations, config.num_steps, flag)

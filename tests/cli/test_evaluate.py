@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 from cli_tools import SEARCH, TINY, complaint
 
-from cli import runs
 from cli.main import main
 from ffrl.core.errors import UserError
+from ffrl.training import folders
 
 
 @pytest.fixture(autouse=True)
@@ -46,12 +46,12 @@ def test_the_newest_run_is_the_one_started_last():
     started("runs/c", 50)
     started("runs/b/checkpoints/step-00000001", 300)  # belongs to a run that is older
     Path("runs/empty").mkdir()
-    assert runs.newest() == newest
+    assert folders.newest() == newest
 
 
 def test_no_run_at_all_is_an_error():
     with pytest.raises(UserError, match="^runs: found no run folder"):
-        runs.newest()
+        folders.newest()
 
 
 @pytest.mark.parametrize(

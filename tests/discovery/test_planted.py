@@ -13,6 +13,7 @@ from discovery_tools import Found, bend, compare, line, rotation, scaled, search
 THREE = [rotation(0, 1), line(2), bend(4, 5)]
 WEAK = setting(slab="unit", most=1, constant=True)
 SIX = [*THREE, spread(6, 7), line(3), rotation(6, 7)]
+FOUR_DIRECTIONS = [line(2), scaled(line(2), -1), line(3), scaled(line(3), -1)]
 
 
 def check(found: Found, count: int, signed: bool = False) -> None:
@@ -28,6 +29,7 @@ CASES: dict[str, tuple[list[Any], int, dict[str, Any]]] = {
     "three at a time": (SIX, 7, dict(at_a_time=3, prior=setting(), config=short(form=300), steps=900)),
     "independent chains": (THREE, 5, dict(independent=True, prior=setting())),
     "opposite": ([line(2), scaled(line(2), -1), rotation(0, 1)], 5, {}),
+    "four directions": (FOUR_DIRECTIONS, 7, dict(config=short(form=300), steps=900)),
     "one circle": ([rotation(0, 1)], 4, {}),
     "a tenth of the energy": ([rotation(0, 1), line(2, 0.5 / 10**0.5), bend(4, 5)], 5, {}),
     "weak": (

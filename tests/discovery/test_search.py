@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from discovery_tools import DIM, Field, bend, helmholtz, line, planted, rotation, run, setting, short
+from discovery_tools import DIM, Field, bend, helmholtz, line, planted, rotation, run, scaled, setting, short
 from safetensors.torch import load, save
 from torch import Tensor
 
@@ -21,7 +21,7 @@ from stf.discovery.pairs import PairFit
 from stf.discovery.population import Population, gather, rows_of
 from stf.discovery.progress import FORM, LONGER, PAIRS, POLISH, SETTLE, TRIAL, Move
 from stf.discovery.search import Search
-from stf.discovery.trials import given_up
+from stf.discovery.trials import SUMS, given_up, judge, shared
 from stf.inference.encoded import Encoded
 from stf.inference.evidence import LEAST_MISFIT
 
@@ -312,6 +312,48 @@ def test_what_a_trial_gave_up_is_the_job_of_a_field_that_has_another_one_now():
     trials, misfit = gather(candidates, begun.template, torch.tensor(0.01), begun.setting), torch.tensor(0.01)
     assert given_up(trials, [Move((0,), 30.0)] * 2, [30.0, 20.0, 4.0], [0, 1, 2], encoded, misfit) == [30.0, 4.0]
     assert changes(trials, encoded, misfit)[2][1] == 0
+
+
+def directions(lacking: bool) -> tuple[Population, Encoded]:
+    """Four constants in a plane, two pairs of opposite ones; and three of them that point 120 degrees apart."""
+    planar = [line(2), scaled(line(2), -1), line(3), scaled(line(3), -1)]
+    turn, template = planted(planar, 1, 0), helmholtz(4, width=6)
+    right, up = turn.fields[0, 0, 0], turn.fields[0, 0, 2]
+    pointing = [right, -right, up, -up]
+    if lacking:
+        pointing = [math.cos(a) * right + math.sin(a) * up for a in (0, 2 * math.pi / 3, 4 * math.pi / 3)] + [-up]
+    rows = {name: torch.zeros_like(value) for name, value in rows_of(template).items()}
+    for k, direction in enumerate(pointing):
+        rows["potentials.weight"][k, 0] = 1e-3 * direction
+        rows["potentials.bias"][k] = 20.0
+        rows["potentials.scale"][k, 0] = 1e3
+    alive = torch.tensor([1.0, 1, 1, 0 if lacking else 1])
+    encoded = planted(planar, 60, 3).encoded
+    return gather([(rows, alive)], template, torch.tensor(0.01), setting(most=2)), encoded
+
+
+def test_three_fields_that_do_what_four_did_share_their_steps():
+    """Little evidence is lost where opposite directions become sums of others, but they take two fields each."""
+    four, encoded = directions(lacking=False)
+    three, _ = directions(lacking=True)
+    misfit = torch.tensor(0.05)
+    trials = four.like([(one.candidate(0), one.alive[0]) for one in (four, three)], misfit)
+    moves = [Move((1, 3), 1.0)]
+    (rise,) = shared(trials, moves, [0, 1, 2, 3], encoded, misfit)
+    assert rise > 1
+    lost = four.held_out(encoded, misfit) - three.held_out(encoded, misfit)
+    assert 0 < float(lost) < 0.5 * min(lacks(four, encoded, misfit)[0])
+    _, (ratio,) = judge(trials, moves, [1e3] * 4, [0, 1, 2, 3], encoded, misfit)
+    assert ratio == pytest.approx(rise / SUMS)
+
+
+def test_a_field_less_for_one_transformation_shares_nothing():
+    population, encoded = exact([0, 1, 1, 2])
+    misfit = torch.tensor(0.05)
+    rows = population.candidate(0)
+    trials = population.like([(rows, torch.tensor(one)) for one in ([1.0, 1, 1, 1], [1.0, 1, 0, 1])], misfit)
+    (rise,) = shared(trials, [Move((1, 2), 1.0)], [0, 1, 2, 3], encoded, misfit)
+    assert rise < 0.05
 
 
 def test_moves_are_judged_alike_whatever_the_misfit():

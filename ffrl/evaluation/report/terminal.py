@@ -39,7 +39,7 @@ def print_report(result: dict[str, Any], console: Console) -> None:
     console.print(
         f"{model['mode']} model, {model['num_fields']} fields, {model['parameters']:,} parameters, on "
         f"{escape(str(data.get('title', data['name'])))} {result['split']}: {result['sequences']} "
-        f"{'images' if data['transformations'] else 'clips'}, T = {data['num_steps']}, "
+        f"{'images' if data.get('prescribed', data['transformations']) else 'clips'}, T = {data['num_steps']}, "
         f"seed {result['seed']}. ± is the standard error over sequences.",
         highlight=False,
     )

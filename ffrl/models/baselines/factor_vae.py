@@ -51,8 +51,8 @@ class FactorVAE(FrameVAE):
         ['discriminator', 'total_correlation']
     """
 
-    def __init__(self, config: FactorVAEConfig, image_shape: tuple[int, int, int]) -> None:
-        super().__init__(config, image_shape)
+    def __init__(self, config: FactorVAEConfig, image_shape: tuple[int, int, int], **modules: nn.Module | None) -> None:
+        super().__init__(config, image_shape, **modules)
         self.total_correlation = config.total_correlation
         width = config.discriminator_width
         layers: list[nn.Module] = [nn.Linear(self.latent_dim, width), nn.LeakyReLU(0.2)]

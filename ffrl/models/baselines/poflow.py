@@ -50,6 +50,7 @@ class PoFlow(FlowFactorizedVAE):
     Args:
         config: a :class:`~ffrl.models.baselines.config.PoFlowConfig`.
         image_shape: (C, H, W).
+        modules: ``encoder`` and ``decoder`` of one's own.
 
     Example:
         >>> model = PoFlow(PoFlowConfig(), (3, 28, 28))
@@ -57,8 +58,8 @@ class PoFlow(FlowFactorizedVAE):
         ['wave_initial', 'wave_residual']
     """
 
-    def __init__(self, config: PoFlowConfig, image_shape: tuple[int, int, int]) -> None:
-        super().__init__(config, image_shape)
+    def __init__(self, config: PoFlowConfig, image_shape: tuple[int, int, int], **modules: nn.Module | None) -> None:
+        super().__init__(config, image_shape, **modules)
         self.wave_weights = {"residual": config.wave_weight, "initial": config.wave_initial_weight}
         self.wave_speed = nn.Parameter(torch.ones(config.model.num_fields))
 

@@ -6,7 +6,7 @@ import math
 from dataclasses import replace
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ffrl.models.activity import Phase
 from ffrl.models.baselines.config import SlowVAEConfig
@@ -55,8 +55,8 @@ class SlowVAE(FrameVAE):
         torch.Size([2])
     """
 
-    def __init__(self, config: SlowVAEConfig, image_shape: tuple[int, int, int]) -> None:
-        super().__init__(config, image_shape)
+    def __init__(self, config: SlowVAEConfig, image_shape: tuple[int, int, int], **modules: nn.Module | None) -> None:
+        super().__init__(config, image_shape, **modules)
         self.rate, self.transition_weight = config.rate, config.transition_weight
 
     def forward(

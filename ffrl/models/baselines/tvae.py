@@ -58,6 +58,7 @@ class TVAE(FrameVAE):
     Args:
         config: a :class:`~ffrl.models.baselines.config.TVAEConfig`.
         image_shape: (C, H, W).
+        modules: ``encoder`` and ``decoder`` of one's own.
 
     Example:
         >>> model = TVAE(TVAEConfig(), (3, 28, 28))
@@ -71,14 +72,15 @@ class TVAE(FrameVAE):
     calibrated_at_end = False
     prediction = "the first frame's capsules, rolled; activity given"
 
-    def __init__(self, config: TVAEConfig, image_shape: tuple[int, int, int]) -> None:
-        super().__init__(config, image_shape)
+    def __init__(self, config: TVAEConfig, image_shape: tuple[int, int, int], **modules: nn.Module | None) -> None:
+        super().__init__(config, image_shape, **modules)
         size = config.model
         self.capsule_size = size.capsule_size
         owner = torch.arange(self.latent_dim // size.capsule_size) % size.num_fields
         self.register_buffer("owner", owner, persistent=False)
-        with torch.no_grad():
-            self.encoder[-1].bias[self.latent_dim : self.posterior_dim] = 1.0
+        if "encoder" not in self.own_modules:
+            with torch.no_grad():
+                self.encoder[-1].bias[self.latent_dim : self.posterior_dim] = 1.0
         self.location = nn.Parameter(torch.tensor(float(config.location)))
 
     def build_fields(self, config: RunConfig) -> nn.Module:

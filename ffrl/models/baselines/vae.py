@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ffrl.config import RunConfig
 from ffrl.core.evaluation_mode import evaluation_mode
@@ -29,6 +29,7 @@ class FrameVAE(FlowFactorizedVAE):
     Args:
         config: of a mode with a :class:`~ffrl.models.baselines.config.FrameModelConfig`.
         image_shape: (C, H, W).
+        modules: ``encoder`` and ``decoder`` of one's own.
 
     Example:
         >>> from ffrl.models.baselines.config import VAEConfig
@@ -111,6 +112,6 @@ class BetaVAE(FrameVAE):
         2.0
     """
 
-    def __init__(self, config: BetaVAEConfig, image_shape: tuple[int, int, int]) -> None:
-        super().__init__(config, image_shape)
+    def __init__(self, config: BetaVAEConfig, image_shape: tuple[int, int, int], **modules: nn.Module | None) -> None:
+        super().__init__(config, image_shape, **modules)
         self.latent_weight = config.beta

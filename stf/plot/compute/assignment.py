@@ -13,7 +13,7 @@ from ffrl.evaluation.measures.alignment import align
 from ffrl.evaluation.measures.calibration import calibrate
 from ffrl.evaluation.measures.confusion import confusion
 from ffrl.evaluation.measures.usage import usage
-from ffrl.evaluation.protocol.kind import aligned, given
+from ffrl.evaluation.protocol.kind import aligned, categorical, given
 from ffrl.evaluation.protocol.sequences import choose, mixed_batches, single_batches
 from stf.plot.compute.observed import Observed, observe
 from stf.plot.compute.roles import FieldRole, aligned_roles, confused_roles, given_roles, used_roles
@@ -69,7 +69,7 @@ def assign(model: Any, data: SequenceData, split: Split = "validation", seed: in
     """
     names = data.transformations
     indices = choose(data, split, min(SEQUENCES, data.size(split)), seed)
-    if not names:
+    if not names or (categorical(model) and not data.prescribed):
         observed = observe(model, mixed_batches(data, split, indices, seed))
         found = usage(observed.inferred)
         return Assignment(indices, observed, used_roles(found), usage=found)
@@ -81,8 +81,11 @@ def assign(model: Any, data: SequenceData, split: Split = "validation", seed: in
             calibration = calibrate(sure.probability, observed.inferred, sure.deviation, observed.truth, alignment)
         roles = aligned_roles(alignment, model.num_fields)
         return Assignment(indices, observed, roles, alignment=alignment, calibration=calibration)
-    which = torch.arange(len(indices), device=indices.device) % len(names)
-    observed = observe(model, single_batches(data, split, indices, which))
+    if data.prescribed:
+        which = torch.arange(len(indices), device=indices.device) % len(names)
+        observed = observe(model, single_batches(data, split, indices, which))
+    else:
+        observed = observe(model, mixed_batches(data, split, indices, seed))
     if given(model):
         return Assignment(indices, observed, given_roles(names))
     found, true = observed.inferred[:, 0].argmax(-1), observed.truth[:, 0].argmax(-1)

@@ -170,7 +170,8 @@ def true_frames(data: SequenceData, split: Split, indices: Tensor, row: int, ste
 
     Where the images can be shown after all the steps 0 .. T as they are, these are counted from them and reach as far
     as can be shown, also backwards. Otherwise, and of other data, they are those of the data's own sequences of one
-    transformation, which may start from another state of the image, and only the steps 0 .. T are known.
+    transformation, which may start from another state of the image, and only the steps 0 .. T are known. None is known
+    where no transformation can be asked for.
 
     Returns:
         ``(N, C, H, W)`` by step; that of step 0 is what the transformation starts from.
@@ -181,6 +182,8 @@ def true_frames(data: SequenceData, split: Split, indices: Tensor, row: int, ste
         >>> list(true_frames(load(DataConfig()), "validation", torch.arange(4), 0, [-20, -1, 0, 12]))
         [-1, 0, 12]
     """
+    if not data.prescribed:
+        return {}
     onehot = torch.eye(len(data.transformations))[row]
     whole = onehot.expand(data.num_steps, -1)
     if renderable(data, split, indices, whole):
@@ -201,7 +204,9 @@ def starting_images(data: SequenceData, split: Split, indices: Tensor, row: int 
         >>> starting_images(load(DataConfig()), "validation", torch.arange(4), None).shape
         torch.Size([4, 3, 28, 28])
     """
-    return data.images(split, indices) if row is None else true_frames(data, split, indices, row, [0])[0]
+    if row is None or not data.prescribed:
+        return data.images(split, indices)
+    return true_frames(data, split, indices, row, [0])[0]
 
 
 @torch.no_grad()

@@ -1,0 +1,401 @@
+"""Sequences that are in memory already: arrays, tensors, or a torch Dataset of clips."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, Literal, Protocol
+
+import torch
+from torch import LongTensor, Tensor
+
+from ffrl.core.errors import UserError, require
+from ffrl.data.base import SequenceBatch, SequenceData, Split, evenly_spaced
+
+Channels = Literal["first", "last"]
+"""Where the axis of the channels is: ``(..., C, H, W)`` or ``(..., H, W, C)``."""
+FEW = (1, 2, 3, 4)
+"""Numbers of channels by which their axis is recognised."""
+
+
+class Clips(Protocol):
+    """What is asked of a Dataset: a length, and clips ``(T+1, ...)`` by index, alone or with activity ``(T, J)``."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int) -> Any: ...
+
+
+class GivenSequences(SequenceData):
+    """Sequences that are as they are: nothing is moved, and a transformation cannot be asked for.
+
+    Subclasses say which clips a split has (``parts``) and read them (:meth:`read`).
+
+    Args:
+        parts: indices of the clips of each split.
+        image_shape: ``(C, H, W)``.
+        num_steps: T.
+        transformations: names of the columns of the activity; none if it is not known.
+        unit_steps: what a unit step of each means, in words.
+        title: what results call the data.
+    """
+
+    name = "arrays"
+    prescribed = False
+
+    def __init__(
+        self,
+        parts: dict[Split, LongTensor],
+        image_shape: tuple[int, int, int],
+        num_steps: int,
+        transformations: Sequence[str],
+        unit_steps: Sequence[str],
+        title: str,
+    ) -> None:
+        self.parts, self.image_shape, self.num_steps = parts, image_shape, num_steps
+        self.transformations, self.title = tuple(transformations), title
+        self.unit_steps = tuple(unit_steps) or ("1",) * len(self.transformations)
+        require(len(self.unit_steps) == len(self.transformations), "unit_steps", list(unit_steps), "one per name")
+        self.device = torch.device("cpu")
+        shares = ", ".join(f"{len(rows):,} {split}" for split, rows in parts.items())
+        known = "known" if self.transformations else "unknown"
+        self.about = f"{shares} clips of {num_steps + 1} frames, activity {known}"
+
+    def read(self, clips: LongTensor, frames: list[int]) -> SequenceBatch:
+        """Frames ``frames`` of clips, float32 in [0, 1] ``(B, len(frames), C, H, W)``, and all of their activity."""
+        raise NotImplementedError
+
+    def size(self, split: Split) -> int:
+        """How many clips there are."""
+        return len(self._rows(split))
+
+    def images(self, split: Split, indices: LongTensor) -> Tensor:
+        """First frames."""
+        return self.read(self._rows(split)[indices], [0]).frames[:, 0]
+
+    def mixed(self, split: Split, indices: LongTensor, generator: torch.Generator | None = None) -> SequenceBatch:
+        """The clips; nothing is drawn."""
+        return self.read(self._rows(split)[indices], list(range(self.num_steps + 1)))
+
+    def stills(self, split: Split, indices: LongTensor, count: int, generator: torch.Generator | None = None) -> Tensor:
+        """Some of their frames."""
+        return self.read(self._rows(split)[indices], evenly_spaced(self.num_steps, count)).frames
+
+    def _rows(self, split: Split) -> LongTensor:
+        if split not in self.parts:
+            raise UserError(f"split: found {split!r}, expected one of {', '.join(map(repr, self.parts))}")
+        return self.parts[split]
+
+
+class ArraySequences(GivenSequences):
+    """Clips in one array.
+
+    Args:
+        frames: ``(N, T+1, C, H, W)``, uint8 or float32 in [0, 1].
+        activity: true speeds ``(N, T, J)``, exactly 0 where off; None if they are not known.
+        parts, transformations, unit_steps, title: as for :class:`GivenSequences`.
+
+    Example:
+        >>> data = ArraySequences(torch.zeros(6, 4, 1, 12, 20), None, split_at_random(6, 0.34, 0))
+        >>> data.size("validation"), data.mixed("train", torch.tensor([0, 1])).frames.shape
+        (2, torch.Size([2, 4, 1, 12, 20]))
+    """
+
+    def __init__(
+        self,
+        frames: Tensor,
+        activity: Tensor | None,
+        parts: dict[Split, LongTensor],
+        transformations: Sequence[str] = (),
+        unit_steps: Sequence[str] = (),
+        title: str = "arrays in memory",
+    ) -> None:
+        names = named(transformations, 0 if activity is None else activity.shape[-1])
+        super().__init__(parts, tuple(frames.shape[2:]), frames.shape[1] - 1, names, unit_steps, title)
+        self.frames = frames
+        self.activity = frames.new_zeros(len(frames), self.num_steps, 0).float() if activity is None else activity
+
+    def read(self, clips: LongTensor, frames: list[int]) -> SequenceBatch:
+        """See :meth:`GivenSequences.read`."""
+        pixels = self.frames[clips] if len(frames) == self.num_steps + 1 else self.frames[clips[:, None], frames]
+        return SequenceBatch(unit_interval(pixels), self.activity[clips])
+
+
+class DatasetSequences(GivenSequences):
+    """Clips of a Dataset, read as they are needed, ahead of the model.
+
+    Args:
+        source: N items, each frames ``(T+1, ...)`` or a pair of these and activity ``(T, J)``.
+        channels: where the axis of the channels is; None to tell by its length.
+        parts, transformations, unit_steps, title: as for :class:`GivenSequences`.
+
+    Raises:
+        UserError: the first item is no clip.
+    """
+
+    streamed = True
+
+    def __init__(
+        self,
+        source: Clips,
+        parts: dict[Split, LongTensor],
+        channels: Channels | None = None,
+        transformations: Sequence[str] = (),
+        unit_steps: Sequence[str] = (),
+        title: str = "a Dataset of clips",
+    ) -> None:
+        self.source, self.channels = source, channels
+        frames, activity = self._item(0)
+        names = named(transformations, activity.shape[-1])
+        super().__init__(parts, tuple(frames.shape[1:]), frames.shape[0] - 1, names, unit_steps, title)
+
+    def read(self, clips: LongTensor, frames: list[int]) -> SequenceBatch:
+        """See :meth:`GivenSequences.read`.
+
+        Raises:
+            UserError: a clip is not as the first one.
+        """
+        items = []
+        for clip in clips.tolist():
+            pixels, activity = self._item(clip)
+            found, expected = (*pixels.shape, *activity.shape), (self.num_steps + 1, *self.image_shape)
+            expected = (*expected, self.num_steps, len(self.transformations))
+            if found != expected:
+                raise UserError(f"clip {clip}: found shape {found}, expected {expected}, as the first one has")
+            items.append((unit_interval(pixels[frames]), activity))
+        return SequenceBatch(*(torch.stack(part) for part in zip(*items, strict=True)))
+
+    def _item(self, index: int) -> tuple[Tensor, Tensor]:
+        """Frames ``(T+1, C, H, W)`` as they are, and activity ``(T, J)``, J = 0 if it is not known."""
+        item = self.source[index]
+        both = isinstance(item, tuple | list) and len(item) == 2
+        frames = channels_first(item[0] if both else item, f"clip {index}", 4, self.channels)
+        if not both:
+            return frames, torch.zeros(len(frames) - 1, 0)
+        return frames, checked_activity(item[1], f"clip {index}: activity", (len(frames) - 1,))
+
+
+def split_at_random(count: int, validation: float, seed: int) -> dict[Split, LongTensor]:
+    """Which clips are trained on and which are held out, at random.
+
+    Args:
+        count: N.
+        validation: share that is held out, at least one clip of each kind.
+        seed: of the choice.
+
+    Raises:
+        UserError: there is no clip for each of them.
+
+    Example:
+        >>> {split: len(rows) for split, rows in split_at_random(10, 0.2, 0).items()}
+        {'train': 8, 'validation': 2}
+    """
+    require(0.0 < validation < 1.0, "validation", validation, "a share strictly between 0 and 1, or clips")
+    require(count >= 2, "frames", f"{count} sequences", "at least 2, of which one is held out")
+    held = min(max(1, round(count * validation)), count - 1)
+    order = torch.randperm(count, generator=torch.Generator().manual_seed(seed))
+    return {"train": order[held:].sort().values, "validation": order[:held].sort().values}
+
+
+def channels_first(frames: Any, source: str, dimensions: int, channels: Channels | None) -> Tensor:
+    """Frames as a tensor ``(..., C, H, W)``, uint8 or float32 in [0, 1].
+
+    Args:
+        frames: array or tensor with ``dimensions`` axes, or one fewer where there are no channels: ``(..., H, W)``.
+        source: what it is called in messages.
+        dimensions: 5 for sequences ``(N, T+1, C, H, W)``, 4 for a single clip.
+        channels: where their axis is; None to tell by its length, 1 to 4.
+
+    Raises:
+        UserError: on a wrong rank, size or type, on NaN and on values outside [0, 1], and where the axis is not clear.
+
+    Example:
+        >>> channels_first(np.zeros((8, 6, 12, 20, 3), np.uint8), "frames", 5, None).shape
+        torch.Size([8, 6, 3, 12, 20])
+    """
+    try:
+        tensor = torch.as_tensor(frames)
+    except (TypeError, ValueError, RuntimeError):
+        raise UserError(f"{source}: found {type(frames).__name__}, expected an array or a tensor of frames") from None
+    shape = tuple(tensor.shape)
+    if len(shape) not in (dimensions - 1, dimensions) or 0 in shape:
+        named = ("N, ", "")[5 - dimensions]
+        expected = f"({named}T+1, C, H, W), ({named}T+1, H, W, C) or ({named}T+1, H, W)"
+        raise UserError(f"{source}: found shape {shape}, expected {expected}, none of them 0")
+    if shape[dimensions - 4] < 2:
+        raise UserError(f"{source}: found clips of {shape[dimensions - 4]} frame, expected at least 2")
+    if len(shape) < dimensions:
+        tensor = tensor.unsqueeze(-3)
+    elif channels is None:
+        first, last = shape[-3] in FEW, shape[-1] in FEW
+        if first == last:
+            raise UserError(f"{source}: found shape {shape}, expected channels='first' or 'last' to say which axis")
+        channels = "first" if first else "last"
+    require(channels in (None, "first", "last"), "channels", channels, "'first' or 'last'")
+    if channels == "last" and len(shape) == dimensions:
+        tensor = tensor.movedim(-1, -3)
+    if tensor.dtype == torch.uint8:
+        return tensor.contiguous()
+    if tensor.dtype == torch.bool or not (tensor.is_floating_point() or tensor.dtype in (torch.float16,)):
+        raise UserError(f"{source}: found values of type {tensor.dtype}, expected uint8, or numbers in [0, 1]")
+    tensor = tensor.float().contiguous()
+    low, high = (float(value) for value in tensor.aminmax())
+    if math.isnan(low) or low < 0.0 or high > 1.0:
+        found = "NaN" if math.isnan(low) else f"values in [{low:.6g}, {high:.6g}]"
+        raise UserError(f"{source}: found {found}, expected uint8, or numbers in [0, 1]")
+    return tensor
+
+
+def checked_activity(activity: Any, source: str, shape: tuple[int, ...]) -> Tensor:
+    """True speeds as float32 ``(*shape, J)``.
+
+    Raises:
+        UserError: of another shape, or not finite.
+
+    Example:
+        >>> checked_activity([[[1.0, 0.0]]], "activity", (1, 1)).shape
+        torch.Size([1, 1, 2])
+    """
+    try:
+        tensor = torch.as_tensor(activity, dtype=torch.float32)
+    except (TypeError, ValueError, RuntimeError):
+        raise UserError(f"{source}: found {type(activity).__name__}, expected an array of speeds") from None
+    found, expected = tuple(tensor.shape), ", ".join(map(str, shape))
+    if len(found) != len(shape) + 1 or found[:-1] != shape or found[-1] < 1:
+        raise UserError(f"{source}: found shape {found}, expected ({expected}, J), a speed per transition")
+    if not bool(tensor.isfinite().all()):
+        count = int((~tensor.isfinite()).sum())
+        raise UserError(f"{source}: found {count} values that are not finite, expected speeds")
+    return tensor
+
+
+def named(transformations: Sequence[str], count: int) -> tuple[str, ...]:
+    """Names of ``count`` transformations: those that are given, or ``1``, ``2``, ... of them.
+
+    Raises:
+        UserError: there are more or fewer names, or one of them twice.
+
+    Example:
+        >>> named((), 2), named(("turn",), 1)
+        (('transformation 1', 'transformation 2'), ('turn',))
+    """
+    names = tuple(transformations) or tuple(f"transformation {j + 1}" for j in range(count))
+    expected = f"{count} different names, one for each column of the activity"
+    require(len(names) == len(set(names)) == count, "transformations", list(names), expected)
+    return names
+
+
+def unit_interval(pixels: Tensor) -> Tensor:
+    """Pixels as float32 in [0, 1]."""
+    return pixels.float().div_(255) if pixels.dtype == torch.uint8 else pixels
+
+
+def arrays(
+    frames: Any,
+    activity: Any = None,
+    *,
+    validation: Any = 0.2,
+    transformations: Sequence[str] = (),
+    unit_steps: Sequence[str] = (),
+    channels: Channels | None = None,
+    seed: int = 0,
+    title: str = "arrays in memory",
+) -> ArraySequences:
+    """Sequences from an array or a tensor.
+
+    Args:
+        frames: ``(N, T+1, C, H, W)``, ``(N, T+1, H, W, C)`` or ``(N, T+1, H, W)``, uint8 or numbers in [0, 1].
+        activity: true speeds ``(N, T, J)``, exactly 0 where off, if they are known: then fields are matched with them.
+        validation: share of the sequences that is held out, or other sequences: frames, or frames and activity.
+        transformations: names of the J transformations.
+        unit_steps: what a unit step of each means, in words.
+        channels: ``first`` or ``last``, where shapes leave it open.
+        seed: of the choice of what is held out.
+        title: what results call the data.
+
+    Raises:
+        UserError: shapes, types or values that cannot be used.
+
+    Example:
+        >>> arrays(np.zeros((10, 6, 12, 20), np.uint8)).about
+        '8 train, 2 validation clips of 6 frames, activity unknown'
+    """
+    pixels = channels_first(frames, "frames", 5, channels)
+    speeds = None if activity is None else checked_activity(activity, "activity", (len(pixels), pixels.shape[1] - 1))
+    if isinstance(validation, int | float):
+        parts = split_at_random(len(pixels), float(validation), seed)
+        return ArraySequences(pixels, speeds, parts, transformations, unit_steps, title)
+    both = isinstance(validation, tuple) and len(validation) == 2
+    others = channels_first(validation[0] if both else validation, "validation", 5, channels)
+    if others.shape[1:] != pixels.shape[1:] or others.dtype != pixels.dtype:
+        found, expected = (f"{tuple(one.shape[1:])} {one.dtype}" for one in (others, pixels))
+        raise UserError(f"validation: found clips of {found}, expected {expected}, as frames has")
+    if both is (activity is None):
+        raise UserError("validation: found activity for some sequences only, expected it for all or none of them")
+    if both:
+        held = checked_activity(validation[1], "validation: activity", (len(others), others.shape[1] - 1))
+        require(held.shape[-1] == speeds.shape[-1], "validation: activity", tuple(held.shape), "as many as in activity")
+        speeds = torch.cat([speeds, held])
+    count, total = len(pixels), len(pixels) + len(others)
+    parts = {"train": torch.arange(count), "validation": torch.arange(count, total)}
+    return ArraySequences(torch.cat([pixels, others]), speeds, parts, transformations, unit_steps, title)
+
+
+def dataset(
+    clips: Clips,
+    *,
+    validation: Any = 0.2,
+    transformations: Sequence[str] = (),
+    unit_steps: Sequence[str] = (),
+    channels: Channels | None = None,
+    seed: int = 0,
+    title: str = "a Dataset of clips",
+) -> DatasetSequences:
+    """Sequences from a torch Dataset, or anything with a length and items: read as they are needed.
+
+    Args:
+        clips: items are frames ``(T+1, C, H, W)``, ``(T+1, H, W, C)`` or ``(T+1, H, W)``, or pairs of these and
+            activity ``(T, J)``.
+        validation: share of the clips that is held out, or another Dataset.
+        transformations, unit_steps, channels, seed, title: as for :func:`arrays`.
+
+    Raises:
+        UserError: it has no length or no clips.
+
+    Example:
+        >>> dataset([np.zeros((6, 12, 20), np.uint8)] * 10).image_shape
+        (1, 12, 20)
+    """
+    joined = clips if isinstance(validation, int | float) else _Joined(clips, validation)
+    try:
+        count, total = len(clips), len(joined)
+    except TypeError:
+        raise UserError("dataset: found no length, expected a Dataset with len() and items by index") from None
+    require(count >= 1, "dataset", "no clips", "at least one")
+    if isinstance(validation, int | float):
+        parts = split_at_random(count, float(validation), seed)
+    else:
+        parts = {"train": torch.arange(count), "validation": torch.arange(count, total)}
+    return DatasetSequences(joined, parts, channels, transformations, unit_steps, title)
+
+
+def in_memory(config: Any, device: torch.device | str = "cpu") -> SequenceData:
+    """Raise a UserError: data that were in memory are given from Python, no configuration can name them."""
+    raise UserError(
+        "data.name: found 'arrays', whose sequences were in memory, expected them to be given from Python: "
+        "Run.open(path, data=stf.data.arrays(frames))"
+    )
+
+
+class _Joined:
+    """Two Datasets, one after the other."""
+
+    def __init__(self, first: Clips, second: Clips) -> None:
+        self.first, self.second = first, second
+
+    def __len__(self) -> int:
+        return len(self.first) + len(self.second)
+
+    def __getitem__(self, index: int) -> Any:
+        count = len(self.first)
+        return self.first[index] if index < count else self.second[index - count]

@@ -1,0 +1,72 @@
+"""What a run has to know of its data to be loaded without them."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from ffrl.core.errors import UserError
+
+
+@dataclass(frozen=True)
+class DataSpec:
+    """Shape, length and transformations of sequences, as JSON values.
+
+    Args:
+        name: name of the data set.
+        title: what results call the data.
+        image_shape: ``(C, H, W)``.
+        num_steps: T.
+        transformations: names of the J transformations; none if they are not known.
+        unit_steps: what one unit step of each means, in words.
+
+    Example:
+        >>> spec = DataSpec("arrays", "moving bars", (1, 12, 20), 5, ("shift",), ("1 pixel",))
+        >>> DataSpec.read(spec.plain(), "run.json") == spec
+        True
+    """
+
+    name: str
+    title: str
+    image_shape: tuple[int, int, int]
+    num_steps: int
+    transformations: tuple[str, ...] = ()
+    unit_steps: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, data: Any) -> DataSpec:
+        """That of sequences, a :class:`~ffrl.data.base.SequenceData`."""
+        names = tuple(data.transformations), tuple(data.unit_steps)
+        return cls(data.name, data.title, tuple(data.image_shape), data.num_steps, *names)
+
+    def plain(self) -> dict[str, Any]:
+        """JSON values."""
+        return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
+
+    @classmethod
+    def read(cls, values: Any, source: str) -> DataSpec:
+        """The inverse of :meth:`plain`.
+
+        Args:
+            values: from a JSON file.
+            source: its name, for messages.
+
+        Raises:
+            UserError: something is missing or of another type.
+        """
+        names = {"name": str, "title": str, "image_shape": int, "num_steps": int}
+        names |= {"transformations": str, "unit_steps": str}
+        if not isinstance(values, dict) or values.keys() != names.keys():
+            found = sorted(values) if isinstance(values, dict) else values
+            raise UserError(f"{source}: found {found!r}, expected the keys {', '.join(names)}")
+        made: dict[str, Any] = {}
+        for key, kind in names.items():
+            value = values[key]
+            several = key in ("image_shape", "transformations", "unit_steps")
+            items = value if several and isinstance(value, list) else [value]
+            if several is not isinstance(value, list) or any(type(item) is not kind for item in items):
+                raise UserError(f"{source}: {key}: found {value!r}, expected {'a list of ' if several else ''}{kind}")
+            made[key] = tuple(items) if several else value
+        if len(made["image_shape"]) != 3 or min(*made["image_shape"], made["num_steps"]) < 1:
+            raise UserError(f"{source}: found images of {made['image_shape']}, T = {made['num_steps']}, expected sizes")
+        return cls(**made)

@@ -1,0 +1,156 @@
+"""Training from Python, in one call."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from rich.console import Console
+from torch import nn
+
+import ffrl.data
+from ffrl.config import DataConfig, RunConfig
+from ffrl.core.device import flush_denormals, resolve_device
+from ffrl.core.errors import UserError, require
+from ffrl.data.arrays import arrays
+from ffrl.data.base import SequenceData
+from ffrl.data.catalogue import IN_MEMORY
+from ffrl.data.on_device import on_device
+from ffrl.data.spec import DataSpec
+from ffrl.training.callbacks import Callback
+from ffrl.training.checkpoint import find_checkpoint, load_weights
+from ffrl.training.config_io import config_from_dict
+from ffrl.training.folders import reserved
+from ffrl.training.trainer import train as train_model
+from stf.registry import CONFIGS, default_config
+from stf.run import Run, build_model
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+FINE_TUNING = ("still", "discovery")
+"""Phases that a run which starts from another one leaves out."""
+
+
+def configure(
+    mode: str, settings: Mapping[str, Any], data: DataConfig | None = None, spec: DataSpec | None = None
+) -> RunConfig:
+    """The configuration of a run: the defaults of the mode for the data, then ``settings``.
+
+    Args:
+        mode: ``unsupervised``, ``supervised``, ``weak`` or a baseline.
+        settings: as in a configuration file: sections are mappings, ``-`` and ``_`` mean the same.
+        data: of a data set; that of MNIST for None.
+        spec: of sequences in memory.
+
+    Raises:
+        UserError: an unknown mode or key, or a value of the wrong type or range.
+
+    Example:
+        >>> config = configure("unsupervised", {"steps": 100, "model": {"num_fields": 4}})
+        >>> config.steps, config.model.num_fields, config.data.num_steps
+        (100, 4, 8)
+    """
+    require(mode in CONFIGS, "mode", mode, f"one of {', '.join(CONFIGS)}")
+    return config_from_dict(CONFIGS[mode], settings, "settings", base=default_config(mode, data, spec))
+
+
+def fit(
+    data: Any,
+    mode: str = "unsupervised",
+    *,
+    steps: int | None = None,
+    out: str | Path | None = None,
+    seed: int = 0,
+    device: str = "auto",
+    encoder: nn.Module | None = None,
+    decoder: nn.Module | None = None,
+    init: str | Path | Run | None = None,
+    resume: bool = False,
+    callbacks: Sequence[Callback] = (),
+    quiet: bool = False,
+    **settings: Any,
+) -> Run:
+    """Train on sequences, and return the run.
+
+    Args:
+        data: from :func:`stf.data.arrays` or :func:`stf.data.dataset`, an array or tensor of frames, a
+            :class:`~ffrl.config.DataConfig`, or the name of a data set.
+        mode: ``unsupervised``, ``supervised`` (of data whose activity is known), ``weak``, or a baseline.
+        steps: of all phases; those of the mode for None.
+        out: run folder, new or empty; ``runs/<mode>-<data>-<time>`` for None.
+        seed: of everything random.
+        device: ``cpu``, ``cuda`` or ``auto``.
+        encoder: a module of one's own, images ``(N, C, H, W)`` to ``(N, 2 D)``, means before log-variances; D becomes
+            the dimension of the latent space.
+        decoder: one from latents ``(N, D)`` to pixel logits ``(N, C, H, W)``.
+        init: a run of the same model to start from: its weights are trained on, all at once, and neither are frames
+            alone first nor fields searched for, unless the settings say so.
+        resume: go on with the run in ``out``, given the same arguments.
+        callbacks: told of every entry of ``metrics.jsonl``: ``callback(step, entry)``; see
+            :mod:`ffrl.training.callbacks` for TensorBoard and Weights & Biases.
+        quiet: print nothing.
+        settings: whatever ``stf train`` has flags for: ``batch_size=32``, ``model={"num_fields": 9}``,
+            ``sparsity={"slab": "signed"}``.
+
+    Raises:
+        UserError: anything that cannot be used; the message is one line.
+
+    Example:
+        >>> import numpy as np, stf
+        >>> run = stf.fit(stf.data.arrays(np.zeros((10, 6, 12, 20), np.uint8)), steps=300)  # doctest: +SKIP
+        >>> run.model.infer(torch.zeros(1, 6, 1, 12, 20)).shape  # doctest: +SKIP
+        torch.Size([1, 5, 6])
+    """
+    flush_denormals()
+    target = resolve_device(device)
+    named, sequences = _sequences(data, target)
+    spec = DataSpec.of(sequences)
+    settings |= {"seed": seed, "device": device} | ({} if steps is None else {"steps": steps})
+    if encoder is not None:
+        settings = _with_latent_dim(settings, encoder, spec.image_shape)
+    if init is not None:
+        settings = {**{name: {"fraction": 0.0} for name in FINE_TUNING if hasattr(CONFIGS[mode], name)}, **settings}
+    config = configure(mode, settings, named, None if named.name != IN_MEMORY else spec)
+    model = build_model(config, spec.image_shape, encoder, decoder)
+    if init is not None:
+        load_weights(init.path if isinstance(init, Run) else find_checkpoint(Path(init)), model)
+    with ExitStack() as stack:
+        path = Path(out) if out is not None else stack.enter_context(reserved(mode, spec.name))
+        console = Console(stderr=True, quiet=quiet)
+        train_model(replace(config, out=path), model, sequences, path, resume, console, callbacks=callbacks)
+    return Run.open(path, device=str(target), data=sequences, encoder=encoder, decoder=decoder)
+
+
+def figures(run: str | Path | Run, **options: Any) -> dict[str, Figure]:
+    """All figures of a run by name; see :meth:`stf.run.Run.figures`."""
+    return (run if isinstance(run, Run) else Run.open(run)).figures(**options)
+
+
+def _sequences(data: Any, device: torch.device) -> tuple[DataConfig, SequenceData]:
+    """The sequences on the device, and the configuration that names them."""
+    if isinstance(data, str):
+        data = default_config("weak", DataConfig(name=data)).data
+    if isinstance(data, DataConfig):
+        return data, ffrl.data.load(data, device)
+    if not isinstance(data, SequenceData):
+        data = arrays(data)
+    if data.name != IN_MEMORY:
+        raise UserError(f"data: found {data.title} without its configuration, expected its DataConfig or its name")
+    return DataConfig(name=IN_MEMORY, num_steps=data.num_steps), on_device(data, device)
+
+
+def _with_latent_dim(settings: dict[str, Any], encoder: nn.Module, image_shape: tuple[int, ...]) -> dict[str, Any]:
+    """Settings with D as the encoder of one's own has it, unless they name D."""
+    model = dict(settings.get("model", {}))
+    if not {"latent_dim", "latent-dim"} & model.keys():
+        training = encoder.training
+        with torch.no_grad():
+            outputs = encoder.eval()(torch.zeros(1, *image_shape))
+        encoder.train(training)
+        model["latent_dim"] = max(1, outputs.shape[-1] // 2)
+    return settings | {"model": model}

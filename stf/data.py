@@ -1,0 +1,15 @@
+"""Data for :func:`stf.fit`: arrays and Datasets in memory, and the benchmark data sets.
+
+Example:
+    >>> import numpy as np
+    >>> arrays(np.zeros((10, 6, 12, 20), np.uint8)).image_shape
+    (1, 12, 20)
+"""
+
+from __future__ import annotations
+
+from ffrl.config import ClipsConfig, DataConfig
+from ffrl.data import load
+from ffrl.data.arrays import arrays, dataset
+
+__all__ = ["ClipsConfig", "DataConfig", "arrays", "dataset", "load"]
