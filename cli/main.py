@@ -74,7 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     Example:
         >>> main(["--version"])
-        stf 0.1.0
+        stf 0.2.0
         0
     """
     try:

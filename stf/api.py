@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -55,7 +55,7 @@ def configure(
         >>> config.steps, config.model.num_fields, config.data.num_steps
         (100, 4, 8)
     """
-    require(mode in CONFIGS, "mode", mode, f"one of {', '.join(CONFIGS)}")
+    _require_mode(mode)
     return config_from_dict(CONFIGS[mode], settings, "settings", base=default_config(mode, data, spec))
 
 
@@ -107,6 +107,7 @@ def fit(
         torch.Size([1, 5, 6])
     """
     flush_denormals()
+    _require_mode(mode)
     target = resolve_device(device)
     named, sequences = _sequences(data, target)
     spec = DataSpec.of(sequences)
@@ -114,11 +115,13 @@ def fit(
     if encoder is not None:
         settings = _with_latent_dim(settings, encoder, spec.image_shape)
     if init is not None:
-        settings = {**{name: {"fraction": 0.0} for name in FINE_TUNING if hasattr(CONFIGS[mode], name)}, **settings}
+        phases = {phase.name for phase in fields(CONFIGS[mode])} & set(FINE_TUNING)
+        settings = {name: {"fraction": 0.0} for name in phases} | settings
     config = configure(mode, settings, named, None if named.name != IN_MEMORY else spec)
     model = build_model(config, spec.image_shape, encoder, decoder)
     if init is not None:
-        load_weights(init.path if isinstance(init, Run) else find_checkpoint(Path(init)), model)
+        start = (init.path, init.step) if isinstance(init, Run) else (Path(init),)
+        load_weights(find_checkpoint(*start), model)
     with ExitStack() as stack:
         path = Path(out) if out is not None else stack.enter_context(reserved(mode, spec.name))
         console = Console(stderr=True, quiet=quiet)
@@ -129,6 +132,10 @@ def fit(
 def figures(run: str | Path | Run, **options: Any) -> dict[str, Figure]:
     """All figures of a run by name; see :meth:`stf.run.Run.figures`."""
     return (run if isinstance(run, Run) else Run.open(run)).figures(**options)
+
+
+def _require_mode(mode: str) -> None:
+    require(mode in CONFIGS, "mode", mode, f"one of {', '.join(CONFIGS)}")
 
 
 def _sequences(data: Any, device: torch.device) -> tuple[DataConfig, SequenceData]:
