@@ -53,7 +53,7 @@ def main(arguments: Sequence[str]) -> int:
 
     from rich.console import Console
 
-    from stf.report import run as draw
+    from stf.api import report as draw
 
     *_, report = draw(
         run,

@@ -10,7 +10,7 @@ from PIL import Image
 from rich.console import Console
 
 from ffrl.core.errors import UserError
-from stf.report import run as visualize
+from stf.api import report as visualize
 from stf.transfer.run import Request
 from stf.transfer.run import run as transfer
 

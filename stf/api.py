@@ -129,6 +129,45 @@ def fit(
     return Run.open(path, device=str(target), data=sequences, encoder=encoder, decoder=decoder)
 
 
+def report(
+    run: str | Path | Run,
+    out: str | Path | None = None,
+    seed: int = 0,
+    device: str = "cpu",
+    *,
+    data_root: Path | None = None,
+    **options: Any,
+) -> list[Path]:
+    """Write all figures of a run, animations and a report; see :func:`stf.report.build.draw`.
+
+    Args:
+        run: run folder, or a run that is open.
+        out: folder for the figures; ``figures`` in the run folder for None.
+        seed: chooses the held-out images and sequences.
+        device: where to compute, for a run folder.
+        data_root: folder of the data set; the one that the run was trained on for None.
+        options: ``plane``, ``form``, ``motion`` and ``console``.
+
+    Returns:
+        The written files, the report last.
+
+    Raises:
+        UserError: the run, its data or the plane cannot be used, or ``out`` cannot be written.
+
+    Example:
+        >>> report("runs/demo")  # doctest: +SKIP
+    """
+    from stf.plot.compute.plane import parse_plane
+
+    flush_denormals()
+    opened = run if isinstance(run, Run) else Run.open(run, device=device)
+    opened.require_fields()
+    parse_plane(options.get("plane", "trajectories"), opened.model.latent_dim)
+    if data_root is not None:
+        opened.given = opened.data_at(data_root)
+    return opened.report(out, seed=seed, **options)
+
+
 def figures(run: str | Path | Run, **options: Any) -> dict[str, Figure]:
     """All figures of a run by name; see :meth:`stf.run.Run.figures`."""
     return (run if isinstance(run, Run) else Run.open(run)).figures(**options)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from stf.report.all_figures import figures
-from stf.report.build import run
+from stf.report.build import draw
 from stf.report.html import render_report
 
-__all__ = ["figures", "render_report", "run"]
+__all__ = ["draw", "figures", "render_report"]

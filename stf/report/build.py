@@ -8,12 +8,11 @@ from contextlib import suppress
 from io import BytesIO
 from itertools import chain
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self
 
 from PIL import Image
 from rich.console import Console
 
-from ffrl.core.device import flush_denormals
 from ffrl.core.errors import UserError
 from ffrl.core.evaluation_mode import evaluation_mode
 from ffrl.core.files import read_json_object, reporting, write_atomically
@@ -33,7 +32,9 @@ from stf.report.all_figures import SPLIT, exhibits, searching, training
 from stf.report.exhibit import ALONE, Exhibit, Tell
 from stf.report.html import Picture, Report, render_report
 from stf.report.tables import MAY_LACK, Table, configuration_table, evaluation_tables
-from stf.run import Run
+
+if TYPE_CHECKING:
+    from stf.run import Run
 
 EVALUATION, REPORT = "evaluation.json", "report.html"
 SMALLER = 2
@@ -46,51 +47,6 @@ Format = Literal["png", "svg", "pdf"]
 Motion = Literal["gif", "png", "none"]
 
 
-def run(
-    run_dir: str | Path,
-    out: str | Path | None = None,
-    seed: int = 0,
-    device: str = "cpu",
-    *,
-    data_root: Path | None = None,
-    plane: str = "trajectories",
-    form: Format = "png",
-    motion: Motion = "gif",
-    console: Console | None = None,
-) -> list[Path]:
-    """Draw everything that the mode of a run allows, and write a report of it.
-
-    The same run, arguments and number of threads give the same files on one machine.
-
-    Args:
-        run_dir: run folder.
-        out: folder for the figures; ``run_dir / "figures"`` for None.
-        seed: chooses the held-out images and sequences.
-        device: where to compute.
-        data_root: folder of the data set; the one that the run was trained on for None.
-        plane: of latent space, ``trajectories``, ``pca`` or two axes ``I,J``.
-        form: ``svg`` or ``pdf`` writes each figure in that form besides the PNG.
-        motion: animations as GIF, as animated PNG, or none.
-        console: where to show progress: a line that changes on a terminal, plain lines elsewhere; nowhere for None.
-
-    Returns:
-        The written files, the report last.
-
-    Raises:
-        UserError: the run, its data or the plane cannot be used, or ``out`` cannot be written.
-
-    Example:
-        >>> run("runs/demo")  # doctest: +SKIP
-    """
-    flush_denormals()
-    opened = Run.open(run_dir, device=device)
-    opened.require_fields()
-    parse_plane(plane, opened.model.latent_dim)
-    if data_root is not None:
-        opened.given = opened.data_at(data_root)
-    return draw(opened, out, seed, plane=plane, form=form, motion=motion, console=console)
-
-
 def draw(
     run: Run,
     out: str | Path | None = None,
@@ -101,7 +57,25 @@ def draw(
     motion: Motion = "gif",
     console: Console | None = None,
 ) -> list[Path]:
-    """Draw a run that is open on its data; arguments, results and errors as for :func:`run`."""
+    """Draw everything that the mode of a run allows, and write a report of it.
+
+    The same run, arguments and number of threads give the same files on one machine.
+
+    Args:
+        run: open, with its data.
+        out: folder for the figures; ``figures`` in the run folder for None.
+        seed: chooses the held-out images and sequences.
+        plane: of latent space, ``trajectories``, ``pca`` or two axes ``I,J``.
+        form: ``svg`` or ``pdf`` writes each figure in that form besides the PNG.
+        motion: animations as GIF, as animated PNG, or none.
+        console: where to show progress: a line that changes on a terminal, plain lines elsewhere; nowhere for None.
+
+    Returns:
+        The written files, the report last.
+
+    Raises:
+        UserError: the run, its data or the plane cannot be used, or ``out`` cannot be written.
+    """
     run.require_fields()
     parse_plane(plane, run.model.latent_dim)
     run_dir, step, config, model, data, metrics = run.path, run.step, run.config, run.model, run.data, run.metrics

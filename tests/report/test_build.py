@@ -28,7 +28,7 @@ from ffrl.data.base import SequenceBatch
 from ffrl.evaluation.evaluate import evaluate
 from ffrl.training.checkpoint import TrainingState, save_checkpoint
 from ffrl.training.config_io import encode_config
-from stf import report
+from stf import api, report
 from stf.plot import motion
 from stf.plot.compute import assignment
 from stf.plot.compute.observed import Observed, move_images
@@ -109,7 +109,7 @@ def test_a_run_is_drawn_as_its_mode_allows(tmp_path: Path, monkeypatch: pytest.M
     run = make_run(tmp_path / "run", mode)
     before, state = dict(matplotlib.rcParams), torch.get_rng_state()
     progress = StringIO()
-    written = report.run(run, console=Console(file=progress))
+    written = api.report(run, console=Console(file=progress))
     folder = run / "figures"
     assert all(path.parent == folder for path in written) and written[-1] == folder / "report.html"
     assert sorted(path.name for path in folder.iterdir()) == sorted(path.name for path in written)
@@ -149,7 +149,7 @@ def test_the_same_run_and_seed_give_the_same_files(tmp_path: Path) -> None:
     run = make_run(tmp_path / "run", "supervised")
     (run / "metrics.jsonl").unlink()  # to save time
     first, again = (
-        {path.name: path.read_bytes() for path in report.run(run, tmp_path / name)} for name in ("first", "again")
+        {path.name: path.read_bytes() for path in api.report(run, tmp_path / name)} for name in ("first", "again")
     )
     assert first == again and {"overview.png", "motion-field-0.gif", "report.html"} <= first.keys()
 
@@ -160,7 +160,7 @@ def test_a_run_with_a_search_shows_it_before_its_curves(tmp_path: Path) -> None:
     search = {"move": "start", "fields": [], "alive": [0, 1, 2], "accepted": True}
     with open(run / "metrics.jsonl", "a") as file:
         file.write(json.dumps({"step": 30, "search": search}) + "\n")
-    written = report.run(run, motion="none")
+    written = api.report(run, motion="none")
     assert [path.name for path in written[-3:]] == ["search.png", "curves.png", "report.html"]
     assert '<a href="#figure-search">Search for the fields</a>' in written[-1].read_text()
 
@@ -168,7 +168,7 @@ def test_a_run_with_a_search_shows_it_before_its_curves(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("only_overview", "one_field")
 def test_figures_come_as_vectors_and_animations_as_png(tmp_path: Path) -> None:
     run = make_run(tmp_path / "run", "supervised")
-    written = report.run(run, form="svg", motion="png")
+    written = api.report(run, form="svg", motion="png")
     folder = run / "figures"
     for name in [*NAMES["supervised"], "traversal-field-0", "curves"]:
         assert {folder / f"{name}.png", folder / f"{name}.svg"} <= set(written)
@@ -370,7 +370,7 @@ def test_figures_go_where_they_are_sent(tmp_path: Path) -> None:
     run = make_run(tmp_path / "run", "supervised")
     (run / "metrics.jsonl").unlink()
     out = tmp_path / "new" / "folder"
-    written = report.run(run, out, motion="none")
+    written = api.report(run, out, motion="none")
     assert [path.name for path in written] == ["overview.png", "traversals.png", "traversal-field-0.png", "report.html"]
     assert sorted(out.iterdir()) == sorted(written)
     assert not (run / "figures").exists()
@@ -382,11 +382,11 @@ def test_a_folder_that_cannot_be_written_is_reported_in_one_line(tmp_path: Path)
     taken.write_text("a file")
     for out in (taken, taken / "below"):
         with pytest.raises(UserError) as error:
-            report.run(run, out)
+            api.report(run, out)
         assert str(error.value).startswith(f"cannot write {out}: ") and "\n" not in str(error.value)
 
 
 def test_a_missing_run_is_reported_before_anything_is_made(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="nowhere"):
-        report.run(tmp_path / "nowhere")
+        api.report(tmp_path / "nowhere")
     assert list(tmp_path.iterdir()) == []
