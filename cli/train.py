@@ -7,18 +7,18 @@ import os
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import tyro
 
-from ffrl.config import DataConfig
+from ffrl.config import ClipsConfig, DataConfig
 from ffrl.core.errors import UserError, require
 from ffrl.data.catalogue import DATA_SETS
 from ffrl.training.folders import CONFIG, newest, reserved
-from stf.registry import CONFIGS, default_config
+from stf.registry import CONFIGS, default_config, fine_tuning
 
 from . import presets
 from .flags import Arguments, build, describe, flags_of, peek, show_help, split, wants_help
@@ -41,6 +41,9 @@ class Launch:
     mode: ModeFlag = "unsupervised"
     config: Annotated[str | None, tyro.conf.arg(metavar="FILE", help_behavior_hint="")] = None
     """TOML file, or the name of a preset: its values replace the defaults of mode and data set, flags replace those."""
+    init: Annotated[Path | None, tyro.conf.arg(metavar="RUN", help_behavior_hint="")] = None
+    """Start from the weights of RUN, a run of the same model: frames never stand alone then, and no fields are searched
+    for, unless --still.fraction and --discovery.fraction say so."""
     resume: Annotated[Path | None, tyro.conf.arg(metavar="[RUN]", help_behavior_hint="")] = None
     """Go on with RUN (left out: the newest under runs/) as it was configured; only --device may be given anew."""
 
@@ -56,10 +59,11 @@ def main(arguments: Sequence[str]) -> int:
     given = _given(arguments)
     if "--resume" in given:
         return _resume(given)
+    init = given.get("--init")
     config = _configure(given)
     with ExitStack() as stack:
         run = config.out or stack.enter_context(reserved(config.mode, config.data.name))
-        return _train(dataclasses.replace(config, out=run), run, resume=False)
+        return _train(dataclasses.replace(config, out=run), run, resume=False, init=init)
 
 
 def configure(arguments: Sequence[str]) -> Any:
@@ -106,7 +110,7 @@ def _help(arguments: Sequence[str]) -> None:
 def _configure(given: dict[str, str | None]) -> Any:
     """Return the configuration: mode defaults, then ``--config``, then flags."""
     modes = _flags()
-    mode, name = given.pop("--mode", None), given.pop("--config", None)
+    mode, name, init = (given.pop(flag, None) for flag in ("--mode", "--config", "--init"))
     path = None if name is None else presets.find(name)
     data = {} if path is None else presets.read(path)
     named = data.get("mode", mode)
@@ -120,6 +124,7 @@ def _configure(given: dict[str, str | None]) -> Any:
     for flag in given:
         _require_mode(flag, flag, named, modes)
     config: Any = default_config(named, _data_set(given, data))
+    config = config if init is None else fine_tuning(config)
     if path is not None:
         from ffrl.training.config_io import config_from_dict, flat
 
@@ -130,16 +135,25 @@ def _configure(given: dict[str, str | None]) -> Any:
 
 
 def _data_set(given: Mapping[str, str | None], file: Mapping[str, Any]) -> DataConfig:
-    """Return what decides on the defaults of a data set: its name and the digits per frame, from flags or a file.
+    """Return what decides on the defaults of a data set: its name, the digits per frame and the size of own frames.
 
-    What the file has of another kind is left to the reader of the whole file.
+    They are from flags or a file. What these have of another kind, or out of range, is left to their readers.
     """
-    section = file.get("data")
-    found = {key: section[key] for key in ("name", "digits") if isinstance(section, Mapping) and key in section}
-    found |= {key: given[f"--data.{key}"] for key in ("name", "digits") if f"--data.{key}" in given}
-    name, digits = found.get("name", "mnist"), found.get("digits", 1)
-    known = name if isinstance(name, str) and name in DATA_SETS else "mnist"
-    return DataConfig(name=known, digits=int(digits) if str(digits).isdecimal() else 1)
+    name, digits, size = (_early(key, given, file) for key in ("name", "digits", "sequences.size"))
+    data = DataConfig(name=name if isinstance(name, str) and name in DATA_SETS else "mnist")
+    with suppress(UserError, TypeError, ValueError):
+        data = dataclasses.replace(data, digits=int(digits))
+    with suppress(UserError, TypeError, ValueError):
+        data = dataclasses.replace(data, sequences=ClipsConfig(size=int(size)))
+    return data
+
+
+def _early(key: str, given: Mapping[str, str | None], file: Mapping[str, Any]) -> Any:
+    """Return what a flag, else a file, has for a key of the data; None for neither."""
+    value: Any = file.get("data")
+    for part in key.split("."):
+        value = value.get(part) if isinstance(value, Mapping) else None
+    return given.get(f"--data.{key}", value)
 
 
 def _require_mode(flag: str, shown: str, mode: str, modes: Mapping[str, Any]) -> None:
@@ -169,13 +183,13 @@ def _resume(given: dict[str, str | None]) -> int:
     return _train(config, run, resume=True)
 
 
-def _train(config: Any, run: Path, resume: bool) -> int:
+def _train(config: Any, run: Path, resume: bool, init: str | None = None) -> int:
     """Train and say where the run is, or how to go on with it."""
     from rich.console import Console
 
     from stf.run import train
 
-    result = train(config, run, resume=resume, console=Console(stderr=True))
+    result = train(config, run, resume=resume, console=Console(stderr=True), init=init)
     print(run)
     if result.interrupted:
         command = f"stf train --resume {shlex.quote(os.fspath(run))}"

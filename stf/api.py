@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,22 +22,22 @@ from ffrl.data.catalogue import IN_MEMORY
 from ffrl.data.on_device import on_device
 from ffrl.data.spec import DataSpec
 from ffrl.training.callbacks import Callback
-from ffrl.training.checkpoint import find_checkpoint, load_weights
 from ffrl.training.config_io import config_from_dict
 from ffrl.training.folders import reserved
 from ffrl.training.trainer import train as train_model
-from stf.registry import CONFIGS, default_config
-from stf.run import Run, build_model
+from stf.registry import CONFIGS, default_config, fine_tuning
+from stf.run import Run, build_model, start_from
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-FINE_TUNING = ("still", "discovery")
-"""Phases that a run which starts from another one leaves out."""
-
 
 def configure(
-    mode: str, settings: Mapping[str, Any], data: DataConfig | None = None, spec: DataSpec | None = None
+    mode: str,
+    settings: Mapping[str, Any],
+    data: DataConfig | None = None,
+    spec: DataSpec | None = None,
+    tuning: bool = False,
 ) -> RunConfig:
     """The configuration of a run: the defaults of the mode for the data, then ``settings``.
 
@@ -46,6 +46,7 @@ def configure(
         settings: as in a configuration file: sections are mappings, ``-`` and ``_`` mean the same.
         data: of a data set; that of MNIST for None.
         spec: of sequences in memory.
+        tuning: whether it starts from another run, see :func:`stf.registry.fine_tuning`.
 
     Raises:
         UserError: an unknown mode or key, or a value of the wrong type or range.
@@ -56,7 +57,8 @@ def configure(
         (100, 4, 8)
     """
     _require_mode(mode)
-    return config_from_dict(CONFIGS[mode], settings, "settings", base=default_config(mode, data, spec))
+    base = default_config(mode, data, spec)
+    return config_from_dict(CONFIGS[mode], settings, "settings", base=fine_tuning(base) if tuning else base)
 
 
 def fit(
@@ -114,14 +116,10 @@ def fit(
     settings |= {"seed": seed, "device": device} | ({} if steps is None else {"steps": steps})
     if encoder is not None:
         settings = _with_latent_dim(settings, encoder, spec.image_shape)
-    if init is not None:
-        phases = {phase.name for phase in fields(CONFIGS[mode])} & set(FINE_TUNING)
-        settings = {name: {"fraction": 0.0} for name in phases} | settings
-    config = configure(mode, settings, named, None if named.name != IN_MEMORY else spec)
+    config = configure(mode, settings, named, None if named.name != IN_MEMORY else spec, init is not None)
     model = build_model(config, spec.image_shape, encoder, decoder)
     if init is not None:
-        start = (init.path, init.step) if isinstance(init, Run) else (Path(init),)
-        load_weights(find_checkpoint(*start), model)
+        start_from(model, init)
     with ExitStack() as stack:
         path = Path(out) if out is not None else stack.enter_context(reserved(mode, spec.name))
         console = Console(stderr=True, quiet=quiet)

@@ -35,6 +35,10 @@ LARGE = 48
 """Side from which on images get the defaults of large ones: convolutions on coarse patches, and smaller batches."""
 
 
+FIRST = ("still", "discovery")
+"""Phases that a run which starts from another one leaves out."""
+
+
 def default_config(mode: str, data: DataConfig | None = None, spec: DataSpec | None = None) -> RunConfig:
     """Return the defaults of a mode for a data set: T as published, its likelihood, one field per transformation.
 
@@ -78,6 +82,17 @@ def default_config(mode: str, data: DataConfig | None = None, spec: DataSpec | N
     published = describe(data.name).num_steps if data.num_steps == DataConfig.num_steps else data.num_steps
     steps = published if spec is None else spec.num_steps
     return replace(config, model=model, data=replace(data, num_steps=steps))
+
+
+def fine_tuning(config: RunConfig) -> RunConfig:
+    """The configuration of a run that starts from another: frames never stand alone, and no fields are searched for.
+
+    Example:
+        >>> [phase.name for phase in fine_tuning(UnsupervisedConfig()).schedule if phase.fraction]
+        ['joint', 'refine']
+    """
+    phases = {name: replace(getattr(config, name), fraction=0.0) for name in FIRST if hasattr(config, name)}
+    return replace(config, **phases)
 
 
 def is_large(image_shape: tuple[int, int, int]) -> bool:

@@ -237,15 +237,41 @@ def _require_modules(path: Path, own: dict[str, str], given: dict[str, nn.Module
             raise UserError(f"{name}: found {found}, expected {expected}, as {path / DESCRIPTION} says")
 
 
-def train(config: RunConfig, run_dir: Path, resume: bool = False, console: Console | None = None) -> TrainingResult:
+def train(
+    config: RunConfig,
+    run_dir: Path,
+    resume: bool = False,
+    console: Console | None = None,
+    init: str | Path | Run | None = None,
+) -> TrainingResult:
     """Train in ``run_dir`` on the data that ``config`` names; see :func:`ffrl.training.trainer.train`.
+
+    Args:
+        config: of any mode.
+        run_dir: run folder.
+        resume: go on with the run in it.
+        console: where to print.
+        init: a run of the same model to start from.
 
     Raises:
         UserError: configuration, data or run folder cannot be used.
     """
     flush_denormals()
     data = ffrl.data.load(config.data, resolve_device(config.device))
-    return train_model(config, build_model(config, data.image_shape), data, run_dir, resume, console)
+    model = build_model(config, data.image_shape)
+    if init is not None:
+        start_from(model, init)
+    return train_model(config, model, data, run_dir, resume, console)
+
+
+def start_from(model: FlowFactorizedVAE, run: str | Path | Run) -> None:
+    """Give a model the weights of a run: its newest checkpoint, or the one that is open.
+
+    Raises:
+        UserError: no such run, or its model has other modules or sizes.
+    """
+    start = (run.path, run.step) if isinstance(run, Run) else (Path(run),)
+    load_weights(find_checkpoint(*start), model)
 
 
 def load(

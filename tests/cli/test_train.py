@@ -15,9 +15,12 @@ import pytest
 from cli_tools import SEARCH, TINY, complaint, environment, only_line, stf
 
 import cli.train
+import stf as stf_package
 from cli.main import main
-from ffrl.config import SupervisedConfig
+from cli.train import configure
+from ffrl.config import DataConfig, SupervisedConfig
 from stf.config import UnsupervisedConfig, WeakConfig
+from stf.registry import default_config
 
 
 @pytest.fixture(autouse=True)
@@ -299,3 +302,32 @@ def test_a_stopped_run_says_how_to_go_on(tmp_path, number, code):
     assert errors.splitlines()[-1].endswith("to go on: stf train --resume 'a run'")
     assert "Traceback" not in errors
     assert list(Path("a run/checkpoints").glob("step-*"))
+
+
+@pytest.mark.parametrize(("size", "architecture", "batch"), [("32", "mlp", 64), ("64", "conv-coarse", 32)])
+def test_own_frames_get_networks_of_their_size(size, architecture, batch):
+    flags = ["--mode=unsupervised", "--data.name=sequences", "--data.root=walks", f"--data.sequences.size={size}"]
+    config = configure([*flags, "--data.num-steps=10"])
+    assert config.model.architecture == architecture and config.batch_size == batch and config.data.num_steps == 10
+
+
+def test_defaults_keep_a_length_that_was_given():
+    assert default_config("unsupervised", DataConfig(name="sequences", num_steps=10)).data.num_steps == 10
+    assert default_config("unsupervised", DataConfig(name="shapes3d")).data.num_steps == 7
+
+
+def test_a_run_starts_from_another(tmp_path, capsys):
+    first, second = tmp_path / "first", tmp_path / "second"
+    flags = ["train", "--mode=unsupervised", *TINY]
+    assert main([*flags, "--steps=12", f"--out={first}"]) == 0
+    assert main([*flags, "--steps=2", f"--out={second}", f"--init={first}"]) == 0
+    config = json.loads((second / "config.json").read_text())
+    assert config["still"]["fraction"] == config["discovery"]["fraction"] == 0.0
+    before, after = (stf_package.load(run).state_dict() for run in (first, second))
+    key = "decoder.0.weight"
+    assert 0 < float((before[key] - after[key]).abs().max()) < 0.02
+    assert configure([*flags[1:], f"--init={first}", "--still.fraction=0.1"]).still.fraction == 0.1
+    capsys.readouterr()
+    assert main([*flags, f"--out={tmp_path / 'third'}", f"--init={tmp_path / 'nowhere'}"]) == 2
+    assert "nowhere: found no folder, expected a run folder" in capsys.readouterr().err
+    assert not (tmp_path / "third").exists()
