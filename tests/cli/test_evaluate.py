@@ -152,8 +152,8 @@ def test_the_test_split_needs_the_full_data(capsys, trained):
 
 def test_figures_go_into_the_run_or_where_they_are_wanted(capsys, monkeypatch):
     calls = []
-    drawing = types.SimpleNamespace(run=lambda run, out, *_, **__: calls.append((run, out)) or [out / "report.html"])
-    monkeypatch.setitem(sys.modules, "stf.plot", drawing)
+    drawing = types.SimpleNamespace(report=lambda run, out, *_, **__: calls.append((run, out)) or [out / "report.html"])
+    monkeypatch.setitem(sys.modules, "stf.api", drawing)
     run = started("runs/a", 1)
     assert main(["visualize-fields"]) == 0
     assert main(["visualize-fields", "elsewhere", "--out", "figures"]) == 0

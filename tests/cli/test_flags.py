@@ -123,4 +123,4 @@ def test_describe_says_what_each_kind_of_flag_takes():
     assert describe(known["--device"].hint) == "auto, cpu or cuda"
     assert describe(known["--out"].hint) == "a path"
     assert describe(known["--data.protocol"].hint) == "ffrl or sta"
-    assert describe(known["--data.name"].hint).endswith(", moving-mnist or sequences")
+    assert describe(known["--data.name"].hint).endswith(", moving-mnist, sequences or arrays")
