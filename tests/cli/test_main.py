@@ -11,8 +11,8 @@ import pytest
 from cli_tools import ROOT, complaint, environment, only_line, stf
 
 import cli.visualize
-import stf
 from cli.main import COMMANDS, main
+from stf import __version__
 
 HELPS = [["--help"], *([command, "--help"] for command in COMMANDS), ["train", "--mode=weak", "-h"]]
 
@@ -26,7 +26,7 @@ def test_help_names_every_command(capsys, arguments):
 
 def test_version(capsys):
     assert main(["--version"]) == 0
-    assert capsys.readouterr().out == f"stf {stf.__version__}\n"
+    assert capsys.readouterr().out == f"stf {__version__}\n"
 
 
 TYPOS = [("trian", "train"), ("visualise-fields", "visualize-fields"), ("--halp", "--help")]
