@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 
 import numpy as np
 import pytest
@@ -181,3 +182,13 @@ def test_wrong_settings_are_one_line(settings, message):
 def test_what_there_is_to_see():
     assert {"fit", "load", "evaluate", "figures", "data", "Run"} <= set(dir(stf))
     assert all(getattr(stf, name) is not None for name in dir(stf))
+
+
+def test_data_without_any_motion_end_in_a_plain_statement(tmp_path):
+    still = np.repeat(np.random.default_rng(0).random((20, 1, HEIGHT, WIDTH), dtype=np.float32), 4, axis=1)
+    made = stf.fit(still, steps=40, out=tmp_path / "still", **SMALL)
+    assert all(one["silent"] for one in made.evaluate()["fields"])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        text = made.report(tmp_path / "report", motion="none")[-1].read_text()
+    assert "All fields are silent" in text or "no field" in text.lower()

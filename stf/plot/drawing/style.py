@@ -122,7 +122,9 @@ def to_image(frame: ArrayLike) -> NDArray[np.float32]:
 
 
 def legend(axes: Axes, **options: Any) -> None:
-    """Add a legend without a frame through which the data still show a little."""
+    """Add a legend without a frame through which the data still show a little, if there is anything to name."""
+    if "handles" not in options and not axes.get_legend_handles_labels()[0]:
+        return
     box = dict(frameon=True, framealpha=0.8, edgecolor="none", facecolor="white", borderpad=0.1, borderaxespad=0.1)
     axes.legend(**(dict(fontsize=SMALL) | box | options))
 
