@@ -64,6 +64,7 @@ def test_a_run_leaves_the_documented_folder_and_learns(tmp_path, mode):
         "config.json",
         "environment.json",
         "metrics.jsonl",
+        "run.json",
     ]
     assert list(checkpoints(run)) == [48, 54, 60]
     assert read_config(run / "config.json", MODES) == config
@@ -290,7 +291,7 @@ def test_tensorboard_gets_every_entry(tmp_path, monkeypatch):
         def close(self):
             written.append("closed")
 
-    monkeypatch.setattr(log_module, "summary_writer", lambda: Writer)
+    monkeypatch.setattr("ffrl.training.callbacks.summary_writer", lambda: Writer)
     monkeypatch.setattr("ffrl.training.trainer.summary_writer", lambda: Writer)
     run_tiny(tmp_path / "run", tiny_config(tensorboard=True))
     entries = read_metrics(tmp_path / "run" / METRICS)
