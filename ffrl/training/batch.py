@@ -56,8 +56,8 @@ def draw_frames(
     if phase.still:
         return data.stills(split, indices, config.still.frames, stream("data")), None
     if config.sequences == "mixed" or not data.prescribed:
-        frames, activity = data.mixed(split, indices, stream("data"))
-        return frames, activity if config.sequences == "labelled" else None
+        batch = data.mixed(split, indices, stream("data"))
+        return batch.frames, batch.activity if config.sequences == "labelled" else None
     which = torch.randint(count, (size,), generator=stream("which"), device=device)
     frames = data.single(split, indices, which, stream("data")).frames
     if config.sequences != "labelled":

@@ -43,7 +43,7 @@ class WeakConfig(RunConfig):
     model: ModelConfig = field(default_factory=lambda: ModelConfig(num_fields=6, time_dependent=True, integrator="rk4"))
     discovery: DiscoveryConfig = field(
         default_factory=lambda: DiscoveryConfig(
-            fraction=0.28, rounds=1, accept=0.25, accept_longer=0.25, trial_temper=1.0, worth=0.0
+            fraction=0.28, rounds=1, accept=0.05, accept_longer=0.08, trial_temper=1.0, worth=0.0
         )
     )
     """No refill, and moves accepted later: where one field acts throughout, the place gives it away, so that copies

@@ -89,7 +89,7 @@ def test_a_switch_in_the_file_can_be_turned_off(configured):
 
 
 def test_default_folders_are_named_by_mode_data_and_time_and_differ(configured, monkeypatch):
-    monkeypatch.setattr(cli.train.runs.time, "strftime", lambda form: "20260102-030405")
+    monkeypatch.setattr("ffrl.training.folders.time.strftime", lambda form: "20260102-030405")
     taken = Path("runs/weak-mnist-20260102-030405")
     taken.mkdir(parents=True)
     assert configured("--mode", "weak").out == Path("runs/weak-mnist-20260102-030405-2")

@@ -303,6 +303,7 @@ class Labelled:
     """Data whose true activity is poison: whoever computes with it gets NaN."""
 
     transformations = ("first", "second")
+    prescribed = True
     num_steps = STEPS
 
     def single(self, split: str, indices: Tensor, which: Tensor, generator: torch.Generator) -> _Batch:

@@ -152,10 +152,10 @@ def check_labels(labels: NDArray, factors: Factors, values: Sequence[Sequence[fl
 
     Example:
         >>> grid = Factors(("hue", "scale"), (2, 2))
-        >>> check_labels(np.array([[0, 0], [1, 0], [0, 1], [1, 1.0]]), grid, [(0, 1), (0, 1)], "labels.npy")
+        >>> check_labels(np.array([[0, 0], [1, 0], [0, 1], [1, 1.0]]), grid, [(0, 1), (0, 1)], "f.npy")
         Traceback (most recent call last):
         ...
-        ffrl.core.errors.UserError: labels.npy: found [1 0] in row 1, expected [0 1] (hue, scale): images in ...
+        ffrl.core.errors.UserError: f.npy: found [1 0] in row 1, expected [0 1] (hue, scale): images in another order
     """
     shape = (factors.count, len(factors.sizes))
     if labels.shape != shape or labels.dtype.kind != "f":
