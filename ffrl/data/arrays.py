@@ -210,6 +210,7 @@ def channels_first(frames: Any, source: str, dimensions: int, channels: Channels
         UserError: on a wrong rank, size or type, on NaN and on values outside [0, 1], and where the axis is not clear.
 
     Example:
+        >>> import numpy as np
         >>> channels_first(np.zeros((8, 6, 12, 20, 3), np.uint8), "frames", 5, None).shape
         torch.Size([8, 6, 3, 12, 20])
     """
@@ -317,6 +318,7 @@ def arrays(
         UserError: shapes, types or values that cannot be used.
 
     Example:
+        >>> import numpy as np
         >>> arrays(np.zeros((10, 6, 12, 20), np.uint8)).about
         '8 train, 2 validation clips of 6 frames, activity unknown'
     """
@@ -363,6 +365,7 @@ def dataset(
         UserError: it has no length or no clips.
 
     Example:
+        >>> import numpy as np
         >>> dataset([np.zeros((6, 12, 20), np.uint8)] * 10).image_shape
         (1, 12, 20)
     """

@@ -34,7 +34,7 @@ def configured(monkeypatch):
     """Return a function from arguments to the configuration that would be trained."""
     seen = []
 
-    def record(config, run, resume):
+    def record(config, run, resume, init=None):
         assert config.out == run
         seen.append(config)
         return 0
