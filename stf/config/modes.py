@@ -46,8 +46,8 @@ class WeakConfig(RunConfig):
             fraction=0.28, rounds=1, accept=0.05, accept_longer=0.08, trial_temper=1.0, worth=0.0
         )
     )
-    """No refill, and moves accepted later: where one field acts throughout, the place gives it away, so that copies
-    divide sequences among them, and wrong merges cost less."""
+    """No refill, and moves accepted only where they cost next to nothing: where one field acts throughout, the place
+    gives it away, so that copies divide sequences among them, and wrong merges cost little."""
     joint: JointConfig = field(default_factory=JointConfig)
     refine: RefineConfig = field(default_factory=RefineConfig)
 
