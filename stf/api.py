@@ -21,12 +21,13 @@ from ffrl.data.base import SequenceData
 from ffrl.data.catalogue import IN_MEMORY
 from ffrl.data.on_device import on_device
 from ffrl.data.spec import DataSpec
+from ffrl.nn.networks import output_shape
 from ffrl.training.callbacks import Callback
 from ffrl.training.config_io import config_from_dict
 from ffrl.training.folders import reserved
 from ffrl.training.trainer import train as train_model
 from stf.registry import CONFIGS, default_config, fine_tuning
-from stf.run import Run, build_model, start_from
+from stf.run import MODELS, Run, build_model, start_from
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -115,7 +116,7 @@ def fit(
     spec = DataSpec.of(sequences)
     settings |= {"seed": seed, "device": device} | ({} if steps is None else {"steps": steps})
     if encoder is not None:
-        settings = _with_latent_dim(settings, encoder, spec.image_shape)
+        settings = _with_latent_dim(settings, mode, encoder, spec.image_shape)
     config = configure(mode, settings, named, None if named.name != IN_MEMORY else spec, init is not None)
     model = build_model(config, spec.image_shape, encoder, decoder)
     if init is not None:
@@ -188,13 +189,16 @@ def _sequences(data: Any, device: torch.device) -> tuple[DataConfig, SequenceDat
     return DataConfig(name=IN_MEMORY, num_steps=data.num_steps), on_device(data, device)
 
 
-def _with_latent_dim(settings: dict[str, Any], encoder: nn.Module, image_shape: tuple[int, ...]) -> dict[str, Any]:
+def _with_latent_dim(
+    settings: dict[str, Any], mode: str, encoder: nn.Module, image_shape: tuple[int, ...]
+) -> dict[str, Any]:
     """Settings with D as the encoder of one's own has it, unless they name D."""
-    model = dict(settings.get("model", {}))
+    model = settings.get("model", {})
+    if not isinstance(model, Mapping):
+        return settings  # refused by what reads them
+    model = dict(model)
     if not {"latent_dim", "latent-dim"} & model.keys():
-        training = encoder.training
-        with torch.no_grad():
-            outputs = encoder.eval()(torch.zeros(1, *image_shape))
-        encoder.train(training)
-        model["latent_dim"] = max(1, outputs.shape[-1] // 2)
+        kind = MODELS[mode]
+        per_dimension = kind.latents_per_code * (2 if kind.has_variance else 1)
+        model["latent_dim"] = max(1, output_shape("encoder", encoder, image_shape)[-1] // per_dimension)
     return settings | {"model": model}

@@ -128,7 +128,16 @@ def test_own_encoder_and_decoder(given, tmp_path):
         stf.fit(given[0], out=tmp_path / "no", decoder=nn.Linear(32, 5), quiet=True)
     with pytest.raises(UserError, match="^decoder: found that it fails on an input of shape"):
         stf.fit(given[0], out=tmp_path / "no", decoder=Decoder(7), quiet=True)
+    with pytest.raises(UserError, match="^encoder: found that it fails on an input of shape"):
+        stf.fit(given[0], out=tmp_path / "no", encoder=nn.Linear(7, 12), quiet=True)
+    with pytest.raises(UserError, match="^encoder: found 'str', expected a torch.nn.Module"):
+        stf.fit(given[0], out=tmp_path / "no", encoder="conv", quiet=True)
     assert not (tmp_path / "no").exists()
+
+
+def test_an_encoder_without_variances(given, tmp_path):
+    made = stf.fit(given[0], "msp", steps=4, out=tmp_path / "msp", encoder=Encoder(256), batch_size=8, quiet=True)
+    assert made.model.latent_dim == 256
 
 
 def test_a_run_can_start_from_another(run, given, tmp_path):

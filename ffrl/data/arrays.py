@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Any, Literal, Protocol
 
@@ -10,7 +10,7 @@ import torch
 from torch import LongTensor, Tensor
 
 from ffrl.core.errors import UserError, require
-from ffrl.data.base import SequenceBatch, SequenceData, Split, evenly_spaced
+from ffrl.data.base import SequenceBatch, SequenceData, Split, check_frames, evenly_spaced
 
 Channels = Literal["first", "last"]
 """Where the axis of the channels is: ``(..., C, H, W)`` or ``(..., H, W, C)``."""
@@ -61,9 +61,9 @@ class GivenSequences(SequenceData):
         known = "known" if self.transformations else "unknown"
         self.about = f"{shares} clips of {num_steps + 1} frames, activity {known}"
 
+    @abstractmethod
     def read(self, clips: LongTensor, frames: list[int]) -> SequenceBatch:
         """Frames ``frames`` of clips, float32 in [0, 1] ``(B, len(frames), C, H, W)``, and all of their activity."""
-        raise NotImplementedError
 
     def size(self, split: Split) -> int:
         """How many clips there are."""
@@ -237,13 +237,10 @@ def channels_first(frames: Any, source: str, dimensions: int, channels: Channels
         tensor = tensor.movedim(-1, -3)
     if tensor.dtype == torch.uint8:
         return tensor.contiguous()
-    if tensor.dtype == torch.bool or not (tensor.is_floating_point() or tensor.dtype in (torch.float16,)):
+    if not tensor.is_floating_point():
         raise UserError(f"{source}: found values of type {tensor.dtype}, expected uint8, or numbers in [0, 1]")
     tensor = tensor.float().contiguous()
-    low, high = (float(value) for value in tensor.aminmax())
-    if math.isnan(low) or low < 0.0 or high > 1.0:
-        found = "NaN" if math.isnan(low) else f"values in [{low:.6g}, {high:.6g}]"
-        raise UserError(f"{source}: found {found}, expected uint8, or numbers in [0, 1]")
+    check_frames(tensor if dimensions == 5 else tensor.unsqueeze(0), source)
     return tensor
 
 

@@ -229,7 +229,7 @@ class FlowFactorizedVAE(nn.Module):
         """Mean and log-variance of q(z | x), ``(..., C, H, W)`` -> two of ``(..., D)``."""
         parameters = at_least_float32(self.encoder(frames.reshape(-1, *frames.shape[-3:])))
         mean, log_variance = parameters.reshape(*frames.shape[:-3], 2 * self.posterior_dim).chunk(2, dim=-1)
-        return mean, log_variance + self.first_log_variance if self.first_log_variance else log_variance
+        return mean, (log_variance + self.first_log_variance) if self.first_log_variance else log_variance
 
     def encode(self, frames: Tensor) -> Tensor:
         """Posterior means, frames in [0, 1] ``(..., C, H, W)`` -> ``(..., D)``."""

@@ -159,21 +159,22 @@ def build_decoder(
     return _named(DECODERS, architecture)(tuple(image_shape), inputs, width, depth)
 
 
-def require_output(name: str, module: nn.Module, inputs: tuple[int, ...], outputs: tuple[int, ...]) -> None:
+def output_shape(name: str, module: nn.Module, inputs: tuple[int, ...]) -> tuple[int, ...]:
     """Try a module of one's own on one input of zeros, in evaluation mode, and leave it as it was.
 
     Args:
         name: what it is called in messages.
         module: ``(N, *inputs)`` -> ``(N, *outputs)``.
 
+    Returns:
+        ``(1, *outputs)``.
+
     Raises:
-        UserError: it is no module, fails, or has outputs of another shape.
+        UserError: it is no module, fails, or returns no tensor.
 
     Example:
-        >>> require_output("decoder", nn.Linear(4, 5), (4,), (6,))
-        Traceback (most recent call last):
-        ...
-        ffrl.core.errors.UserError: decoder: found outputs of shape (1, 5) for inputs (1, 4), expected (1, 6)
+        >>> output_shape("encoder", nn.Linear(4, 6), (4,))
+        (1, 6)
     """
     require(isinstance(module, nn.Module), name, type(module).__name__, "a torch.nn.Module")
     training = module.training
@@ -186,7 +187,20 @@ def require_output(name: str, module: nn.Module, inputs: tuple[int, ...], output
         raise UserError(f"{name}: found that it fails on an input of shape {(1, *inputs)}: {reason}") from None
     finally:
         module.train(training)
-    found = tuple(made.shape) if isinstance(made, Tensor) else type(made).__name__
+    require(isinstance(made, Tensor), name, f"outputs of type {type(made).__name__}", "a tensor")
+    return tuple(made.shape)
+
+
+def require_output(name: str, module: nn.Module, inputs: tuple[int, ...], outputs: tuple[int, ...]) -> None:
+    """Raise a UserError unless a module of one's own maps ``(N, *inputs)`` to ``(N, *outputs)``.
+
+    Example:
+        >>> require_output("decoder", nn.Linear(4, 5), (4,), (6,))
+        Traceback (most recent call last):
+        ...
+        ffrl.core.errors.UserError: decoder: found outputs of shape (1, 5) for inputs (1, 4), expected (1, 6)
+    """
+    found = output_shape(name, module, inputs)
     expected = (1, *outputs)
     if found != expected:
         message = f"{name}: found outputs of shape {found} for inputs {(1, *inputs)}, expected {expected}"
