@@ -71,4 +71,6 @@ class WeightsAndBiases:
 
     def __call__(self, step: int, entry: dict[str, Any]) -> None:
         """Log the numbers of an entry."""
-        self.run.log({key: value for key, value in entry.items() if isinstance(value, int | float)}, step=step)
+        numbers = {key: value for key, value in entry.items() if isinstance(value, int | float)}
+        if numbers:
+            self.run.log(numbers, step=step)
