@@ -103,3 +103,13 @@ def test_a_figure_is_written_in_the_form_of_its_ending(tmp_path: Path) -> None:
     starts = {"png": b"\x89PNG", "svg": b"<?xml", "pdf": b"%PDF"}
     for form, start in starts.items():
         assert save(page.figure, tmp_path / f"figure.{form}").read_bytes().startswith(start)
+
+
+@pytest.mark.parametrize(("shape", "extent"), [((1, 8, 8), (1, 3, 4, 2)), ((3, 12, 20), (1, 3, 3.6, 2.4))])
+def test_a_picture_keeps_its_proportions(shape, extent):
+    page = Page(6, 6)
+    image = page.picture(np.zeros(shape), 1.0, 2.0, 2.0, field=0)
+    assert image.get_extent() == pytest.approx(extent)
+    (border,) = page.sheet.patches
+    assert (border.get_x(), border.get_width()) == pytest.approx((extent[0], extent[1] - extent[0]))
+    assert (border.get_y(), border.get_height()) == pytest.approx((extent[3], extent[2] - extent[3]))

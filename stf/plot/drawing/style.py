@@ -184,13 +184,19 @@ class Page:
     def picture(
         self, frame: ArrayLike, x: float, y: float, size: float, field: int | None = None, name: str | None = None
     ) -> AxesImage:
-        """Draw a frame ``(C, H, W)`` as a square, bordered in the colour of ``field``; ``name`` is its gid."""
-        image = self.sheet.imshow(to_image(frame), extent=(x, x + size, y + size, y), aspect="auto", vmin=0, vmax=1)
+        """Draw a frame ``(C, H, W)`` in the middle of a square, bordered in the colour of ``field``.
+
+        Its longer side is that of the square; ``name`` is its gid.
+        """
+        shown = to_image(frame)
+        height, width = (size * side / max(shown.shape[:2]) for side in shown.shape[:2])
+        x, y = x + (size - width) / 2, y + (size - height) / 2
+        image = self.sheet.imshow(shown, extent=(x, x + width, y + height, y), aspect="auto", vmin=0, vmax=1)
         image.set_gid(name)
         if field is not None:
             look = field_style(field)
             border = Rectangle(
-                (x, y), size, size, fill=False, edgecolor=look.colour, linewidth=1.6, linestyle=look.line
+                (x, y), width, height, fill=False, edgecolor=look.colour, linewidth=1.6, linestyle=look.line
             )
             self.sheet.add_patch(border)
         return image
