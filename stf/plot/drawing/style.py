@@ -142,8 +142,9 @@ class Page:
 
     Example:
         >>> page = Page(4, 2)
-        >>> page.picture(np.zeros((3, 8, 8)), x=1, y=0.5, size=1).get_extent()
-        [1, 2, 1.5, 0.5]
+        >>> image = page.picture(np.zeros((3, 8, 8)), x=1, y=0.5, size=1)
+        >>> [float(edge) for edge in image.get_extent()]  # left, right, bottom, top
+        [1.0, 2.0, 1.5, 0.5]
     """
 
     def __init__(self, width: float, height: float) -> None:
