@@ -35,7 +35,7 @@ LARGE = 48
 """Side from which on images get the defaults of large ones: convolutions on coarse patches, and smaller batches."""
 
 
-FIRST = ("still", "discovery")
+FIRST = ("still", "discovery", "rediscovery")
 """Phases that a run which starts from another one leaves out."""
 
 

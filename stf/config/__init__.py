@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from stf.config.discovery import DiscoveryConfig, DiscoveryPhase, RefineConfig, RefinePhase
+from stf.config.discovery import DiscoveryConfig, DiscoveryPhase, RediscoveryConfig, RefineConfig, RefinePhase
 from stf.config.joint import JointConfig
 from stf.config.modes import UnsupervisedConfig, WeakConfig
 from stf.config.sparsity import SparsityConfig
@@ -12,6 +12,7 @@ __all__ = [
     "DiscoveryConfig",
     "DiscoveryPhase",
     "JointConfig",
+    "RediscoveryConfig",
     "RefineConfig",
     "RefinePhase",
     "SparseModelConfig",

@@ -118,6 +118,30 @@ class DiscoveryPhase(TrainingPhase):
 
 
 @dataclass(frozen=True)
+class RediscoveryConfig:
+    """A second search, from fresh fields, on the codes that some joint training has shaped.
+
+    Codes of frames that stood alone may be too rough for the search: that a flow has to pass through them makes them
+    smooth, even if its fields are the wrong ones.
+    """
+
+    fraction: float = 0.0
+    """Share of the steps that it takes; 0 leaves it out, and the joint training before it."""
+    after: float = 0.08
+    """Share of the steps of the joint training before it."""
+
+    def __post_init__(self) -> None:
+        for key in ("fraction", "after"):
+            value = getattr(self, key)
+            require(0.0 <= value < 1.0, "rediscovery." + key, value, "a number in [0, 1)")
+
+    @property
+    def whole(self) -> float:
+        """Share of the steps that it takes with the joint training before it."""
+        return self.fraction + self.after if self.fraction else 0.0
+
+
+@dataclass(frozen=True)
 class RefinePhase(TrainingPhase):
     """The phase in which the fields that were found catch up with the codes that joint training has left."""
 

@@ -7,27 +7,28 @@ from typing import Literal
 
 from ffrl.config import ModelConfig, RunConfig, StillConfig, TrainingPhase
 from ffrl.core.errors import require
-from stf.config.discovery import DiscoveryConfig, DiscoveryPhase, RefineConfig, RefinePhase
+from stf.config.discovery import DiscoveryConfig, DiscoveryPhase, RediscoveryConfig, RefineConfig, RefinePhase
 from stf.config.joint import JointConfig
 from stf.config.sparsity import SparsityConfig
 from stf.fields.config import SparseModelConfig, require_potentials
 
 
 def _with_discovery(config: WeakConfig | UnsupervisedConfig) -> tuple[TrainingPhase, ...]:
-    """The schedule still, discovery, joint, refine."""
+    """The schedule still, discovery, joint, refine; where a second search is asked for, it divides the third."""
     still, _ = RunConfig.schedule.fget(config)
-    found, refined = config.discovery.fraction, config.refine.fraction
-    return (
-        still,
-        DiscoveryPhase("discovery", found, 1, "discovery ends"),
-        TrainingPhase("joint", 1.0 - still.fraction - found - refined, None, "joint training ends"),
-        RefinePhase("refine", refined, 1, "refinement ends"),
+    again, found, refined = config.rediscovery, config.discovery.fraction, config.refine.fraction
+    joint = TrainingPhase("joint", 1.0 - still.fraction - found - again.whole - refined, None, "joint training ends")
+    second = (
+        TrainingPhase("first-joint", again.whole - again.fraction, None, "first joint training ends"),
+        DiscoveryPhase("rediscovery", again.fraction, 1, "rediscovery ends"),
     )
+    first = DiscoveryPhase("discovery", found, 1, "discovery ends")
+    return (still, first, *second, joint, RefinePhase("refine", refined, 1, "refinement ends"))
 
 
 def _require_time_for_all(config: WeakConfig | UnsupervisedConfig) -> None:
-    others = config.still.fraction + config.refine.fraction
-    expected = f"below {1 - others:g}, what still.fraction and refine.fraction leave"
+    others = config.still.fraction + config.rediscovery.whole + config.refine.fraction
+    expected = f"below {1 - others:g}, what the fractions of still, rediscovery and refine leave"
     require(config.discovery.fraction + others < 1.0, "discovery.fraction", config.discovery.fraction, expected)
 
 
@@ -49,11 +50,12 @@ class WeakConfig(RunConfig):
     """No refill, and moves accepted only where they cost next to nothing: where one field acts throughout, the place
     gives it away, so that copies divide sequences among them, and wrong merges cost little."""
     joint: JointConfig = field(default_factory=JointConfig)
+    rediscovery: RediscoveryConfig = field(default_factory=RediscoveryConfig)
     refine: RefineConfig = field(default_factory=RefineConfig)
 
     @property
     def schedule(self) -> tuple[TrainingPhase, ...]:
-        """Still frames, discovery of the fields, joint training, refinement of the fields."""
+        """Still frames, discovery of the fields, joint training (with a second discovery in it), refinement."""
         return _with_discovery(self)
 
     def __post_init__(self) -> None:
@@ -73,11 +75,12 @@ class UnsupervisedConfig(RunConfig):
     sparsity: SparsityConfig = field(default_factory=SparsityConfig)
     discovery: DiscoveryConfig = field(default_factory=DiscoveryConfig)
     joint: JointConfig = field(default_factory=JointConfig)
+    rediscovery: RediscoveryConfig = field(default_factory=RediscoveryConfig)
     refine: RefineConfig = field(default_factory=RefineConfig)
 
     @property
     def schedule(self) -> tuple[TrainingPhase, ...]:
-        """Still frames, discovery of the fields, joint training, refinement of the fields."""
+        """Still frames, discovery of the fields, joint training (with a second discovery in it), refinement."""
         return _with_discovery(self)
 
     def __post_init__(self) -> None:

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ffrl.core.errors import UserError
 from ffrl.core.evaluation_mode import evaluation_mode
-from ffrl.core.seed import generator
+from ffrl.core.seed import generator, hashed_seed
 from ffrl.data.base import SequenceData
 from ffrl.training.batch import draw_frames, training_size
 from ffrl.training.checkpoint import STATE_TENSORS, require_alike
@@ -53,6 +53,13 @@ def encode_sequences(
     return torch.cat(means), variance / count
 
 
+def fresh_fields(config: Any, model: Any, stream: str) -> nn.Module:
+    """Fields like those of the model, freshly initialised; a function of ``config.seed`` and ``stream``."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(hashed_seed(config.seed, stream))
+        return model.build_fields(config)
+
+
 class EncodedPhase:
     """A phase of training on sequences that are encoded once, with the encoder held.
 
@@ -88,17 +95,21 @@ class EncodedPhase:
 class DiscoveryRunner(EncodedPhase):
     """Takes the steps of the search, and hands the fields it finds to the model.
 
+    The first search begins with the fields of the model as they were initialised, a further one with fresh ones.
+
     Args:
         run: the run.
     """
 
     def __init__(self, run: RunContext) -> None:
-        super().__init__(run, "discovery")
+        name = run.span.phase.name
+        super().__init__(run, name)
         config, model = run.config, run.model
-        self.initial = {name: value.clone() for name, value in rows_of(model.field_model).items()}
+        fields = model.field_model if name == "discovery" else fresh_fields(config, model, name).to(run.device)
+        self.initial = {name: value.clone() for name, value in rows_of(fields).items()}
         self.search = Search(
             config.discovery,
-            model.field_model,
+            fields,
             model.discovery_setting(config.discovery.unit),
             self.sequences,
             self.held_out,

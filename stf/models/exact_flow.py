@@ -34,11 +34,13 @@ class ExactFlow(FlowFactorizedVAE):
         and the fields follow.
         """
         config = self.config
-        before = config.still.fraction + config.discovery.fraction
+        before, again = config.still.fraction + config.discovery.fraction, config.rediscovery
         first = config.still.latent_weight * (self.num_steps + 1)
         if progress < before or first <= 1 or config.still.fraction == 0:
             return super().phase(progress)
-        passed = (progress - before) / (1 - before - config.refine.fraction) / max(config.joint.anneal, 1e-9)
+        searched = min(max(progress - before - again.after, 0.0), again.fraction)
+        joint = 1 - before - again.fraction - config.refine.fraction
+        passed = (progress - before - searched) / joint / max(config.joint.anneal, 1e-9)
         return Phase(latent_weight=first ** (1 - min(passed, 1.0)))
 
     def _velocities(self, means: Tensor) -> Tensor:

@@ -25,7 +25,7 @@ from ffrl.training import trainer
 from ffrl.training.checkpoint import checkpoints, find_checkpoint, load_weights
 from ffrl.training.log import METRICS, read_metrics
 from ffrl.training.phases import spans
-from stf.config import DiscoveryConfig
+from stf.config import DiscoveryConfig, RediscoveryConfig
 from stf.discovery.pairs import PairFit
 from stf.discovery.progress import FORM, LONGER, PAIRS, POLISH, SETTLE, TRIAL
 from stf.discovery.search import Search
@@ -43,6 +43,11 @@ def config(mode: str = "unsupervised", **changes: Any) -> Any:
     values = dict(steps=80, still=still, discovery=discovery, checkpoint_every=1000, validate_every=25, log_every=4)
     run = real_config(mode, **values | changes)
     return replace(run, model=replace(run.model, num_fields=4))
+
+
+def config_of_two(**changes: Any) -> Any:
+    """A run of 80 steps with two searches: 8 on still frames, 28 + 4 joint + 24 of discovery, 16 joint again."""
+    return config(fraction=0.35, rediscovery=RediscoveryConfig(fraction=0.3, after=0.05), **changes)
 
 
 def train(folder: Path, run: Any, resume: bool = False, seed: int = 0) -> Any:
@@ -168,6 +173,30 @@ def test_the_model_of_a_checkpoint_has_the_fields_as_they_stand(tmp_path, refere
     dead = [place for place in range(4) if place not in model.fields_alive]
     for name, value in model.field_model.named_parameters():
         assert torch.equal(value[dead], initial[name][dead])
+
+
+def test_a_second_search_begins_with_fresh_fields_and_resumes_bit_for_bit(tmp_path, after_steps, interruptible) -> None:
+    run = config_of_two(checkpoint_every=1, keep_checkpoints=99)
+    assert [(span.phase.name, span.last) for span in spans(run)] == [
+        ("still", 8),
+        ("discovery", 36),
+        ("first-joint", 40),
+        ("rediscovery", 64),
+        ("joint", 80),
+    ]
+    train(tmp_path / "reference", run)
+    entries = [entry for entry in read_metrics(tmp_path / "reference" / METRICS) if "search" in entry]
+    assert [entry["step"] for entry in entries if entry["search"]["move"] == "start"] == [9, 41]
+    first, second = (load_file(checkpoints(tmp_path / "reference")[step] / TENSORS) for step in (9, 41))
+    initial = [name for name in first if name.startswith("phase/initial/")]
+    assert initial and not any(torch.equal(first[name], second[name]) for name in initial)
+    done = 0
+    for number, stop in enumerate((37, 40, 41, 50, 63, 64, 65)):
+        after_steps(stop - done, interrupt)
+        assert train(tmp_path / "run", run, resume=number > 0, seed=number).steps == stop
+        done = stop
+    train(tmp_path / "run", run, resume=True, seed=99)
+    assert_same_run(tmp_path / "reference", tmp_path / "run")
 
 
 def test_entries_of_the_search_are_among_the_metrics(references) -> None:

@@ -19,13 +19,14 @@ from ffrl.training.phases import GradientRunner, cycle, frames_until, span_at, s
 from ffrl.training.schedule import learning_rate
 from ffrl.training.step import rate_at
 from ffrl.training.trainer import _Run
-from stf.config import DiscoveryConfig, RefineConfig, UnsupervisedConfig
+from stf.config import DiscoveryConfig, RediscoveryConfig, RefineConfig, UnsupervisedConfig
 
 
 def config(
-    steps: int, still: float = 0.25, discovery: float = 0.5, refine: float = 0.0, **changes: Any
+    steps: int, still: float = 0.25, discovery: float = 0.5, refine: float = 0.0, again: float = 0.0, **changes: Any
 ) -> UnsupervisedConfig:
     shares = dict(still=StillConfig(fraction=still), discovery=DiscoveryConfig(fraction=discovery))
+    shares["rediscovery"] = RediscoveryConfig(fraction=again, after=0.05)
     return UnsupervisedConfig(steps=steps, refine=RefineConfig(fraction=refine), **shares, **changes)
 
 
@@ -41,6 +42,17 @@ def bounds(run: RunConfig) -> list[tuple[str, int, int]]:
         (
             config(100, refine=0.1),
             [("still", 0, 25), ("discovery", 25, 75), ("joint", 75, 90), ("refine", 90, 100)],
+        ),
+        (
+            config(100, discovery=0.3, refine=0.1, again=0.2),
+            [
+                ("still", 0, 25),
+                ("discovery", 25, 55),
+                ("first-joint", 55, 60),
+                ("rediscovery", 60, 80),
+                ("joint", 80, 90),
+                ("refine", 90, 100),
+            ],
         ),
         (config(3, refine=0.2), [("still", 0, 1), ("discovery", 1, 3)]),
         (config(100, discovery=0.0), [("still", 0, 25), ("joint", 25, 100)]),
@@ -271,6 +283,8 @@ def test_a_gradient_phase_keeps_nothing_of_its_own() -> None:
 
 
 def test_a_discovery_that_leaves_no_time_is_one_line() -> None:
-    expected = "^discovery.fraction: found 0.8, expected below 0.75, what still.fraction and refine.fraction leave$"
+    expected = "^discovery.fraction: found 0.8, expected below 0.75, what the fractions of still, rediscovery"
     with pytest.raises(UserError, match=expected):
         config(100, discovery=0.8)
+    with pytest.raises(UserError, match="^discovery.fraction: found 0.5, expected below 0.5, "):
+        config(100, discovery=0.5, again=0.2)
