@@ -135,12 +135,14 @@ def _configure(given: dict[str, str | None]) -> Any:
 
 
 def _data_set(given: Mapping[str, str | None], file: Mapping[str, Any]) -> DataConfig:
-    """Return what decides on the defaults of a data set: its name, the digits per frame and the size of own frames.
+    """Return what decides on the defaults of a data set: its name, digits per frame, and own frames and their size.
 
     They are from flags or a file. What these have of another kind, or out of range, is left to their readers.
     """
-    name, digits, size = (_early(key, given, file) for key in ("name", "digits", "sequences.size"))
+    name, root, digits, size = (_early(key, given, file) for key in ("name", "root", "digits", "sequences.size"))
     data = DataConfig(name=name if isinstance(name, str) and name in DATA_SETS else "mnist")
+    with suppress(TypeError):
+        data = dataclasses.replace(data, root=None if root is None else Path(root))
     with suppress(UserError, TypeError, ValueError):
         data = dataclasses.replace(data, digits=int(digits))
     with suppress(UserError, TypeError, ValueError):

@@ -46,7 +46,7 @@ def configure(
         mode: ``unsupervised``, ``supervised``, ``weak`` or a baseline.
         settings: as in a configuration file: sections are mappings, ``-`` and ``_`` mean the same.
         data: of a data set; that of MNIST for None.
-        spec: of sequences in memory.
+        spec: of sequences that are there already, in place of what their name says.
         tuning: whether it starts from another run, see :func:`stf.registry.fine_tuning`.
 
     Raises:
@@ -117,7 +117,7 @@ def fit(
     settings |= {"seed": seed, "device": device} | ({} if steps is None else {"steps": steps})
     if encoder is not None:
         settings = _with_latent_dim(settings, mode, encoder, spec.image_shape)
-    config = configure(mode, settings, named, None if named.name != IN_MEMORY else spec, init is not None)
+    config = configure(mode, settings, named, spec, init is not None)
     model = build_model(config, spec.image_shape, encoder, decoder)
     if init is not None:
         start_from(model, init)

@@ -49,7 +49,7 @@ def default_config(mode: str, data: DataConfig | None = None, spec: DataSpec | N
         mode: key of :data:`CONFIGS`.
         data: its ``name``, and what decides on its transformations and images; MNIST for None. A T other than the
             default stays.
-        spec: of sequences in memory, of which the catalogue knows nothing.
+        spec: of sequences that are there already, in place of what the catalogue knows of them.
 
     Raises:
         UserError: the mode is supervised and the transformations of the data are not known.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Any, Literal, Protocol
 
@@ -10,7 +9,8 @@ import torch
 from torch import LongTensor, Tensor
 
 from ffrl.core.errors import UserError, require
-from ffrl.data.base import SequenceBatch, SequenceData, Split, check_frames, evenly_spaced
+from ffrl.data.base import SequenceBatch, SequenceData, Split, check_frames
+from ffrl.data.given import GivenSequences, checked_activity, named, unit_interval
 
 Channels = Literal["first", "last"]
 """Where the axis of the channels is: ``(..., C, H, W)`` or ``(..., H, W, C)``."""
@@ -26,67 +26,6 @@ class Clips(Protocol):
     def __getitem__(self, index: int) -> Any: ...
 
 
-class GivenSequences(SequenceData):
-    """Sequences that are as they are: nothing is moved, and a transformation cannot be asked for.
-
-    Subclasses say which clips a split has (``parts``) and read them (:meth:`read`).
-
-    Args:
-        parts: indices of the clips of each split.
-        image_shape: ``(C, H, W)``.
-        num_steps: T.
-        transformations: names of the columns of the activity; none if it is not known.
-        unit_steps: what a unit step of each means, in words.
-        title: what results call the data.
-    """
-
-    name = "arrays"
-    prescribed = False
-
-    def __init__(
-        self,
-        parts: dict[Split, LongTensor],
-        image_shape: tuple[int, int, int],
-        num_steps: int,
-        transformations: Sequence[str],
-        unit_steps: Sequence[str],
-        title: str,
-    ) -> None:
-        self.parts, self.image_shape, self.num_steps = parts, image_shape, num_steps
-        self.transformations, self.title = tuple(transformations), title
-        self.unit_steps = tuple(unit_steps) or ("1",) * len(self.transformations)
-        require(len(self.unit_steps) == len(self.transformations), "unit_steps", list(unit_steps), "one per name")
-        self.device = torch.device("cpu")
-        shares = ", ".join(f"{len(rows):,} {split}" for split, rows in parts.items())
-        known = "known" if self.transformations else "unknown"
-        self.about = f"{shares} clips of {num_steps + 1} frames, activity {known}"
-
-    @abstractmethod
-    def read(self, clips: LongTensor, frames: list[int]) -> SequenceBatch:
-        """Frames ``frames`` of clips, float32 in [0, 1] ``(B, len(frames), C, H, W)``, and all of their activity."""
-
-    def size(self, split: Split) -> int:
-        """How many clips there are."""
-        return len(self._rows(split))
-
-    def images(self, split: Split, indices: LongTensor) -> Tensor:
-        """First frames."""
-        return self.read(self._rows(split)[indices], [0]).frames[:, 0]
-
-    def mixed(self, split: Split, indices: LongTensor, generator: torch.Generator | None = None) -> SequenceBatch:
-        """The clips; nothing is drawn."""
-        return self.read(self._rows(split)[indices], list(range(self.num_steps + 1)))
-
-    def stills(self, split: Split, indices: LongTensor, count: int, generator: torch.Generator | None = None) -> Tensor:
-        """Some of their frames."""
-        return self.read(self._rows(split)[indices], evenly_spaced(self.num_steps, count)).frames
-
-    def _rows(self, split: Split) -> LongTensor:
-        if split not in self.parts:
-            raise UserError(f"split: found {split!r}, expected one of {', '.join(map(repr, self.parts))}")
-        return self.parts[split]
-
-
 class ArraySequences(GivenSequences):
     """Clips in one array.
 
@@ -100,6 +39,8 @@ class ArraySequences(GivenSequences):
         >>> data.size("validation"), data.mixed("train", torch.tensor([0, 1])).frames.shape
         (2, torch.Size([2, 4, 1, 12, 20]))
     """
+
+    name = "arrays"
 
     def __init__(
         self,
@@ -133,6 +74,7 @@ class DatasetSequences(GivenSequences):
         UserError: the first item is no clip.
     """
 
+    name = "arrays"
     streamed = True
 
     def __init__(
@@ -242,50 +184,6 @@ def channels_first(frames: Any, source: str, dimensions: int, channels: Channels
     tensor = tensor.float().contiguous()
     check_frames(tensor if dimensions == 5 else tensor.unsqueeze(0), source)
     return tensor
-
-
-def checked_activity(activity: Any, source: str, shape: tuple[int, ...]) -> Tensor:
-    """True speeds as float32 ``(*shape, J)``.
-
-    Raises:
-        UserError: of another shape, or not finite.
-
-    Example:
-        >>> checked_activity([[[1.0, 0.0]]], "activity", (1, 1)).shape
-        torch.Size([1, 1, 2])
-    """
-    try:
-        tensor = torch.as_tensor(activity, dtype=torch.float32)
-    except (TypeError, ValueError, RuntimeError):
-        raise UserError(f"{source}: found {type(activity).__name__}, expected an array of speeds") from None
-    found, expected = tuple(tensor.shape), ", ".join(map(str, shape))
-    if len(found) != len(shape) + 1 or found[:-1] != shape or found[-1] < 1:
-        raise UserError(f"{source}: found shape {found}, expected ({expected}, J), a speed per transition")
-    if not bool(tensor.isfinite().all()):
-        count = int((~tensor.isfinite()).sum())
-        raise UserError(f"{source}: found {count} values that are not finite, expected speeds")
-    return tensor
-
-
-def named(transformations: Sequence[str], count: int) -> tuple[str, ...]:
-    """Names of ``count`` transformations: those that are given, or ``1``, ``2``, ... of them.
-
-    Raises:
-        UserError: there are more or fewer names, or one of them twice.
-
-    Example:
-        >>> named((), 2), named(("turn",), 1)
-        (('transformation 1', 'transformation 2'), ('turn',))
-    """
-    names = tuple(transformations) or tuple(f"transformation {j + 1}" for j in range(count))
-    expected = f"{count} different names, one for each column of the activity"
-    require(len(names) == len(set(names)) == count, "transformations", list(names), expected)
-    return names
-
-
-def unit_interval(pixels: Tensor) -> Tensor:
-    """Pixels as float32 in [0, 1]."""
-    return pixels.float().div_(255) if pixels.dtype == torch.uint8 else pixels
 
 
 def arrays(

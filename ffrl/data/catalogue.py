@@ -7,6 +7,7 @@ from typing import Literal
 
 from ffrl.config import DataConfig
 from ffrl.core.errors import require
+from ffrl.core.homes import resolve
 
 
 @dataclass(frozen=True)
@@ -77,8 +78,10 @@ def describe(name: str) -> DataSet:
 def transformations(config: DataConfig) -> tuple[str, ...]:
     """Return the names of the transformations of the data that ``config`` describes; none if they are not known.
 
+    Those of a user's own recordings, whose files may hold activity, are read from there.
+
     Raises:
-        UserError: there is no such data set.
+        UserError: there is no such data set, or there are no recordings.
 
     Example:
         >>> transformations(DataConfig(name="moving-mnist", digits=2))[3:5]
@@ -87,6 +90,8 @@ def transformations(config: DataConfig) -> tuple[str, ...]:
     names = describe(config.name).transformations
     if config.name == "moving-mnist" and config.digits > 1:
         return tuple(f"{digit + 1}-{name}" for digit in range(config.digits) for name in names)
+    if config.name == "sequences" and config.root is not None:
+        return resolve("ffrl.data.recordings.activity:transformations_in")(config.root)
     return names
 
 

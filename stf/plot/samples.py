@@ -86,7 +86,7 @@ def draw_samples(
     row = cell + 0.1 + lane * len(lanes) + 0.4
     rows = -(-count // columns)
     singles = TOP + rows * row + 0.1
-    page = Page(total, singles + (0.5 + len(lanes) * (cell + 0.08) + 0.35 if lanes else 0.1))
+    page = Page(total, singles + (0.1 if single is None else 0.5 + len(lanes) * (cell + 0.08) + 0.35))
     page.title(
         f"What the data hold: {about}",
         "Random mixed sequences, and the true speeds of what acts in them, in unit steps per transition. What is drawn "

@@ -204,6 +204,7 @@ def test_training_leaves_a_run_folder_and_prints_it(capfd, mode):
         (["--data.name", "shapes3d", "--data.num-steps", "30"], ["data.num-steps", "30", "at most"]),
         (["--data.name", "sequences"], ["data.root: found none"]),
         (["--data.root", "nowhere"], ["nowhere"]),
+        (["--data.name", "sequences", "--data.root", "nowhere"], ["data.root: found no file or folder nowhere"]),
         (["--out", "full"], ["full", "new or empty"]),
         (["--out", "full/file/run"], ["full/file/run", "Not a directory"]),
         (["--out", "/proc/run"], ["/proc/run", "No such file"]),
@@ -305,7 +306,10 @@ def test_a_stopped_run_says_how_to_go_on(tmp_path, number, code):
 
 
 @pytest.mark.parametrize(("size", "architecture", "batch"), [("32", "mlp", 64), ("64", "conv-coarse", 32)])
-def test_own_frames_get_networks_of_their_size(size, architecture, batch):
+def test_own_frames_get_networks_of_their_size(size, architecture, batch, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("walks").mkdir()
+    Path("walks/a.mp4").touch()  # not opened
     flags = ["--mode=unsupervised", "--data.name=sequences", "--data.root=walks", f"--data.sequences.size={size}"]
     config = configure([*flags, "--data.num-steps=10"])
     assert config.model.architecture == architecture and config.batch_size == batch and config.data.num_steps == 10

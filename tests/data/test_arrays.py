@@ -52,7 +52,8 @@ def test_what_is_held_out_is_drawn_by_a_seed_or_given():
     held = random(4, 2, 5, 7, seed=1)
     given = arrays(frames, validation=held)
     assert np.array_equal(whole(given)[:, :, 0], frames) and np.array_equal(whole(given, "validation")[:, :, 0], held)
-    with pytest.raises(UserError, match="found 'test', expected one of 'train', 'validation'"):
+    expected = "expected 'train' or 'validation': there are no others of arrays in memory"
+    with pytest.raises(UserError, match=f"found 'test', {expected}"):
         given.size("test")
 
 

@@ -15,6 +15,8 @@ from ffrl.data.recordings.pictures import reason
 
 KEY = "frames"
 """The array that is read from a file that holds several."""
+ACTIVITY, NAMES = "activity", "transformations"
+"""Arrays beside the frames: true speeds, and the names of what they are the speeds of."""
 
 
 class Header(NamedTuple):
@@ -89,6 +91,8 @@ def check_type(dtype: np.dtype, source: str) -> None:
 def member(archive: zipfile.ZipFile, path: Path) -> str:
     """Return which member of an ``.npz`` file is read: ``frames``, or the only array.
 
+    What is called ``activity`` or ``transformations`` is never taken for frames.
+
     Raises:
         UserError: there is none, or there are several and none is called ``frames``.
 
@@ -105,6 +109,8 @@ def member(archive: zipfile.ZipFile, path: Path) -> str:
 
 def dataset(file: Any, path: Path) -> Any:
     """Return which dataset of an open HDF5 file is read: ``frames``, or the only one of four or five dimensions.
+
+    What is called ``activity`` or ``transformations`` is never taken for frames.
 
     Raises:
         UserError: there is none, or there are several and none is called ``frames``; or its type is of no use.
@@ -131,6 +137,7 @@ def dataset(file: Any, path: Path) -> Any:
 
 
 def _chosen(names: list[str], path: Path) -> str:
+    names = [name for name in names if name.rpartition("/")[2] not in (ACTIVITY, NAMES)]
     if KEY in names:
         return KEY
     if len(names) != 1:

@@ -53,9 +53,9 @@ class FrameMap:
         """Frames of one recording, after the stride."""
         return -(-self.where.layout.frames // self.stride)
 
-    def first(self, part: int) -> int:
-        """Return which frame of the file is the first of recording ``part``."""
-        return part * self.where.layout.frames
+    def numbers(self, parts: NDArray[np.int64], frames: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return which frames of the file are ``frames``, counted after the stride, of recordings ``parts``."""
+        return parts * self.where.layout.frames + frames * self.stride
 
     def open(self) -> NDArray[np.uint8]:
         """Map the file, all recordings one after the other: ``(parts * frames, C, H, W)`` or ``(..., H, W, C)``.

@@ -1,18 +1,18 @@
-"""Clips of a user's own recordings, under transformations that nobody knows."""
+"""Clips of a user's own recordings, with their true activity where files hold it."""
 
 from __future__ import annotations
 
 from functools import lru_cache
-from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import LongTensor, Tensor
+from torch import LongTensor
 
 from ffrl.config import DataConfig
 from ffrl.core.errors import UserError
-from ffrl.data.base import SequenceBatch, SequenceData, Split, evenly_spaced
+from ffrl.data.base import SequenceBatch, Split
+from ffrl.data.given import GivenSequences, unit_interval
 from ffrl.data.recordings.cache import cache_folder
 from ffrl.data.recordings.find import find_recordings
 from ffrl.data.recordings.prepare import prepare_recordings
@@ -20,14 +20,16 @@ from ffrl.data.recordings.split import border_in_time, clip_count, held_out
 
 MAPPED_FILES = 256
 """Files that are mapped at a time; each takes a file descriptor."""
+Row = tuple[int, int, int, int]
+"""Frames of a recording: file, part of it, first frame and number of frames, both after the stride."""
 
 
-class ClipSequences(SequenceData):
+class ClipSequences(GivenSequences):
     """Clips of T + 1 frames, cut from recordings of every kind, in colour and of one size.
 
     Whole recordings are held out, never clips of a recording that is trained on; a single recording is divided in time.
     Frames are read from memory-mapped files: arrays of bytes of the right size where they are, everything else from
-    the cache it is decoded into once.
+    the cache it is decoded into once. Activity is read from the files of the recordings, and kept in memory.
 
     Args:
         config: ``root`` and ``num_steps``, and ``sequences``: size, crop, stride, hop, validation, broken, cache.
@@ -37,11 +39,12 @@ class ClipSequences(SequenceData):
         about: what was found, in one line: recordings, clips of each split, frames, and what was left out.
 
     Raises:
-        UserError: no recordings, broken ones unless they are to be skipped, or none left; a missing package; or a cache
-            that cannot be written.
+        UserError: no recordings, broken ones unless they are to be skipped, or none left; activity of some only; a
+            missing package; or a cache that cannot be written.
 
     Example:
         >>> import tempfile
+        >>> from pathlib import Path
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     np.save(Path(folder, "clips.npy"), np.zeros((5, 21, 64, 64, 3), np.uint8))
         ...     data = ClipSequences(DataConfig(name="sequences", root=Path(folder)))
@@ -52,102 +55,83 @@ class ClipSequences(SequenceData):
     """
 
     name = "sequences"
-    transformations = ()
-    unit_steps = ()
     streamed = True
-    about: str
 
     def __init__(self, config: DataConfig, device: torch.device | str = "cpu") -> None:
-        self.device = torch.device("cpu")
-        self.num_steps = config.num_steps
-        self.image_shape = (3, config.sequences.size, config.sequences.size)
-        root = config.root
+        root, clips, length = config.root, config.sequences, config.num_steps + 1
         if root is None:
             raise UserError("data.root: found none, expected a recording or a folder of recordings")
-        self.title = f"sequences of {root.resolve().name}"
-        self._open = lru_cache(MAPPED_FILES)(lambda file: self._maps[file].open())
-        self._prepare(root, config)
-
-    def size(self, split: Split) -> int:
-        return len(self._clips(split))
-
-    def images(self, split: Split, indices: LongTensor) -> Tensor:
-        return self._frames(split, indices, [0])[:, 0]
-
-    def mixed(self, split: Split, indices: LongTensor, generator: torch.Generator | None = None) -> SequenceBatch:
-        frames = self._frames(split, indices, list(range(self.num_steps + 1)))
-        return SequenceBatch(frames, torch.zeros(len(indices), self.num_steps, 0))
-
-    def stills(self, split: Split, indices: LongTensor, count: int, generator: torch.Generator | None = None) -> Tensor:
-        return self._frames(split, indices, evenly_spaced(self.num_steps, count))
-
-    def _prepare(self, root: Path, config: DataConfig) -> None:
-        """Find, prepare and split the recordings; fills the table of clips: file, and first frame in it."""
-        clips, length = config.sequences, config.num_steps + 1
         cache = cache_folder(clips)
         found = find_recordings(root, None if cache.resolve() == root.resolve() else cache)
-        maps, skipped = prepare_recordings(found.paths, clips, length)
-        if not maps:
-            raise UserError(f"data.root: found nothing usable in {root} ({len(skipped)} broken), expected recordings")
-        self._maps = list(maps.values())
-        names, table = [], []  # one line per recording: file, first frame in it, frames after the stride
-        for file, (path, frame_map) in enumerate(maps.items()):
+        usable = prepare_recordings(found.paths, clips, length)
+        if not usable.maps:
+            broken = len(usable.skipped)
+            raise UserError(f"data.root: found nothing usable in {root} ({broken} broken), expected recordings")
+        self._maps = list(usable.maps.values())
+        self._speeds = [usable.speeds[path] for path in usable.maps if path in usable.speeds]
+        self._open = lru_cache(MAPPED_FILES)(lambda file: self._maps[file].open())
+        names: list[str] = []
+        table: list[Row] = []
+        for file, (path, frame_map) in enumerate(usable.maps.items()):
             name = str(path.relative_to(root)) if path != root else path.name
             names += [f"{name}[{part}]" if frame_map.parts > 1 else name for part in range(frame_map.parts)]
-            table += [(file, frame_map.first(part), frame_map.length) for part in range(frame_map.parts)]
+            table += [(file, part, 0, frame_map.length) for part in range(frame_map.parts)]
         hop = clips.hop or max(1, length // 2)
-        if len(table) == 1:
-            file, first, count = table[0]
-            border = border_in_time(count, length, hop, clips.validation, str(root))
-            stride = self._maps[file].stride
-            parts = {"train": [(file, first, border)], "validation": [(file, first + border * stride, count - border)]}
-        else:
-            counts = [clip_count(row[2], length, hop) for row in table]
-            validation = set(held_out(names, counts, clips.validation))
-            parts = {
-                "train": [row for place, row in enumerate(table) if place not in validation],
-                "validation": [table[place] for place in sorted(validation)],
-            }
-        self._table = {split: self._cut(rows, length, hop) for split, rows in parts.items()}
-        frames = sum(count for _, _, count in table)
-        self.about = self._describe(len(table), frames, parts, skipped, found.ignored)
+        divided = _divided(names, table, length, hop, clips.validation, str(root))
+        cut = {split: _cut(rows, length, hop) for split, rows in divided.items()}
+        self._table = np.concatenate(list(cut.values()))
+        places = torch.arange(len(self._table)).split([len(rows) for rows in cut.values()])
+        parts, shape = dict(zip(cut, places, strict=True)), (3, clips.size, clips.size)
+        title = f"sequences of {root.resolve().name}"
+        super().__init__(parts, shape, config.num_steps, usable.transformations, (), title)
+        self.about = self._describe(table, divided, usable.skipped, found.ignored)
 
-    def _cut(self, rows: list[tuple[int, int, int]], length: int, hop: int) -> NDArray[np.int64]:
-        """The clips of recordings, ``(clips, 2)``: file, and first frame in it."""
-        cut = []
-        for file, first, frames in rows:
-            starts = first + np.arange(clip_count(frames, length, hop)) * hop * self._maps[file].stride
-            cut.append(np.stack([np.full_like(starts, file), starts], axis=1))
-        return np.concatenate(cut)
+    def read(self, clips: LongTensor, frames: list[int]) -> SequenceBatch:
+        """See :meth:`~ffrl.data.given.GivenSequences.read`; no other frames are read."""
+        files, parts, firsts = self._table[clips.numpy()].T
+        pixels = np.empty((len(clips), len(frames), *self.image_shape), dtype=np.uint8)
+        speeds = np.zeros((len(clips), self.num_steps, len(self.transformations)), dtype=np.float32)
+        for file in np.unique(files):
+            here = files == file
+            part, first = parts[here, None], firsts[here, None]
+            wanted = self._maps[file].numbers(part, first + np.array(frames))
+            pixels[here] = self._maps[file].read(self._open(int(file)), wanted)
+            if self.transformations:
+                speeds[here] = self._speeds[file][part, first + np.arange(self.num_steps)]
+        return SequenceBatch(unit_interval(torch.from_numpy(pixels)), torch.from_numpy(speeds))
 
-    def _describe(self, recordings: int, frames: int, parts: dict, skipped: list[str], ignored: int) -> str:
-        one = recordings == 1
+    def _describe(self, table: list[Row], divided: dict[Split, list[Row]], skipped: list[str], ignored: int) -> str:
+        one = len(table) == 1
         shares = [
-            f"{self.size(split)} {split} clips of " + ("its " + name if one else str(len(parts[split])))
+            f"{self.size(split)} {split} clips of " + ("its " + name if one else str(len(divided[split])))
             for split, name in (("train", "first part"), ("validation", "last part"))
         ]
-        text = f"{recordings} recording{'' if one else 's'} with {frames:,} frames: {', '.join(shares)}"
-        text += f"; {self.num_steps + 1} frames a clip"
+        frames = sum(count for *_, count in table)
+        text = f"{len(table)} recording{'' if one else 's'} with {frames:,} frames: {', '.join(shares)}"
+        text += f"; {self.num_steps + 1} frames a clip" + (", activity known" if self.transformations else "")
         if skipped:
             text += f"; skipped {len(skipped)}: {'; '.join(skipped)}"
         return text + (f"; {ignored} files of other kinds" if ignored else "")
 
-    def _clips(self, split: Split) -> NDArray[np.int64]:
-        if split not in self._table:
-            found = "your own recordings have no test split"
-            raise UserError(f"split: found {split!r}, expected 'train' or 'validation': {found}")
-        return self._table[split]
 
-    def _frames(self, split: Split, indices: LongTensor, offsets: list[int]) -> Tensor:
-        """Frames ``(B, len(offsets), 3, S, S)`` in [0, 1] of clips; no other frames are read."""
-        table, rows = self._clips(split), indices.numpy()
-        if len(rows) and (rows.min() < 0 or rows.max() >= len(table)):
-            raise IndexError(f"indices: found {rows.min()} to {rows.max()}, expected 0 to {len(table) - 1}")
-        files, firsts = table[rows].T
-        pixels = np.empty((len(rows), len(offsets), *self.image_shape), dtype=np.uint8)
-        for file in np.unique(files):
-            here = files == file
-            frame_map = self._maps[file]
-            wanted = firsts[here, None] + frame_map.stride * np.array(offsets)
-            pixels[here] = frame_map.read(self._open(int(file)), wanted)
-        return torch.from_numpy(np.divide(pixels, np.float32(255), dtype=np.float32))
+def _divided(
+    names: list[str], table: list[Row], length: int, hop: int, share: float, source: str
+) -> dict[Split, list[Row]]:
+    """The recordings of each split, whole ones, or the parts of a single one."""
+    if len(table) == 1:
+        ((file, part, first, count),) = table
+        border = border_in_time(count, length, hop, share, source)
+        return {"train": [(file, part, first, border)], "validation": [(file, part, border, count - border)]}
+    counts = [clip_count(count, length, hop) for *_, count in table]
+    validation = held_out(names, counts, share)
+    train = sorted(set(range(len(table))) - set(validation))
+    return {"train": [table[place] for place in train], "validation": [table[place] for place in validation]}
+
+
+def _cut(rows: list[Row], length: int, hop: int) -> NDArray[np.int64]:
+    """The clips of recordings, ``(clips, 3)``: file, part of it, and first frame."""
+    cut = []
+    for file, part, first, frames in rows:
+        starts = first + np.arange(clip_count(frames, length, hop)) * hop
+        cut.append(np.stack([np.full_like(starts, file), np.full_like(starts, part), starts], axis=1))
+    return np.concatenate(cut)

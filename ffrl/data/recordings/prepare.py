@@ -6,17 +6,30 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
 from ffrl.config import ClipsConfig
 from ffrl.core.errors import UserError
 from ffrl.core.progress import progress, say
+from ffrl.data.recordings.activity import Known, agreed, known_activity, strided
 from ffrl.data.recordings.cache import FrameMap, as_it_is, cache_folder, prepare, prepared, remove_abandoned
 from ffrl.data.recordings.find import BrokenRecording, modification, open_recording
 
 
 class Prepared(NamedTuple):
-    """The frames of every recording that can be used, by its path, and one line about every other."""
+    """What the recordings under a path are.
+
+    Attributes:
+        maps: frames of every file that can be used.
+        speeds: true activity of the same files, ``(parts, steps, J)`` after the stride; none if it is not known.
+        transformations: names of the J transformations.
+        skipped: one line about every other recording.
+    """
 
     maps: dict[Path, FrameMap]
+    speeds: dict[Path, NDArray[np.float32]]
+    transformations: tuple[str, ...]
     skipped: list[str]
 
 
@@ -32,10 +45,11 @@ def prepare_recordings(paths: Sequence[Path], config: ClipsConfig, least: int) -
         least: frames a recording needs after the stride.
 
     Raises:
-        UserError: a recording is broken and ``config.broken`` is "refuse"; the package for videos is missing; or the
-            cache cannot be written.
+        UserError: a recording is broken and ``config.broken`` is "refuse"; the package for videos is missing; the cache
+            cannot be written; or activity is known of some recordings only, or does not add up over the stride.
     """
     maps: dict[Path, FrameMap] = {}
+    activity: dict[Path, Known | None] = {}
     skipped: list[str] = []
     pending: dict[Path, int] = {}
 
@@ -54,6 +68,8 @@ def prepare_recordings(paths: Sequence[Path], config: ClipsConfig, least: int) -
 
     for path in paths:
         try:
+            known = known_activity(path)
+            activity[path] = known and strided(known, config.stride, path)
             found = prepared(path, config) or as_it_is(path, config)
             if found is None:
                 pending[path] = modification(path)[0]
@@ -61,6 +77,7 @@ def prepare_recordings(paths: Sequence[Path], config: ClipsConfig, least: int) -
                 keep(path, found)
         except BrokenRecording as error:
             refuse(error)
+    names = agreed({path: activity[path] for path in paths if path in maps or path in pending})
     if pending:
         remove_abandoned(cache_folder(config))
         label = f"preparing {len(pending)} recording{'s' if len(pending) != 1 else ''}"
@@ -71,7 +88,8 @@ def prepare_recordings(paths: Sequence[Path], config: ClipsConfig, least: int) -
                 except BrokenRecording as error:
                     refuse(error)
         say(f"prepared frames are kept in {cache_folder(config)}")
-    return Prepared({path: maps[path] for path in paths if path in maps}, skipped)
+    speeds = {path: known.speeds for path in maps if (known := activity[path]) is not None}
+    return Prepared({path: maps[path] for path in paths if path in maps}, speeds, names, skipped)
 
 
 def _prepare(path: Path, config: ClipsConfig, size: int, advance: Callable[[int], None]) -> FrameMap:

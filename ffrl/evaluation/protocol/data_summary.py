@@ -28,8 +28,9 @@ def summarise(data: SequenceData, split: Split = "validation", seed: int = 0) ->
 
     Returns:
         ``name`` and ``title``, ``about`` where there is more to say, ``protocol``, ``splits`` (size by name, None where
-        it is not there), ``image_shape``, ``num_steps``, ``unit_steps`` in words by transformation, ``activity`` (see
-        :func:`activity_statistics`), ``pixels`` (see :func:`pixel_statistics`), ``sequences``, ``split`` and ``seed``.
+        it is not there), ``prescribed`` (whether a transformation can be asked for), ``image_shape``, ``num_steps``,
+        ``unit_steps`` in words by transformation, ``activity`` (see :func:`activity_statistics`), ``pixels`` (see
+        :func:`pixel_statistics`), ``sequences``, ``split`` and ``seed``.
 
     Raises:
         UserError: the split is not there.
@@ -51,6 +52,7 @@ def summarise(data: SequenceData, split: Split = "validation", seed: int = 0) ->
         **({"about": data.about} if data.about else {}),
         "protocol": data.protocol,
         "splits": {name: _size(data, name) for name in SPLITS},
+        "prescribed": data.prescribed,
         "image_shape": list(data.image_shape),
         "num_steps": data.num_steps,
         "unit_steps": dict(zip(data.transformations, data.unit_steps, strict=True)),
@@ -147,8 +149,9 @@ def print_summary(summary: dict[str, Any], console: Console) -> None:
     if "about" in summary:
         console.print(summary["about"], markup=False, highlight=False)
     table = Table(title=described(summary), title_justify="left", show_header=False)
+    kind, sequences = ("images", "mixed sequences") if summary["prescribed"] else ("clips", "clips")
     for name, size in summary["splits"].items():
-        table.add_row(f"{name} {'images' if known else 'clips'}", "not there" if size is None else f"{size:,}")
+        table.add_row(f"{name} {kind}", "not there" if size is None else f"{size:,}")
     channels, height, width = summary["image_shape"]
     channel = "channel" if channels == 1 else "channels"
     table.add_row("one image", f"{channels} {channel}, {height} x {width} pixels, values in [0, 1]")
@@ -165,7 +168,7 @@ def print_summary(summary: dict[str, Any], console: Console) -> None:
         console.print("Which transformations act in these data is not known: no true activity", highlight=False)
         return
 
-    table = Table(title=f"Activity in {summary['sequences']:,} mixed sequences", title_justify="left")
+    table = Table(title=f"Activity in {summary['sequences']:,} {sequences}", title_justify="left")
     table.add_column("", no_wrap=True)
     table.add_column("one unit step")
     for heading in ("on", "stays\non", "mean\nspeed", "speeds"):

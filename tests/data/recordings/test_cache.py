@@ -76,7 +76,7 @@ def test_frames_of_every_kind_come_out_the_same(tmp_path: Path) -> None:
     np.save(tmp_path / "f.npy", by_hand(frames, 10))
     np.save(tmp_path / "g.npy", by_hand(frames, 10).transpose(0, 2, 3, 1))
     clips, paths = config(tmp_path, stride=2), sorted(tmp_path.iterdir())
-    maps, skipped = prepare_recordings(paths, clips, 3)
+    maps, *_, skipped = prepare_recordings(paths, clips, 3)
     assert list(maps) == paths and not skipped
     for path in paths:
         found = frames_in(path, clips)
