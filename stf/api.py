@@ -58,6 +58,9 @@ def configure(
         (100, 4, 8)
     """
     _require_mode(mode)
+    own = settings.get("data")
+    if isinstance(own, Mapping):  # what decides on the defaults
+        data = config_from_dict(DataConfig, own, "settings", base=data or DataConfig(), prefix="data.")
     base = default_config(mode, data, spec)
     return config_from_dict(CONFIGS[mode], settings, "settings", base=fine_tuning(base) if tuning else base)
 

@@ -12,6 +12,7 @@ from bars import HEIGHT, NAMES, STEPS, WIDTH, bars
 from torch import nn
 
 import stf
+from ffrl.config import DataConfig
 from ffrl.core.errors import UserError
 from stf.api import configure
 
@@ -186,6 +187,15 @@ def test_wrong_settings_are_one_line(settings, message):
     assert "\n" not in str(error.value)
     with pytest.raises(UserError, match="mode: found 'magic'"):
         configure("magic", {})
+
+
+def test_defaults_follow_the_data_in_the_settings():
+    sequences = DataConfig(name="sequences")
+    small = {"data": {"num-steps": 8, "sequences": {"size": 32}}}
+    assert configure("unsupervised", {}, sequences).model.architecture == "conv-coarse"
+    assert configure("unsupervised", small, sequences).model.architecture == "mlp"
+    assert configure("unsupervised", {"data": {"name": "shapes3d"}}).data.num_steps == 7
+    assert configure("unsupervised", small | {"data": {"name": "shapes3d", "num_steps": 8}}).data.num_steps == 8
 
 
 def test_what_there_is_to_see():

@@ -75,7 +75,11 @@ def test_activity_goes_with_the_frames():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda f: f[0, 0], r"frames: found shape \(3, 12, 20\), expected \(N, T\+1, C, H, W\)"),
+        (
+            lambda f: f[0, 0],
+            r"frames: found shape \(3, 12, 20\), which may be vectors, expected pictures, \(N, T\+1, C",
+        ),
+        (lambda f: f[0, 0, 0], r"frames: found shape \(12, 20\), expected pictures, \(N, T\+1, C, H, W\)"),
         (lambda f: f[:, :1], "frames: found clips of 1 frame, expected at least 2"),
         (lambda f: f[:1], "frames: found '1 sequences', expected at least 2"),
         (lambda f: f * 2, r"frames: found values in \[.*\], expected values in \[0, 1\]"),

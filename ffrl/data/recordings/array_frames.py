@@ -46,15 +46,16 @@ class Plain(NamedTuple):
     layout: Layout
 
 
-def layout_of(shape: tuple[int, ...], source: str) -> Layout:
+def layout_of(shape: tuple[int, ...], source: str, least: int = 1) -> Layout:
     """Return how an array of ``shape`` is read: ``(T', H, W)``, ``(T', H, W, C)``, ``(T', C, H, W)``, or N of these.
 
     Args:
         shape: three dimensions, four with channels last or first, or five, the first of them recordings; C is 1 or 3.
         source: what messages start with.
+        least: pixels that each side of three dimensions must have, where nothing else tells pictures from vectors.
 
     Raises:
-        UserError: another number of dimensions, nothing in it, or channels that cannot be told from pixels.
+        UserError: another number of dimensions, nothing in it, channels that cannot be told from pixels, or vectors.
 
     Example:
         >>> layout_of((100, 64, 48, 3), "clip.npy")
@@ -66,6 +67,10 @@ def layout_of(shape: tuple[int, ...], source: str) -> Layout:
     dims = len(shape)
     if 0 in shape:
         raise UserError(f"{source}: found an empty array of shape {shape}, expected {expected}")
+    if dims == 3 and min(shape[1:]) < least:
+        found = f"an array of shape {shape}, vectors or pictures of {shape[1]} x {shape[2]} pixels"
+        hint = f"(if these are pictures: --data.sequences.size {min(shape[1:])} or less)"
+        raise UserError(f"{source}: found {found}, expected {least} x {least} pixels or more {hint}")
     if dims == 3:
         return Layout(1, *shape, 1, True)
     first, last = dims in (4, 5) and shape[-3] in CHANNELS, dims in (4, 5) and shape[-1] in CHANNELS
@@ -104,12 +109,13 @@ class ArrayFrames(NamedTuple):
                 number += stride * len(block)
 
 
-def array_frames(path: Path) -> ArrayFrames:
+def array_frames(path: Path, least: int = 1) -> ArrayFrames:
     """Return the frames in ``path``, of which only the header is read.
 
     Args:
         path: ``.npy``, ``.npz``, ``.h5`` or ``.hdf5``, as :func:`~ffrl.data.recordings.array_files.member` and
             :func:`~ffrl.data.recordings.array_files.dataset` choose from it.
+        least: see :func:`layout_of`.
 
     Raises:
         UserError: unreadable or damaged, or values or a shape that cannot be frames.
@@ -129,11 +135,11 @@ def array_frames(path: Path) -> ArrayFrames:
                 wanted = member(archive, path)
                 with archive.open(wanted) as file:
                     source = f"{path}: {wanted.removesuffix('.npy')}"
-                    return ArrayFrames(path, layout_of(read_header(file, source).shape, source), None)
+                    return ArrayFrames(path, layout_of(read_header(file, source).shape, source, least), None)
         if suffix == ".npy":
             with open(path, "rb") as file:
                 header, offset = read_header(file, str(path)), file.tell()
-            layout, in_order = layout_of(header.shape, str(path)), not header.fortran_order
+            layout, in_order = layout_of(header.shape, str(path), least), not header.fortran_order
             expected = offset + math.prod(header.shape) * header.dtype.itemsize
             if path.stat().st_size < expected:
                 found = f"{path.stat().st_size} bytes"
@@ -144,7 +150,7 @@ def array_frames(path: Path) -> ArrayFrames:
 
             with h5py.File(path, "r") as file:
                 data = dataset(file, path)
-                layout = layout_of(data.shape, f"{path}: {data.name.removeprefix('/')}")
+                layout = layout_of(data.shape, f"{path}: {data.name.removeprefix('/')}", least)
                 dtype, where, in_order = data.dtype, data.id.get_offset(), data.id.get_offset() is not None
     plain = Plain(path, where, layout) if in_order and dtype == np.uint8 else None
     return ArrayFrames(path, layout, plain)

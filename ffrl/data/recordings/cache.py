@@ -162,7 +162,7 @@ def as_it_is(path: Path, config: ClipsConfig) -> FrameMap | None:
     """
     if path.is_dir() or path.suffix.lower() not in ARRAYS:
         return None
-    plain = open_recording(path, config.stride).plain
+    plain = open_recording(path, config.stride, config.size).plain
     if plain is None or (plain.layout.height, plain.layout.width) != (config.size, config.size):
         return None
     return FrameMap(plain, config.stride)

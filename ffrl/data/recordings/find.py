@@ -105,12 +105,14 @@ def find_recordings(root: Path, besides: Path | None = None) -> Found:
     return Found(tuple(ordered), ignored)
 
 
-def open_recording(path: Path, stride: int = 1) -> Opened:
+def open_recording(path: Path, stride: int = 1, least: int = 1) -> Opened:
     """Open a recording and look at its header; its frames are read when they are asked for.
 
     Args:
         path: as :func:`find_recordings` returns it.
         stride: how many frames there are from one to the next that is taken, in every part anew.
+        least: pixels a side of arrays that may be vectors, see
+            :func:`~ffrl.data.recordings.array_frames.layout_of`.
 
     Raises:
         BrokenRecording: it cannot be used.
@@ -132,7 +134,7 @@ def open_recording(path: Path, stride: int = 1) -> Opened:
             pixels = (frame.pixels for frame in folder_frames(path, stride))
             opened = Opened(path, 1, _strided(len(pictures_in(path)), stride), pixels)
         elif suffix in ARRAYS:
-            arrays = array_frames(path)
+            arrays = array_frames(path, least)
             expected = arrays.layout.parts * _strided(arrays.layout.frames, stride)
             opened = Opened(path, arrays.layout.parts, expected, arrays.pixels(stride), arrays.plain)
         elif suffix in VIDEOS:

@@ -246,6 +246,24 @@ def test_clips_too_long_for_a_recording_name_its_stride(tmp_path: Path) -> None:
         ClipSequences(settings(tmp_path / "r" / "0.npy", num_steps=10))
 
 
+@pytest.mark.parametrize("suffix", [".npy", ".npz", ".h5"])
+def test_vectors_are_no_pictures(tmp_path: Path, suffix: str) -> None:
+    path, vectors = tmp_path / f"a{suffix}", np.random.default_rng(0).random((200, 50, 20), dtype=np.float32)
+    if suffix == ".h5":
+        with h5py.File(path, "w") as file:
+            file["frames"] = vectors
+    else:
+        {".npy": np.save, ".npz": np.savez}[suffix](path, vectors)
+    with pytest.raises(UserError) as error:
+        ClipSequences(settings(path, size=64))
+    line = str(error.value)
+    assert (
+        line.startswith(f"{path}: ") and "\n" not in line and "found an array of shape (200, 50, 20), vectors" in line
+    )
+    assert "expected 64 x 64 pixels or more (if these are pictures: --data.sequences.size 20 or less)" in line
+    assert ClipSequences(settings(path, size=20)).image_shape == (3, 20, 20)
+
+
 def test_questions_that_have_no_answer(tmp_path: Path) -> None:
     numbered(tmp_path / "r", [20, 20])
     data = ffrl.data.load(settings(tmp_path / "r"))
