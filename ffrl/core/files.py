@@ -143,19 +143,17 @@ def locked(folder: Path) -> Iterator[None]:
         ...     is_empty(Path(folder))
         True
     """
+    from filelock import FileLock, Timeout  # not needed to parse a command line
+
+    lock = FileLock(folder / LOCK, blocking=False)
     try:
-        import fcntl
-    except ImportError:  # not a POSIX system: no lock
-        yield
-        return
-    with reporting("write", folder):
-        descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o666)
+        lock.acquire()
+    except Timeout:
+        raise UserError(f"{folder}: found another process at work in this folder, expected none") from None
+    except OSError as error:
+        if error.errno not in (errno.ENOLCK, errno.EOPNOTSUPP):  # a file system without locks goes unlocked
+            raise UserError(f"cannot write {folder}: {error.strerror or error}") from error
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:  # a file system without locks goes unlocked
-            if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
-                raise UserError(f"{folder}: found another process at work in this folder, expected none") from None
         yield
     finally:
-        os.close(descriptor)
+        lock.release()
