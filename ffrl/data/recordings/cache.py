@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +25,6 @@ from ffrl.data.recordings.find import ARRAYS, Opened, modification, open_recordi
 
 FORMAT = 1
 """Version of what is in the cache; it is part of the names, so another version is never read."""
-HEADER_BYTES = 128
 ABANDONED_SECONDS = 3600.0
 """A file that nobody has written to for so long was left by a process that was killed."""
 SHARPLY = 2.0
@@ -186,13 +186,13 @@ def prepare(opened: Opened, config: ClipsConfig) -> Iterator[int]:
     with _writing(file.parent):
         file.parent.mkdir(parents=True, exist_ok=True)
         with replacing(file) as out:
-            out.write(_header((0, 0, 3, config.size, config.size)))
+            _write_header(out, (opened.parts, 0, 3, config.size, config.size))
             for frame in opened.frames:
                 out.write(np.ascontiguousarray(squared(frame, config.size, config.crop)))
                 count += 1
                 yield count
             out.seek(0)
-            out.write(_header((opened.parts, count // opened.parts, 3, config.size, config.size)))
+            _write_header(out, (opened.parts, count // opened.parts, 3, config.size, config.size))
 
 
 def remove_abandoned(folder: Path) -> None:
@@ -223,8 +223,6 @@ def _writing(folder: Path) -> Iterator[None]:
         raise UserError(f"data.sequences.cache: found {found}, expected a folder with enough space") from error
 
 
-def _header(shape: tuple[int, ...]) -> bytes:
-    """The header of an ``.npy`` file of bytes, of the same length for every shape."""
-    text = str({"descr": "|u1", "fortran_order": False, "shape": shape})
-    start = b"\x93NUMPY\x01\x00" + (HEADER_BYTES - 10).to_bytes(2, "little")
-    return start + text.encode().ljust(HEADER_BYTES - 11) + b"\n"
+def _write_header(out: IO[bytes], shape: tuple[int, ...]) -> None:
+    """Begin an ``.npy`` file of bytes; headers are padded to multiples of 64 bytes, so that of any shape fits here."""
+    np.lib.format.write_array_header_1_0(out, {"descr": "|u1", "fortran_order": False, "shape": shape})
