@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
-from http.client import HTTPException
 from pathlib import Path
-from urllib.error import URLError
 
 import torch
 from torch import LongTensor, Tensor
 
 from ffrl.config import DataConfig
-from ffrl.core.errors import UserError, reason_of, require
+from ffrl.core.errors import UserError, require
 from ffrl.data.activity_process import starts
 from ffrl.data.base import SPLITS, Split
 from ffrl.data.digits.assets import asset
 from ffrl.data.digits.idx import IMAGE_SIZE, Digits, read_digits
 from ffrl.data.digits.render import TRANSFORMATIONS, pad, parameters, render
-from ffrl.data.digits.torchvision_repair import import_torchvision
+from ffrl.data.fetch import download as fetch
 from ffrl.data.states import StateSequences
 
 IMAGES = "{part}-images-idx3-ubyte"
 LABELS = "{part}-labels-idx1-ubyte"
+URL = "https://ossci-datasets.s3.amazonaws.com/mnist/"
+FILES = {
+    "train-images-idx3-ubyte.gz": "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
+    "train-labels-idx1-ubyte.gz": "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c",
+    "t10k-images-idx3-ubyte.gz": "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
+    "t10k-labels-idx1-ubyte.gz": "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6",
+}
+"""The published files, and their SHA-256."""
 LEAST_SCALE = 0.05
 """Smallest scale factor that is rendered."""
 UNIT_STEPS = {
@@ -147,28 +153,17 @@ def read_test_digits(root: Path | None) -> Digits:
 
 
 def download(root: Path) -> None:
-    """Fetch the MNIST files into ``root`` with torchvision, unless all four are there already.
+    """Fetch the MNIST files into ``root``, as they are published, unless they are there already.
 
     Raises:
-        UserError: if there is no network, ``root`` cannot be written, or torchvision is missing.
+        UserError: no network, a wrong checksum, or a folder that cannot be written.
 
     Example:
         >>> download(Path("data"))  # doctest: +SKIP
     """
-    names = [name.format(part=part) for name in (IMAGES, LABELS) for part in ("train", "t10k")]
-    if all(_candidates(root, name) for name in names):
-        return
-    dataset = import_torchvision().datasets.MNIST
-    try:
-        dataset(str(root), train=True, download=True)
-    except (URLError, TimeoutError, ConnectionError, HTTPException, RuntimeError) as error:
-        reason = reason_of(error)
-        raise UserError(
-            f"data.download: found no way to fetch MNIST ({reason}), expected a network, "
-            f"or the files in {root} and no --data.download"
-        ) from error
-    except OSError as error:
-        raise UserError(f"data.root: found {root} ({error}), expected a folder that can be written") from error
+    for name, sha256 in FILES.items():
+        if not _candidates(root, name.removesuffix(".gz")):
+            fetch.download(URL + name, root / name, sha256)
 
 
 def _read(root: Path, part: str) -> Digits:

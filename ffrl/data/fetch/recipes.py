@@ -38,10 +38,10 @@ _MNIST = Recipe(
     "MNIST: 70,000 digits of 28 x 28 pixels, about 11 MiB (LeCun, Cortes and Burges; usually given as CC BY-SA 3.0)",
     ("stf data fetch mnist --root DIR",),
     {
-        "MNIST/raw/train-images-idx3-ubyte": "the training images; .gz works too, and so does DIR itself",
-        "MNIST/raw/train-labels-idx1-ubyte": "their labels",
-        "MNIST/raw/t10k-images-idx3-ubyte": "the test images",
-        "MNIST/raw/t10k-labels-idx1-ubyte": "their labels",
+        "train-images-idx3-ubyte.gz": "the training images; without .gz works too, and so does DIR/MNIST/raw",
+        "train-labels-idx1-ubyte.gz": "their labels",
+        "t10k-images-idx3-ubyte.gz": "the test images",
+        "t10k-labels-idx1-ubyte.gz": "their labels",
     },
 )
 RECIPES = {
