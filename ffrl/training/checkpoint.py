@@ -5,7 +5,6 @@ Tensors are safetensors files and everything else is JSON, so nothing that is lo
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
@@ -86,24 +85,13 @@ def checkpoint_step(checkpoint: Path) -> int:
 
 
 def _encode(tensors: dict[str, Tensor]) -> bytes:
-    """Return a safetensors file; a tensor under two names is stored once, the alias goes to the metadata."""
-    stored: dict[str, Tensor] = {}
-    aliases: dict[str, str] = {}
-    seen: dict[tuple[Any, ...], str] = {}
-    for name, tensor in tensors.items():
-        tensor = tensor.detach()
-        identity = (tensor.data_ptr(), tensor.dtype, tuple(tensor.shape), tensor.stride())
-        if tensor.numel() and identity in seen:
-            aliases[name] = seen[identity]
-            continue
-        seen[identity] = name
-        host = tensor.to("cpu").contiguous()
-        stored[name] = host.clone() if host.data_ptr() == tensor.data_ptr() else host
-    return save(stored, metadata={"aliases": json.dumps(aliases)})
+    """Return a safetensors file; of tensors that share memory, which the format has no place for, each is written."""
+    dense = torch.contiguous_format
+    return save({name: tensor.detach().to("cpu", copy=True, memory_format=dense) for name, tensor in tensors.items()})
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
-    """Return the tensors of a safetensors file on the CPU, aliases resolved.
+    """Return the tensors of a safetensors file on the CPU.
 
     Raises:
         UserError: missing, unreadable or damaged.
@@ -112,10 +100,8 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         path.open("rb").close()
     try:
         with safe_open(path, framework="pt") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}
-            aliases = json.loads((file.metadata() or {}).get("aliases", "{}"))
-            return tensors | {alias: tensors[name] for alias, name in aliases.items()}
-    except (SafetensorError, ValueError, KeyError, TypeError, AttributeError, OSError) as error:
+            return {name: file.get_tensor(name) for name in file.keys()}
+    except (SafetensorError, ValueError, OSError) as error:
         raise UserError(f"{path}: found a damaged file ({error}), expected safetensors") from error
 
 

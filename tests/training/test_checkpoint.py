@@ -45,7 +45,7 @@ def test_tied_and_strided_tensors_come_back(tmp_path):
     path = save(tmp_path, 1, model)
     assert names(path) == ["config.json", "model.safetensors", "training_state.json", "training_state.safetensors"]
     stored = load_file(path / MODEL)
-    assert len(stored) == len(model.state_dict()) - 1
+    assert stored.keys() == model.state_dict().keys()
     other = TinyModel()
     with torch.no_grad():
         for tensor in other.state_dict().values():
@@ -62,7 +62,6 @@ def test_overlapping_views_and_empty_tensors_come_back(tmp_path):
     base = torch.arange(6.0)
     views = {"all": base, "tail": base[2:], "again": base[2:], "none": base[:0], "nothing": base[6:]}
     path = save_checkpoint(tmp_path, TinyModel(), b"{}", TrainingState(views, {"step": 1}), 1)
-    assert len(load_file(path / STATE_TENSORS)) == 4
     loaded = load_training_state(path).tensors
     assert set(loaded) == set(views)
     assert all(torch.equal(loaded[name], view) for name, view in views.items())
@@ -204,14 +203,6 @@ def test_a_truncated_file_is_one_line(tmp_path, size):
     with pytest.raises(UserError) as error:
         read_tensors(path)
     assert str(error.value).startswith(f"{path}: found a damaged file (") and "\n" not in str(error.value)
-
-
-@pytest.mark.parametrize("aliases", ["{", '{"x": "y"}', "[]", '"x"', '{"x": []}'])
-def test_bad_metadata_is_one_line(tmp_path, aliases):
-    path = tmp_path / MODEL
-    save_file({"z": torch.ones(1)}, path, metadata={"aliases": aliases})
-    with pytest.raises(UserError, match="found a damaged file"):
-        read_tensors(path)
 
 
 def test_a_safetensors_file_of_somebody_else_is_read(tmp_path):

@@ -311,7 +311,7 @@ def message(
     numbers, tensors = json.loads((checkpoint / STATE).read_text()), load_file(checkpoint / TENSORS)
     change(numbers, tensors)
     (checkpoint / STATE).write_text(json.dumps(numbers))
-    save_file(tensors, checkpoint / TENSORS, metadata={"aliases": "{}"})
+    save_file(tensors, checkpoint / TENSORS)
     with pytest.raises(UserError) as error:
         train(run, config(), resume=True)
     assert "\n" not in str(error.value)
