@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.stats import entropy
 
 from ffrl.core.errors import UserError
 from ffrl.core.files import PACKAGE
@@ -125,7 +126,4 @@ def _concentration(rows: NDArray[np.float64]) -> NDArray[np.float64]:
     count = rows.shape[1]
     if count == 1:
         return np.full(len(rows), np.nan)
-    total = rows.sum(1, keepdims=True)
-    shares = np.where(total > 0, rows / np.where(total > 0, total, 1.0), 1 / count)
-    logs = np.log(np.where(shares > 0, shares, 1.0))
-    return 1 + (shares * logs).sum(1) / np.log(count)
+    return 1 - entropy(np.where(rows.any(1, keepdims=True), rows, 1.0), base=count, axis=1)

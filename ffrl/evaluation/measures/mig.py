@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.stats import entropy
 
 BINS = 20
 """Bins of a code dimension, and of a factor with more values than that."""
@@ -53,7 +54,7 @@ def mutual_information(first: ArrayLike, second: ArrayLike) -> NDArray[np.float6
     for i, a in enumerate(first.T):
         for j, b in enumerate(second.T):
             counts = np.bincount(a * columns + b, minlength=rows * columns).reshape(rows, columns)
-            result[i, j] = _entropy(counts.sum(1)) + _entropy(counts.sum(0)) - _entropy(counts)
+            result[i, j] = entropy(counts.sum(1)) + entropy(counts.sum(0)) - entropy(counts, axis=None)
     return np.maximum(result, 0.0)
 
 
@@ -83,7 +84,7 @@ def mutual_information_gaps(codes: ArrayLike, factors: ArrayLike, bins: int = BI
     factors = np.stack([_by_value(column, bins) for column in np.asarray(factors).T], axis=1)
     known = mutual_information(binned(codes, bins), factors)
     known = np.sort(np.vstack([np.zeros((2, known.shape[1])), known]), axis=0)
-    entropies = np.array([_entropy(np.bincount(column)) for column in factors.T])
+    entropies = np.array([entropy(np.bincount(column)) for column in factors.T])
     gaps = np.full(len(entropies), np.nan)
     return np.divide(known[-1] - known[-2], entropies, out=gaps, where=entropies > 0)
 
@@ -92,9 +93,3 @@ def _by_value(column: NDArray, bins: int) -> NDArray[np.int64]:
     """Numbers of the values of a factor, or of their bins if there are many."""
     values, numbers = np.unique(column, return_inverse=True)
     return numbers if len(values) <= bins else binned(column[:, None], bins)[:, 0]
-
-
-def _entropy(counts: NDArray[np.int64]) -> float:
-    """Entropy of the law with these counts, in nats."""
-    shares = counts[counts > 0] / counts.sum()
-    return float(-(shares * np.log(shares)).sum())
