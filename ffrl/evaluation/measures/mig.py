@@ -50,12 +50,10 @@ def mutual_information(first: ArrayLike, second: ArrayLike) -> NDArray[np.float6
     """
     first, second = np.asarray(first, dtype=np.int64), np.asarray(second, dtype=np.int64)
     rows, columns = first.max() + 1, second.max() + 1
-    result = np.empty((first.shape[1], second.shape[1]))
-    for i, a in enumerate(first.T):
-        for j, b in enumerate(second.T):
-            counts = np.bincount(a * columns + b, minlength=rows * columns).reshape(rows, columns)
-            result[i, j] = entropy(counts.sum(1)) + entropy(counts.sum(0)) - entropy(counts, axis=None)
-    return np.maximum(result, 0.0)
+    pairs = [[np.bincount(a * columns + b, minlength=rows * columns) for b in second.T] for a in first.T]
+    counts = np.reshape(pairs, (first.shape[1], second.shape[1], rows, columns))
+    apart = entropy(counts.sum(-1), axis=-1) + entropy(counts.sum(-2), axis=-1)
+    return np.maximum(apart - entropy(counts, axis=(-2, -1)), 0.0)
 
 
 def mutual_information_gaps(codes: ArrayLike, factors: ArrayLike, bins: int = BINS) -> NDArray[np.float64]:
