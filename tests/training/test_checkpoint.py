@@ -313,6 +313,22 @@ def test_a_folder_has_one_lock(tmp_path):
         pass
 
 
+def test_a_file_system_without_locks_goes_unlocked(tmp_path, monkeypatch):
+    def fails(number: int) -> None:
+        def acquire(self) -> None:
+            raise OSError(number, os.strerror(number))
+
+        monkeypatch.setattr("filelock.FileLock.acquire", acquire)
+
+    fails(errno.ENOLCK)
+    with locked(tmp_path):
+        pass
+    fails(errno.EROFS)
+    with pytest.raises(UserError) as error, locked(tmp_path):
+        pass
+    assert str(error.value) == f"cannot write {tmp_path}: Read-only file system"
+
+
 def test_a_second_run_in_the_same_folder_is_one_line(tmp_path):
     with locked(tmp_path):
         for resume in (False, True):
