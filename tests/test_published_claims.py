@@ -12,7 +12,7 @@ from scipy.integrate import quad
 from ffrl.config import SupervisedConfig
 from ffrl.distributions.pixels import log_likelihood
 from ffrl.evaluation.measures.equivariance import frame_errors
-from ffrl.evaluation.report.published import published
+from ffrl.evaluation.protocol.published import published
 from ffrl.models.flow_vae import FlowFactorizedVAE
 from stf.sta.sparsity import SpikeChain
 

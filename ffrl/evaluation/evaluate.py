@@ -2,54 +2,27 @@
 
 from __future__ import annotations
 
-import math
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+import json
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from ffrl.core.errors import require
 from ffrl.core.evaluation_mode import evaluation_mode
-from ffrl.core.seed import generator
-from ffrl.data.base import SequenceBatch, SequenceData, Split
-from ffrl.data.states import prescribable
-from ffrl.evaluation.likelihood.estimate import bounds, draw, legacy_score, log_weights
-from ffrl.evaluation.likelihood.pixels import likelihoods, trained_likelihood
-from ffrl.evaluation.measures.alignment import align, strongest_part
-from ffrl.evaluation.measures.calibration import calibrate, field_posterior
-from ffrl.evaluation.measures.composition import affordable, composition
-from ffrl.evaluation.measures.confusion import confusion
-from ffrl.evaluation.measures.equivariance import equivariance_errors
-from ffrl.evaluation.measures.extrapolation import extrapolation
-from ffrl.evaluation.measures.prediction import Prediction
-from ffrl.evaluation.measures.usage import describe_fields, growth_without
-from ffrl.evaluation.protocol.kind import activity_of, aligned, categorical, given, likeliest, of_fields, with_posterior
+from ffrl.data.base import SequenceData, Split
+from ffrl.evaluation.likelihood.pixels import trained_likelihood
+from ffrl.evaluation.protocol.kind import given
+from ffrl.evaluation.protocol.measure import Measure, Pass, Seen, Task
+from ffrl.evaluation.protocol.needs import available
 from ffrl.evaluation.protocol.sequences import batch_size, choose, mixed_batches, single_batches
-from ffrl.evaluation.protocol.statistics import estimate, plain
-from ffrl.evaluation.report.criteria import criteria
-from ffrl.objective.paper_bound import NOTES as PAPER_NOTES
-
-UNITS = {
-    "equivariance": "L1 error on images in [0, 1], summed over channels and pixels of a frame",
-    "extrapolation": "l1: as equivariance; mse: mean squared error of the channels and pixels of a frame",
-    "composition": "as equivariance, also switching",
-    "prediction": "as equivariance; psnr in dB, of the mean squared error of all frames t = 1 .. T",
-    "likelihood": "nats per frame: the value of a sequence / (T + 1)",
-    "speed": "unit steps per transition",
-    "speed_rmse": "as speed: root mean square of inferred - true speed where both are on",
-    "ece": "a probability in [0, 1]: mean |predicted - observed| of a field being on, weighted by the pairs of a bin",
-    "coverage": "share of the steps with both on whose true speed is within 1 or 2 deviations of the inferred one",
-    "alive": "fields whose mean |g| over all steps is above silent_threshold",
-}
-LEGACY = {
-    "formula": "log p(x_0|z_0) + log q(z_0|x_0) - log p(z_0), one sample, unit-variance Gaussian",
-    "note": "not a likelihood: the KL has the wrong sign, so that it can exceed what any model can reach",
-}
+from ffrl.evaluation.protocol.statistics import plain
+from ffrl.evaluation.registry import MEASURES, Guard, criteria_of
 
 Progress = Callable[[int, int], None]
 """Called with the number of batches done and the number of all batches."""
+HEAD = {"split", "seed", "sequences", "samples", "units", "data", "model", "criteria", "failed", "run", "step"}
+"""Entries of a result that no measure makes."""
 
 
 def evaluate(
@@ -113,63 +86,118 @@ def evaluate(
     require(samples >= 1, "samples", samples, "an integer of at least 1")
     _check(model, data)
     indices = choose(data, split, sequences, seed)
-    kinds = len(data.transformations) if data.prescribed else 0
-    scored = _scored_on(model, data) if model.has_likelihood else None
-    few = indices[: affordable(data) if prescribable(data) else 0]
-    passes = kinds + (2 if scored == "single" else 1)
-    total = passes * math.ceil(len(indices) / batch_size(data))
-    if len(few):
-        total += kinds + math.ceil(len(few) / batch_size(data)) * (kinds > 1)
-    done = 0
-
-    def tick() -> None:
-        nonlocal done
-        done += 1
-        if progress is not None:
-            progress(done, total)
-
-    result: dict[str, Any] = {
+    task = Task(model, data, split, seed, indices, samples, available(model, data, codes))
+    guard = Guard()
+    kinds = guard.kinds()
+    head = {
         "split": split,
         "seed": seed,
         "sequences": len(indices),
         "samples": samples,
-        "units": UNITS,
+        "units": {name: unit for kind in kinds.values() for name, unit in kind.units.items()},
         "data": _describe_data(data),
         "model": _describe_model(model),
     }
-    with evaluation_mode(model):
-        measured_codes = {"codes": _codes(model, data, split, indices, seed)} if codes else {}
-        if kinds:
-            result |= _single(model, data, split, indices, tick)
-        if len(few):
-            result["extrapolation"] = extrapolation(model, data, split, few, tick)
-        if len(few) and kinds > 1:
-            result |= composition(model, data, split, few, tick)
-        measured = _Mixed(model, data)
-        mixed = measured.watched(mixed_batches(data, split, indices, seed))
-        if scored in ("mixed", "real"):
-            result |= _scored(model, data, mixed, scored, seed, samples, tick)
-        elif scored == "single":
-            which = torch.arange(len(indices), device=indices.device) % kinds
-            single = single_batches(data, split, indices, which)
-            result |= _scored(model, data, single, scored, seed, samples, tick)
-        for _ in mixed:
-            tick()
-        result |= measured.summary()
-    return plain(result | measured_codes)
+    found = measured(task, progress, guard=guard)
+    reached = criteria_of(head | found, guard)
+    criteria = {"criteria": reached} if reached else {}
+    failed = {"failed": guard.failed} if guard.failed else {}
+    return plain(head | found | criteria | failed)
 
 
-def _scored_on(model: Any, data: SequenceData) -> str:
-    """Which sequences the likelihood is measured on: those that the model is trained on."""
-    if not data.prescribed:
-        return "real"
-    return "mixed" if model.config.sequences == "mixed" else "single"
+def measured(
+    task: Task, progress: Progress | None = None, names: Sequence[str] | None = None, guard: Guard | None = None
+) -> dict[str, Any]:
+    """Return the entries of the measures that have what they need, each kind of sequences being gone through once.
+
+    Args:
+        task: what is measured, and on what.
+        progress: told how far it is.
+        names: of the measures; all for None.
+        guard: is told which measures of installed packages failed.
+
+    Example:
+        >>> from ffrl.config import DataConfig, SupervisedConfig
+        >>> from ffrl.data import load
+        >>> from ffrl.models.flow_vae import FlowFactorizedVAE
+        >>> model, data = FlowFactorizedVAE(SupervisedConfig(), (3, 28, 28)), load(DataConfig())
+        >>> task = Task(model, data, "validation", 0, torch.arange(2), available=available(model, data))
+        >>> list(measured(task, names=["equivariance"])["equivariance"])
+        ['scaling', 'rotation', 'hue']
+    """
+    guard = guard or Guard()
+    with evaluation_mode(task.model):
+        measures = _wanted(task, names, guard)
+        passes = list(dict.fromkeys(measure.sees for measure in measures.values() if measure.sees is not None))
+        total = sum(guard(name, measure.work) or 0 for name, measure in measures.items())
+        total += sum(_batches_in(task, kind) for kind in passes)
+        done = 0
+
+        def tick() -> None:
+            nonlocal done
+            done += 1
+            if progress is not None:
+                progress(done, total)
+
+        for name, measure in measures.items():
+            guard(name, measure.run, tick)
+        for kind in passes:
+            watching = {name: measure for name, measure in measures.items() if measure.sees is kind}
+            for seen in _batches(task, kind):
+                for name, measure in watching.items():
+                    guard(name, measure.see, seen)
+                tick()
+        found: dict[str, Any] = {}
+        for name, measure in measures.items():
+            found |= guard(name, _entries, measure, found) or {}
+    return found
 
 
-def _codes(model: Any, data: SequenceData, split: Split, indices: Tensor, seed: int) -> dict[str, Any]:
-    from ffrl.evaluation.measures.codes import measure_codes
+def _wanted(task: Task, names: Sequence[str] | None, guard: Guard) -> dict[str, Measure]:
+    """The measures that are asked for and have what they need, about to measure."""
+    kinds = guard.kinds()
+    for name in filter(MEASURES.source, kinds):
+        guard(name, _require_free, name, kinds)
+    fit = {name: kind for name, kind in kinds.items() if kind.needs <= task.available and (not names or name in names)}
+    made = {name: guard(name, kind, task) for name, kind in fit.items()}
+    return {name: measure for name, measure in made.items() if measure is not None}
 
-    return measure_codes(model, data, split, indices, seed)
+
+def _require_free(name: str, kinds: dict[str, type[Measure]]) -> None:
+    """Raise a UserError if a measure adds an entry that another one, or every result, has already."""
+    taken = {key for other, kind in kinds.items() if other != name for key in kind.keys} | HEAD
+    for key in kinds[name].keys:
+        require(key not in taken, "keys", key, "an entry that no other measure adds")
+
+
+def _entries(measure: Measure, found: dict[str, Any]) -> dict[str, Any]:
+    """What a measure adds to the results, as plain numbers."""
+    entries = plain(measure.result(found))
+    require(set(entries) <= set(measure.keys), "result", sorted(entries), f"no keys but {', '.join(measure.keys)}")
+    json.dumps(entries, allow_nan=False)
+    return entries
+
+
+def _batches_in(task: Task, kind: Pass) -> int:
+    batches = -(-len(task.indices) // batch_size(task.data))
+    return batches * len(task.data.transformations) if kind is Pass.SINGLE else batches
+
+
+def _batches(task: Task, kind: Pass) -> Iterator[Seen]:
+    """The batches of a pass."""
+    data, split, indices = task.data, task.split, task.indices
+    if kind is Pass.SINGLE:
+        for which in range(len(data.transformations)):
+            for number, batch in enumerate(single_batches(data, split, indices, torch.full_like(indices, which))):
+                yield Seen(task, batch, number, which)
+        return
+    if kind is Pass.IN_TURN:
+        which = torch.arange(len(indices), device=indices.device) % len(data.transformations)
+        batches = single_batches(data, split, indices, which)
+    else:
+        batches = mixed_batches(data, split, indices, task.seed)
+    for number, batch in enumerate(batches):
+        yield Seen(task, batch, number)
 
 
 def _check(model: Any, data: SequenceData) -> None:
@@ -210,121 +238,3 @@ def _describe_model(model: Any) -> dict[str, Any]:
         "bound": model.config.objective.bound,
         "likelihood": trained_likelihood(model.config.objective).name,
     }
-
-
-def _single(model: Any, data: SequenceData, split: Split, indices: Tensor, tick: Callable[[], None]) -> dict[str, Any]:
-    """Equivariance errors per transformation, and the confusion of a weak model, on single-transformation sequences."""
-    inferred: list[int] = []
-    true: list[int] = []
-
-    def seen(which: int, activity: Tensor) -> None:
-        if categorical(model):
-            inferred.extend(activity[:, 0].argmax(-1).tolist())
-            true.extend([which] * len(activity))
-        tick()
-
-    result: dict[str, Any] = {"equivariance": equivariance_errors(model, data, split, indices, seen)}
-    if categorical(model):
-        result["confusion"] = confusion(inferred, true, model.num_fields, data.transformations)
-    return result
-
-
-class _Mixed:
-    """What is measured on mixed sequences besides the likelihood: prediction, and what the activity of fields tells."""
-
-    def __init__(self, model: Any, data: SequenceData) -> None:
-        self.model, self.prediction = model, Prediction()
-        self.names = data.transformations
-        self.aligned = bool(self.names) and aligned(model)
-        self.used = of_fields(model) and not given(model) and not (data.prescribed or self.aligned)
-        self.posterior = with_posterior(model)
-        self.probability: list[Tensor] = []
-        self.deviation: list[Tensor] = []
-        self.speeds: list[Tensor] = []
-        self.truth: list[Tensor] = []
-        self.growth: list[Tensor] = []
-
-    def watched(self, batches: Iterable[SequenceBatch]) -> Iterator[SequenceBatch]:
-        """Pass batches on, measured."""
-        for batch in batches:
-            g = self._infer(batch)
-            self.prediction.add(self.model, batch.frames, g)
-            self.speeds.append(g)
-            self.truth.append(batch.activity)
-            if self.used:
-                self.growth.append(growth_without(self.model, batch.frames, g))
-            yield batch
-
-    def _infer(self, batch: SequenceBatch) -> Tensor:
-        """The activity, and of a posterior the rest too: frames are encoded once."""
-        if not self.posterior:
-            return activity_of(self.model, batch)
-        found = self.model.activity(batch.frames)
-        self.probability.append(found.probability)
-        self.deviation.append(found.deviation)
-        return likeliest(found)
-
-    def summary(self) -> dict[str, Any]:
-        """Prediction errors; then the fields where transformations are unknown, else an unsupervised alignment."""
-        activity = {"activity": "given" if given(self.model) else "inferred"}
-        result: dict[str, Any] = {"prediction": activity | self.prediction.summary()}
-        if not self.used and not self.aligned:
-            return result
-        inferred, fields = torch.cat(self.speeds).cpu().numpy(), self.model.num_fields
-        speeds = strongest_part(inferred, fields)
-        if self.used:
-            result["fields"] = describe_fields(speeds, torch.cat(self.growth))
-            return result
-        truth = torch.cat(self.truth).cpu().numpy()
-        result["alignment"] = align(speeds, truth, self.names)
-        if self.posterior:
-            likely, spread = (torch.cat(values).cpu().numpy() for values in (self.probability, self.deviation))
-            probability, deviation = field_posterior(likely, inferred, spread, fields)
-            result["calibration"] = calibrate(probability, speeds, deviation, truth, result["alignment"])
-        result["criteria"] = criteria(result["alignment"], result.get("calibration"))
-        return result
-
-
-def _scored(
-    model: Any,
-    data: SequenceData,
-    batches: Iterable[SequenceBatch],
-    kind: str,
-    seed: int,
-    samples: int,
-    tick: Callable[[], None],
-) -> dict[str, Any]:
-    """Likelihood bounds, on the ``kind`` of sequences that :func:`_scored_on` names."""
-    objective = model.config.objective
-    scores = likelihoods(objective)
-    paper = model.density is not None
-    values: dict[tuple[str, str], list[Tensor]] = defaultdict(list)
-    legacy = []
-    for number, (frames, activity) in enumerate(batches):
-        source = generator(frames.device, seed, "evaluation-draws", number)
-        draws = draw(model, frames, samples, source, activity if given(model) else None)
-        weights = log_weights(model, frames, draws, {score.name: score for score in scores}, paper)
-        for name, found in bounds(weights, frames.shape[1]).items():
-            for bound, value in found.items():
-                values[name, bound].append(value)
-        legacy.append(legacy_score(model, frames, draws))
-        tick()
-
-    def entry(score: Any) -> dict[str, Any]:
-        names = ("elbo", "iwae", "paper") if paper else ("elbo", "iwae")
-        estimates = {bound: estimate(torch.cat(values[score.name, bound])) for bound in names}
-        return estimates | {"upper_bound": score.upper_bound(math.prod(data.image_shape)), "note": score.note}
-
-    told = "activity" if kind == "mixed" else "transformation"
-    likelihood = {
-        "quantity": f"log p(frames | {told})" if given(model) and model.likelihood_is_given else "log p(frames)",
-        "sequences": kind,
-        "trained_with": trained_likelihood(objective).name,
-        "likelihoods": {score.name: entry(score) for score in scores},
-        "legacy_score": {**estimate(torch.cat(legacy)), **LEGACY},
-    }
-    if paper:
-        density = objective.density
-        is_bound = density == "exact"
-        likelihood["paper"] = {"density": density, "is_bound": is_bound, "note": PAPER_NOTES[density]}
-    return {"likelihood": likelihood}

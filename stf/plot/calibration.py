@@ -13,7 +13,7 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike, NDArray
 
 from ffrl.evaluation.measures.alignment import varies
-from ffrl.evaluation.report.criteria import ECE
+from ffrl.evaluation.measures.calibration import ECE
 from stf.plot.compute.observed import Observed
 from stf.plot.drawing.style import (
     FAINT,

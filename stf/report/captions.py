@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ffrl.evaluation.report.terminal import by_growth
+from ffrl.evaluation.measures.usage import by_growth
 from stf.discovery.moves_text import quantity
 from stf.plot.compute.numbers import percent, series
 from stf.plot.compute.observed import ErrorCurve, Traversal

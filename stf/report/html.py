@@ -9,7 +9,7 @@ from html import escape
 
 from stf.plot.compute.roles import FieldRole
 from stf.plot.drawing.style import field_name, field_style
-from stf.report.tables import Table
+from stf.report.tables import Table, to_html
 
 EVALUATION, CONFIGURATION = "Evaluation", "Configuration"
 LEGIBLE = 72
@@ -74,7 +74,7 @@ def render_report(report: Report) -> str:
     """Return the report as an HTML document; all text from the run is escaped.
 
     Example:
-        >>> empty = Table("configuration", "Configuration", ("key", "value"), [], ())
+        >>> empty = Table("configuration", "Configuration", "key")
         >>> page = render_report(Report("<run>", {"mode": "weak"}, [], [], [], [], "", empty))
         >>> "<h1>&lt;run&gt;</h1>" in page, "http:" in page
         (True, False)
@@ -88,10 +88,10 @@ def render_report(report: Report) -> str:
         figures = [_figure(picture) for picture in pictures if picture.still is None]
         animations = [f'<div class="motion">{"".join(map(_figure, moving))}</div>'] if moving else []
         body.append(_section(title, [*figures[:1], *animations, *figures[1:]]))
-    evaluation = [f"<p>{escape(report.source)}</p>", *map(_table, report.evaluation)]
+    evaluation = [f"<p>{escape(report.source)}</p>", *map(to_html, report.evaluation)]
     body.append(_section(EVALUATION, evaluation))
     summary = f"<summary>All {len(report.configuration.rows)} settings of this run</summary>"
-    body.append(_section(CONFIGURATION, [f"<details>{summary}{_table(report.configuration)}</details>"]))
+    body.append(_section(CONFIGURATION, [f"<details>{summary}{to_html(report.configuration)}</details>"]))
     body.append("</main>")
     title = escape(f"{report.run}: fields of a trained model")
     return PAGE.format(title=title, policy=POLICY, style=STYLE, body="\n".join(body))
@@ -173,19 +173,6 @@ def _figure(picture: Picture) -> str:
 
 def _data(png: bytes) -> str:
     return "data:image/png;base64," + base64.b64encode(png).decode("ascii")
-
-
-def _table(table: Table) -> str:
-    head = "".join(f'<th scope="col">{escape(column)}</th>' for column in table.columns)
-    rows = "".join(
-        f'<tr><th scope="row">{escape(first)}</th>{"".join(f"<td>{escape(cell)}</td>" for cell in cells)}</tr>'
-        for first, *cells in table.rows
-    )
-    meaning = "".join(f"<p>{escape(sentence)}</p>" for sentence in table.meaning)
-    name = f"table-{table.name}"
-    content = f'<table aria-labelledby="{name}-title"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>'
-    box = f'<div class="scroll" tabindex="0" role="region" aria-labelledby="{name}-title">{content}</div>'
-    return f'<div class="table" id="{name}"><h3 id="{name}-title">{escape(table.title)}</h3>{box}{meaning}</div>'
 
 
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"

@@ -15,7 +15,7 @@ from cli.flags import flags_of, split
 from cli.train import Launch, configure
 from ffrl.config import DataConfig
 from ffrl.core.errors import UserError
-from ffrl.evaluation.report.published import MNIST, SHAPES3D
+from ffrl.evaluation.protocol.published import MNIST, SHAPES3D
 from ffrl.training.config_io import config_from_dict
 from stf.benchmark.run.cell import Cell, Settings, cells
 from stf.benchmark.suites import SUITES, find_suite

@@ -19,7 +19,7 @@ from ffrl.evaluation.measures.alignment import (
     unmatched_fields,
 )
 from ffrl.evaluation.measures.confusion import confusion
-from ffrl.evaluation.report.criteria import criteria
+from ffrl.evaluation.registry import criteria_of
 
 NAMES = ("scaling", "rotation", "hue")
 
@@ -32,7 +32,7 @@ def true_activity(seed: int = 0, sequences: int = 40, on: float = 0.3) -> np.nda
 
 
 def verdicts(found: dict) -> list[bool]:
-    return [line["reached"] for line in criteria(found)]
+    return [line["reached"] for line in criteria_of({"alignment": found})]
 
 
 def test_perfect() -> None:
@@ -296,8 +296,8 @@ def test_single_control_is_left_as_it_is() -> None:
 def test_float32_activity_gives_plain_numbers() -> None:
     truth = true_activity().astype(np.float32)
     found = align(truth, truth, NAMES)
-    text = json.dumps([found, criteria(found)], allow_nan=False)
-    assert json.loads(text) == [found, criteria(found)]
+    text = json.dumps([found, criteria_of({"alignment": found})], allow_nan=False)
+    assert json.loads(text) == [found, criteria_of({"alignment": found})]
 
 
 def test_criteria_name_the_worst_value() -> None:
@@ -307,7 +307,7 @@ def test_criteria_name_the_worst_value() -> None:
     generator = np.random.default_rng(0)
     missed = generator.random(truth.shape[:-1]) < 0.2
     speeds[..., 1] *= ~missed
-    lines = {line["name"]: line for line in criteria(align(speeds, truth, NAMES))}
+    lines = {line["name"]: line for line in criteria_of({"alignment": align(speeds, truth, NAMES)})}
     assert lines["mean activity of further fields"]["worst"] == pytest.approx(0.02)
     assert not lines["mean activity of further fields"]["reached"]
     f1 = lines["spike F1"]["worst"]
@@ -321,7 +321,7 @@ def test_criteria_name_the_worst_value() -> None:
 @pytest.mark.parametrize(("error", "reached"), [(0.03, True), (0.031, False), (None, False)])
 def test_the_calibration_error_is_a_criterion_where_there_is_one(error: float | None, reached: bool) -> None:
     truth = true_activity()
-    last = criteria(align(truth, truth, NAMES), {"pooled": {"ece": error}})[-1]
+    last = criteria_of({"alignment": align(truth, truth, NAMES), "calibration": {"pooled": {"ece": error}}})[-1]
     assert last == {"name": "pooled calibration error", "worst": error, "at_most": 0.03, "reached": reached}
 
 

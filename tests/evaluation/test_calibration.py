@@ -229,7 +229,8 @@ def test_an_evaluation_holds_the_calibration_of_a_posterior(monkeypatch: pytest.
 
 def test_the_posterior_is_inferred_once_per_batch_of_mixed_sequences(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ffrl.evaluation.protocol.sequences.MAX_BATCH", 5)
-    monkeypatch.setattr("ffrl.evaluation.evaluate._single", lambda *arguments: {})
+    monkeypatch.setattr("ffrl.evaluation.measures.equivariance.Equivariance.sees", None)
+    monkeypatch.setattr("ffrl.evaluation.measures.equivariance.Equivariance.result", lambda *arguments: {})
     data = ShiftedPictures()
     model, posterior = seeing(data)
     whole = evaluate(model, data, samples=1)

@@ -24,12 +24,12 @@ from ffrl.data.shapes3d.render import render
 from ffrl.data.shapes3d.sequences import RenderedShapes3D
 from ffrl.data.states import StateSequences
 from ffrl.data.variation import Factor
+from ffrl.evaluation.codes.dci import completeness, dci, disentanglement
+from ffrl.evaluation.codes.factors import draw_factors
+from ffrl.evaluation.codes.mig import binned, mutual_information, mutual_information_gaps
+from ffrl.evaluation.codes.probe import linear_probe, r_squared
 from ffrl.evaluation.measures import codes as codes_module
-from ffrl.evaluation.measures.code_factors import draw_factors
 from ffrl.evaluation.measures.codes import measure_codes
-from ffrl.evaluation.measures.dci import completeness, dci, disentanglement
-from ffrl.evaluation.measures.mig import binned, mutual_information, mutual_information_gaps
-from ffrl.evaluation.measures.probe import linear_probe, r_squared
 
 ROWS = 1000
 HELD_OUT = np.arange(ROWS) % 5 == 4

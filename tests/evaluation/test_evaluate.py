@@ -123,7 +123,7 @@ def test_states_give_extrapolation_composition_and_switching_and_change_nothing_
     for key in ("extrapolation", "composition", "switching"):
         assert result[key]["sequences"] == 7 and result[key]["activity"].startswith(inferred)
     assert result["sequences"] == 12 and len(result["switching"]["pairs"]) == 6
-    monkeypatch.setattr("ffrl.evaluation.evaluate.prescribable", lambda data: False)
+    monkeypatch.setattr("ffrl.evaluation.protocol.needs.prescribable", lambda data: False)
     before = evaluate(model, data, samples=2)
     assert result == before | {key: result[key] for key in ("extrapolation", "composition", "switching")}
     few = choose(data, "validation", None, 0)[:7]

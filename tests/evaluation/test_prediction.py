@@ -9,14 +9,17 @@ import pytest
 import torch
 from torch import Tensor
 
+from ffrl.data.base import SequenceBatch
 from ffrl.evaluation.measures.prediction import Prediction, psnr
 from ffrl.evaluation.measures.usage import describe_fields, growth_without, usage
+from ffrl.evaluation.protocol.measure import Seen, Task
+from ffrl.models.activity import GivenActivity
 
 
 class Adding:
     """Codes are pixels; field k adds ``0.1 (k + 1)`` per step at speed 1, and decoding adds ``bias``."""
 
-    num_fields = 2
+    num_fields, activity_model = 2, GivenActivity(2)
 
     def __init__(self, bias: float = 0.0) -> None:
         self.bias = bias
@@ -38,11 +41,14 @@ def rising(*rates: float) -> Tensor:
 
 
 def test_prediction_errors_by_hand() -> None:
-    prediction, g = Prediction(), torch.zeros(1, 3, 2)
+    task = Task(Adding(bias=0.5), None, "validation", 0, torch.arange(2))
+    prediction, g = Prediction(task), torch.zeros(1, 3, 2)
     g[..., 0] = 1.0
     for frames in (rising(0.1), rising(0.2)):  # the first is predicted exactly but for the bias
-        prediction.add(Adding(bias=0.5), frames, g)
-    found = prediction.summary()
+        seen = Seen(task, SequenceBatch(frames, g), 0)
+        seen.activity = g
+        prediction.see(seen)
+    found = prediction.result({})["prediction"]
     per_frame = {kind: found[kind]["per_frame"]["mean"] for kind in found}
     assert per_frame["reconstruction"] == pytest.approx([2.0] * 4)
     assert per_frame["flow"] == pytest.approx([2.0, 1.8, 1.6, 1.4])  # 4 pixels, bias 0.5, half of them off by -0.1 t

@@ -14,8 +14,8 @@ from ffrl.config import ObjectiveConfig
 from ffrl.evaluation.evaluate import evaluate
 from ffrl.evaluation.measures.alignment import align
 from ffrl.evaluation.measures.calibration import calibrate
-from ffrl.evaluation.report.criteria import criteria
-from ffrl.evaluation.report.published import published
+from ffrl.evaluation.protocol.published import published
+from ffrl.evaluation.registry import criteria_of
 from ffrl.evaluation.report.terminal import print_report
 
 
@@ -192,7 +192,7 @@ def test_speeds_that_do_not_vary_ask_for_no_correlation() -> None:
     truth = np.zeros((2, 4, 2))
     truth[0, :, 0] = truth[1, :, 1] = 1.0
     result["alignment"] = align(truth, truth, ["walk", "slash"])
-    result["criteria"] = criteria(result["alignment"])
+    result["criteria"] = criteria_of({"alignment": result["alignment"]})
     assert not result["alignment"]["graded"] and all(line["reached"] for line in result["criteria"])
     text = printed(result)
     assert text.count("every true speed is the same") == 2 and "speed correlation" not in text
@@ -227,7 +227,7 @@ def perfect(fields: int) -> dict:
     speeds = np.zeros((40, 8, fields))
     speeds[..., [fields - 1, 0, 1]] = truth
     result["alignment"] = align(speeds, truth, ["scaling", "rotation", "hue"])
-    result["criteria"] = criteria(result["alignment"])
+    result["criteria"] = criteria_of({"alignment": result["alignment"]})
     result["model"]["num_fields"] = fields
     return result
 
@@ -251,13 +251,13 @@ def test_each_criterion_is_one_line_with_its_verdict() -> None:
     assert len(lines) == 5 and not any("not reached" in line for line in lines)
     result["alignment"]["transformations"]["hue"] |= {"share": 0.9, "speed_correlation": None}
     result["alignment"]["unmatched"][0]["mean"] = 0.3
-    result["criteria"] = criteria(result["alignment"])
+    result["criteria"] = criteria_of({"alignment": result["alignment"]})
     lines = [line for line in printed(result).splitlines() if "reached" in line]
     assert ["not reached" in line for line in lines] == [True, True, False, True, False]
     assert "at least 0.98" in lines[0] and "0.9000" in lines[0]
     assert "at most 0.01" in lines[1] and "0.3000" in lines[1]
     assert "undefined" in lines[3] and lines[4] == "  fields alive exactly 3: reached (found: 3)"
-    result["criteria"] = criteria(result["alignment"], {"pooled": {"ece": 0.0312}})
+    result["criteria"] = criteria_of({"alignment": result["alignment"], "calibration": {"pooled": {"ece": 0.0312}}})
     line = printed(result).splitlines()[-1]
     assert line == "  pooled calibration error at most 0.03: not reached (worst: 0.0312)"
 
@@ -298,7 +298,7 @@ def test_what_is_undefined_is_printed_as_such() -> None:
     truth = np.zeros((1, 4, 2))
     truth[..., 0] = 1.0
     result["alignment"] = align(np.zeros((1, 4, 2)), truth, ["scaling", "rotation"])
-    result["criteria"] = criteria(result["alignment"])
+    result["criteria"] = criteria_of({"alignment": result["alignment"]})
     result["likelihood"]["likelihoods"]["gaussian-1"]["elbo"] = {"mean": None, "standard_error": None}
     for kinds in result["equivariance"].values():
         kinds["flow"]["seven_step_sum"] = None

@@ -20,7 +20,8 @@ from ffrl.evaluation.evaluate import evaluate
 from ffrl.evaluation.measures.alignment import align
 from ffrl.evaluation.measures.calibration import calibrate
 from ffrl.evaluation.measures.confusion import confusion
-from ffrl.evaluation.report.criteria import criteria
+from ffrl.evaluation.registry import criteria_of
+from ffrl.tables.table import Column, Row
 from ffrl.training.config_io import config_to_dict, flat
 from stf.config import SparseModelConfig
 from stf.plot.compute.field_material import Derivatives, PlaneDerivatives, PlaneField, Shares
@@ -48,7 +49,9 @@ def report(**changes: Any) -> Report:
         lead=["A finding."],
         roles=[FieldRole(2, 0, "hue"), FieldRole(0), FieldRole(1, silent=True)],
         pictures=[picture("overview", "First"), picture("strip", "Second"), picture("motion", "Second", b"still")],
-        evaluation=[Table("errors", "Errors", ("row", "value"), [("a", "1")], ["What it means."])],
+        evaluation=[
+            Table("errors", "Errors", "row", [Column("value", digits=0)], [Row("a", [1.0])], ["What it means."])
+        ],
         source="From a file.",
         configuration=configuration_table({"seed": 3}),
     )
@@ -84,7 +87,7 @@ def test_fields_have_their_colours() -> None:
 
 
 def test_everything_from_the_run_is_escaped() -> None:
-    table = Table("nasty", NASTY, (NASTY, NASTY), [(NASTY, NASTY)], [NASTY])
+    table = Table("nasty", NASTY, NASTY, [Column(NASTY)], [Row(NASTY, [NASTY])], [NASTY])
     figure = Picture("name", NASTY, NASTY, NASTY, NASTY, b"", (1, 1), 1.0)
     text = render_report(
         report(
@@ -133,7 +136,7 @@ def test_the_tables_hold_the_numbers_of_the_evaluation(evaluation: dict[str, Any
         total = kinds["flow"]["seven_step_sum"]
         assert rows[name][1] == f"{total['mean']:.2f} ± {total['standard_error']:.2f}"
     assert rows["rotation"][-2:] == ["153.54", "157.16"]
-    bounds = {row[0].removesuffix(" (trained with)"): row for row in page.tables["table-likelihood"][1:]}
+    bounds = {row[0].removesuffix(" †"): row for row in page.tables["table-likelihood"][1:]}
     for name, entry in evaluation["likelihood"]["likelihoods"].items():
         assert bounds[name][1].startswith(f"{entry['elbo']['mean']:.2f} ±")
         assert bounds[name][2].startswith(f"{entry['iwae']['mean']:.2f} ±")
@@ -163,34 +166,36 @@ def test_the_targets_stand_beside_what_was_found() -> None:
     found = align(0.9 * truth[..., ::-1] + [0, 0], truth, ["scaling", "hue"])
     there = truth[..., 0][truth[..., 0] != 0]
     rmse = f"{0.1 * np.sqrt(np.mean(there**2)):.3f}"
-    tables = {
-        table.name: table for table in evaluation_tables(SUPERVISED | {"alignment": found, "criteria": criteria(found)})
-    }
-    rows = {row[0]: row for row in tables["alignment"].rows}
-    assert rows["scaling"] == ("scaling", "1", "1.000", "1.000", "1.000", "1.000", "1.000", "0.900", rmse)
-    assert rows["target"] == ("target", "", "≥ 0.98", "", "", "≥ 0.97", "≥ 0.9", "1", "")
+    result = SUPERVISED | {"alignment": found}
+    tables = {table.name: table for table in evaluation_tables(result | {"criteria": criteria_of(result)})}
+    rows = {row.title: tables["alignment"].texts(row) for row in tables["alignment"].rows}
+    assert rows["scaling"] == ["1", "1.000", "1.000", "1.000", "1.000", "1.000", "0.900", rmse]
+    assert rows["target"] == ["", "≥ 0.98", "", "", "≥ 0.97", "≥ 0.9", "1", "0"]
     assert any("Fields alive, with a mean |g| above 0.01: 2; transformations: 2." in text
-               for text in tables["alignment"].meaning)  # fmt: skip
-    verdicts = {row[0]: row[1:] for row in tables["criteria"].rows}
+               for text in tables["alignment"].notes)  # fmt: skip
+    assert [[cell.best for cell in row.cells] for row in tables["activity"].rows] == [[False, True], [True, False]]
+    verdicts = {row.title: row.cells for row in tables["criteria"].rows}
     assert verdicts["spike F1"] == ("at least 0.97", "1.0000", "reached")
     assert verdicts["mean activity of further fields"] == ("at most 0.01", "there are none", "reached")
     assert verdicts["fields alive"] == ("exactly 2", "2", "reached") and "calibration" not in tables
+    assert list(tables)[:3] == ["criteria", "activity", "alignment"], "what was found is at the top"
 
 
 def test_the_calibration_stands_beside_what_is_ideal() -> None:
     truth = np.array([[1.0, 0.0], [2.0, 0.0], [0.0, 1.0], [0.0, 1.0]])
     found = align(truth + 0.25 * (truth != 0), truth, ["scaling", "hue"])
     made = calibrate(0.125 + 0.75 * (truth != 0), truth + 0.25 * (truth != 0), 0.2 + 0 * truth, truth, found)
-    result = SUPERVISED | {"alignment": found, "calibration": made, "criteria": criteria(found, made)}
-    tables = {table.name: table for table in evaluation_tables(result)}
-    assert [list(row) for row in tables["calibration"].rows] == [
+    result = SUPERVISED | {"alignment": found, "calibration": made}
+    tables = {table.name: table for table in evaluation_tables(result | {"criteria": criteria_of(result)})}
+    assert [[row.title, *tables["calibration"].texts(row)] for row in tables["calibration"].rows] == [
         ["scaling", "0.1250", "4", "0.0 %", "100.0 %"],
         ["hue", "0.1250", "4", "n/a", "n/a"],
         ["all pooled", "0.1250", "8", "0.0 %", "100.0 %"],
         ["target", "≤ 0.03 pooled", "", "68.3 %", "95.4 %"],
     ]
-    assert any(text.startswith("Speeds n/a (hue): ") for text in tables["alignment"].meaning)
-    assert tables["criteria"].rows[-1] == ("pooled calibration error", "at most 0.03", "0.1250", "not reached")
+    assert any(text.startswith("Speeds n/a (hue): ") for text in tables["alignment"].notes)
+    last = tables["criteria"].rows[-1]
+    assert (last.title, *last.cells) == ("pooled calibration error", "at most 0.03", "0.1250", "not reached")
     assert captions.of_reliability(made, found) == (
         "The probability that a field is on is off by 0.125 on average (scaling 0.125 and hue 0.125); inferred speeds "
         "are off by 0.25 (scaling) unit steps, root mean square, and 0 % of the true ones lie within one deviation, "
@@ -209,9 +214,9 @@ def test_the_calibration_stands_beside_what_is_ideal() -> None:
 def test_the_configuration_table_has_every_key() -> None:
     values = flat(config_to_dict(tiny_config("unsupervised")))
     table = configuration_table(values)
-    assert [key for key, _ in table.rows] == list(values)
-    assert dict(table.rows)["data.root"] == "not given" and dict(table.rows)["seed"] == "5"
-    assert dict(table.rows)["deterministic"] == "false" and dict(table.rows)["data.speed-spread"] == "0.7"
+    shown = {row.title: row.cells[0] for row in table.rows}
+    assert list(shown) == list(values) and shown["data.root"] == "not given" and shown["seed"] == "5"
+    assert shown["deterministic"] == "false" and shown["data.speed-spread"] == "0.7"
 
 
 def test_a_caption_names_the_field_of_each_transformation() -> None:

@@ -45,7 +45,7 @@ class Page(HTMLParser):
         if not self.open:
             return
         self.words.setdefault(self.open[-1], []).append(data)
-        if self.open[-1] in ("td", "th"):
+        if {"td", "th"} & set(self.open[-2:]):
             self.tables[self.place.removesuffix("-title")][-1][-1] += data
         if self.open[-1] == "figcaption":
             self.figures[self.place] = data

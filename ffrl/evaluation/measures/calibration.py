@@ -12,12 +12,18 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
 
-from ffrl.evaluation.measures.alignment import speed_agreement, strongest, varies
+from ffrl.evaluation.measures.alignment import speed_agreement, strongest, strongest_part, varies
+from ffrl.evaluation.protocol.measure import Measure, Need, Pass, Results, Seen, Task
+from ffrl.tables.table import Column, Row, Table
 
 BINS = 10
 """Of equal width, as in Guo et al. (2017), who take 15, and Naeini et al. (2015), who take 10."""
+ECE = 0.03
+"""What the pooled calibration error is to stay below."""
 DEVIATIONS = {"one_deviation": 1, "two_deviations": 2}
 """How many deviations coverage is counted within, by name."""
 GAUSSIAN = {name: math.erf(count / math.sqrt(2)) for name, count in DEVIATIONS.items()}
@@ -228,3 +234,77 @@ def _within(distances: ArrayLike, deviations: ArrayLike) -> dict[str, float | No
         name: float((distances <= count * deviations).mean()) if len(distances) else None
         for name, count in DEVIATIONS.items()
     }
+
+
+class Calibration(Measure):
+    """Whether the posterior of the activity of mixed sequences can be believed, see :func:`calibrate`."""
+
+    keys, sees, place, finds = ("calibration",), Pass.MIXED, 90, True
+    needs = frozenset({Need.ALIGNMENT, Need.POSTERIOR})
+    units = {
+        "ece": "a probability in [0, 1]: mean |predicted - observed| of a field being on, weighted by the pairs of a "
+        "bin",
+        "coverage": "share of the steps with both on whose true speed is within 1 or 2 deviations of the inferred one",
+    }
+
+    def __init__(self, task: Task) -> None:
+        super().__init__(task)
+        self.seen: list[tuple[Tensor, ...]] = []
+
+    def see(self, seen: Seen) -> None:
+        """Measure a batch."""
+        self.seen.append((seen.posterior.probability, seen.activity, seen.posterior.deviation, seen.truth))
+
+    def result(self, found: Results) -> dict[str, Any]:
+        """What :func:`calibrate` returns."""
+        fields = self.task.model.num_fields
+        likely, inferred, spread, truth = (torch.cat(values).cpu().numpy() for values in zip(*self.seen, strict=True))
+        probability, deviation = field_posterior(likely, inferred, spread, fields)
+        speeds = strongest_part(inferred, fields)
+        return {"calibration": calibrate(probability, speeds, deviation, truth, found["alignment"])}
+
+    @classmethod
+    def tables(cls, results: Results) -> list[Table]:
+        """One row per transformation, all of them pooled, and what is wanted."""
+        found = results["calibration"]
+        rows = [Row(name, _cells(one)) for name, one in found["transformations"].items()]
+        rows.append(Row("all pooled", _cells(found["pooled"])))
+        rows.append(Row("target", [f"≤ {ECE:g} pooled", "", *found["expected_coverage"].values()]))
+        columns = [Column("calibration error", digits=4), Column("pairs", digits=0)]
+        columns += [Column(f"within {name}", digits=1, percent=True) for name in ("1 deviation", "2 deviations")]
+        notes = [
+            f"Expected calibration error: mean difference of the inferred P(on) and the frequency over {found['bins']} "
+            "bins of P(on), weighted by their pairs of a step and a transformation with its matched field.",
+            "Within 1 or 2 deviations: share of the true speeds that are as close to the inferred ones, by the "
+            "deviations of the posterior, where both are on; the target is that of a Gaussian. It is undefined where "
+            "true speeds do not vary or are never on together with inferred ones.",
+        ]
+        title = "Is the model as sure as it should be, on mixed sequences"
+        return [Table("calibration", title, "", columns, rows, notes)]
+
+    @classmethod
+    def summary(cls, results: Results) -> str:
+        """The pooled calibration error."""
+        return f"P(on) is off by {Column('', digits=4).text(results['calibration']['pooled']['ece'])} on average"
+
+    @classmethod
+    def criteria(cls, results: Results) -> list[dict[str, Any]]:
+        """The calibration error of all transformations pooled."""
+        error = results["calibration"]["pooled"]["ece"]
+        reached = error is not None and error <= ECE
+        return [{"name": "pooled calibration error", "worst": error, "at_most": ECE, "reached": reached}]
+
+    @classmethod
+    def numbers(cls, results: Results) -> dict[str, Any]:
+        """Calibration errors of P(on), pooled and each, and the coverage of all true speeds."""
+        pooled, described = results["calibration"]["pooled"], results["calibration"]["transformations"]
+        found = {"ece": pooled["ece"], **{f"ece/{name}": one["ece"] for name, one in described.items()}}
+        return found | {f"coverage/{within}": share for within, share in pooled["coverage"].items()}
+
+
+MEASURE = Calibration
+
+
+def _cells(one: Mapping[str, Any]) -> list[float | None]:
+    within = (one["coverage"] or {}).get
+    return [one["ece"], one["pairs"] or 0, *map(within, DEVIATIONS)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -15,12 +16,14 @@ from ffrl.core.evaluation_mode import evaluation_mode
 from ffrl.core.seed import generator, hashed_seed
 from ffrl.data.base import SequenceData, Split
 from ffrl.data.states import StateSequences, made_from_states
-from ffrl.evaluation.measures.code_factors import draw_factors
-from ffrl.evaluation.measures.dci import LEAF, TREES, dci, import_forests
-from ffrl.evaluation.measures.mig import BINS, mutual_information_gaps
-from ffrl.evaluation.measures.probe import RIDGE, linear_probe
+from ffrl.evaluation.codes.dci import LEAF, TREES, dci, import_forests
+from ffrl.evaluation.codes.factors import draw_factors
+from ffrl.evaluation.codes.mig import BINS, mutual_information_gaps
+from ffrl.evaluation.codes.probe import RIDGE, linear_probe
+from ffrl.evaluation.protocol.measure import CODES, Measure, Metric, Need, Results, Task
 from ffrl.evaluation.protocol.sequences import batch_size
-from ffrl.evaluation.protocol.statistics import plain
+from ffrl.evaluation.protocol.statistics import leaves, plain
+from ffrl.tables.table import Column, Row, Table
 
 FRAMES = 2000
 """Frames that are encoded at least: of fewer images, each in several states."""
@@ -123,3 +126,75 @@ def _encode(
     if not found.isfinite().all():
         raise UserError("codes: found numbers that are not finite, expected a model that has not diverged")
     return found.numpy()
+
+
+class Codes(Measure):
+    """How latent codes hold factors, see :func:`measure_codes`."""
+
+    keys, needs, place = ("codes",), frozenset({Need.CODES}), 65
+
+    def __init__(self, task: Task) -> None:
+        super().__init__(task)
+        import_forests()  # raises before anything is measured
+
+    def run(self, tick: Callable[[], None]) -> None:
+        """Measure frames in random states."""
+        task = self.task
+        self.found = measure_codes(task.model, task.data, task.split, task.indices, task.seed)
+
+    def result(self, found: Results) -> dict[str, Any]:
+        """What :func:`measure_codes` returns."""
+        return {"codes": self.found}
+
+    @classmethod
+    def tables(cls, results: Results) -> list[Table]:
+        """One row per factor."""
+        found = results["codes"]
+        dci, mig, probe = found["dci"], found["mig"], found["linear_probe"]
+        rows = [
+            Row(name, [mig["per_factor"][name], dci["informativeness"][name], probe[name]]) for name in found["factors"]
+        ]
+        rows.append(Row("all", [mig["score"], None, probe["mean"]]))
+        columns = [Column(title, "high", digits=3) for title in ("MIG", "informativeness", "linear probe R²")]
+        notes = [
+            f"Disentanglement {_three(dci['disentanglement'])}, completeness {_three(dci['completeness'])}; "
+            f"{found['frames']} frames of {found['images']} images.",
+            *(f"{name.replace('_', ' ')}: {method}." for name, method in found["method"].items()),
+        ]
+        return [Table("codes", "Factors in the latent code", "", columns, rows, notes)]
+
+    @classmethod
+    def summary(cls, results: Results) -> str:
+        """The scores."""
+        found = results["codes"]
+        return (
+            f"MIG {_three(found['mig']['score'])}, disentanglement {_three(found['dci']['disentanglement'])}, "
+            f"completeness {_three(found['dci']['completeness'])}, mean R² {_three(found['linear_probe']['mean'])}"
+        )
+
+    @classmethod
+    def numbers(cls, results: Results) -> dict[str, Any]:
+        """Every score."""
+        return leaves(results["codes"], "codes")
+
+    @classmethod
+    def metrics(cls, numbers: Mapping[str, Any]) -> list[Metric]:
+        """The scores over all factors."""
+        about = (
+            "Held-out frames in random states; the factors are the states of the transformations. DCI compares codes "
+            "with as many dimensions: of more, one follows a factor more easily, even in a random mixture."
+        )
+        columns = {
+            "codes/dci/disentanglement": Column("DCI disentanglement", digits=3),
+            "codes/dci/completeness": Column("DCI completeness", digits=3),
+            "codes/mig/score": Column("MIG", "high", digits=3),
+            "codes/linear_probe/mean": Column("linear probe R²", "high", digits=3),
+        }
+        return [Metric(CODES, key, column, about) for key, column in columns.items()]
+
+
+MEASURE = Codes
+
+
+def _three(value: float | None) -> str:
+    return Column("", digits=3).text(value)

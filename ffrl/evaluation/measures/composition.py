@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import combinations, permutations
 from typing import Any, NamedTuple
 
@@ -12,15 +12,20 @@ from torch import Tensor
 from ffrl.data.base import SequenceData, Split
 from ffrl.evaluation.measures.equivariance import frame_errors, l1_error, summarise
 from ffrl.evaluation.protocol.kind import activity_of, given
-from ffrl.evaluation.protocol.prescribed import moving, prescribed, shown, why_not
+from ffrl.evaluation.protocol.measure import PREDICTIONS, Measure, Metric, Need, Results
+from ffrl.evaluation.protocol.prescribed import moving, not_shown, prescribed, shown, why_not
 from ffrl.evaluation.protocol.sequences import batch_size, single_batches
+from ffrl.evaluation.protocol.statistics import inside
+from ffrl.tables.table import Column, Row, Table, estimated
 
 ALL_ORDERS = 3
 """Up to so many transformations every ordered pair is switched; of more, each to the next one."""
-
-
 MOST_IMAGES, MOST_SEQUENCES = 250, 3000
 """How much is moved along prescribed paths at most, of which there are many."""
+MOST_ROWS = 6
+"""Pairs that always have a row each; of more, their mean and the worst do."""
+KINDS = {"flow": "flow", "additive": "added", "reconstruction": "reconstruction", "copy": "no flow"}
+"""What the kinds of prediction are called."""
 
 
 class Pair(NamedTuple):
@@ -169,3 +174,73 @@ class _Errors:
             "mean": mean or None,
             "not_shown": dict.fromkeys(missing, why_not(self.data)),
         }
+
+
+class Composition(Measure):
+    """Errors of two transformations at once and one after the other, see :func:`composition`."""
+
+    keys, needs, place = ("composition", "switching"), frozenset({Need.STATES, Need.PAIRS}), 30
+    units = {"composition": "as equivariance, also switching"}
+
+    def work(self) -> int:
+        """One tick per batch of images."""
+        return len(self._few().split(batch_size(self.task.data)))
+
+    def run(self, tick: Callable[[], None]) -> None:
+        """Measure as many images as all prescribed paths together afford."""
+        self.found = composition(self.task.model, self.task.data, self.task.split, self._few(), tick)
+
+    def result(self, found: Results) -> dict[str, Any]:
+        """What :func:`composition` returns."""
+        return self.found
+
+    def _few(self) -> Tensor:
+        return self.task.indices[: affordable(self.task.data)]
+
+    @classmethod
+    def tables(cls, results: Results) -> list[Table]:
+        """One row per pair: of more than :data:`MOST_ROWS`, those of each may be left out."""
+        titles = {"composition": "Two transformations at once", "switching": "One transformation, then another"}
+        return [_table(key, f"{title}, L1 per frame", results[key]) for key, title in titles.items() if key in results]
+
+    @classmethod
+    def numbers(cls, results: Results) -> dict[str, Any]:
+        """Mean errors per frame over the pairs."""
+        found = {key: inside(results, key, "mean", "flow", "mean_per_frame") for key in cls.keys}
+        return {key: error for key, error in found.items() if error is not None}
+
+    @classmethod
+    def metrics(cls, numbers: Mapping[str, Any]) -> list[Metric]:
+        """Mean errors per frame."""
+        about = (
+            "At once, in turn: pairs of transformations, on up to 250 of the images, fewer of more than three "
+            "transformations."
+        )
+        titles = {"composition": "at once", "switching": "in turn"}
+        return [Metric(PREDICTIONS, key, Column(title, "low", digits=1), about) for key, title in titles.items()]
+
+
+MEASURE = Composition
+
+
+def _table(key: str, title: str, found: Mapping[str, Any]) -> Table:
+    pairs = {name: entry for name, entry in found["pairs"].items() if entry is not None}
+    missing = not_shown(found["not_shown"])
+    if not pairs:
+        return Table(key, f"{title}: none can be shown", "", notes=missing)
+    many = len(found["pairs"]) > MOST_ROWS
+    worst = max(pairs, key=lambda name: pairs[name]["flow"]["full_sum"]["mean"] or 0.0)
+    kinds = {kind: name for kind, name in KINDS.items() if kind in found["mean"]}
+
+    def row(name: str, entry: Mapping[str, Any] | None, detail: bool = False) -> Row:
+        return Row(name, [entry and estimated(entry[kind]["mean_per_frame"]) for kind in kinds], detail=detail)
+
+    rows = [row(f"mean of {len(pairs)}", found["mean"])] if len(pairs) > 1 else []
+    rows += [row(f"worst: {worst}", pairs[worst])] if many else []
+    rows += [row(name, entry, many) for name, entry in found["pairs"].items()]
+    half = f"; switched after {found['half']} steps" if "half" in found else ""
+    notes = [f"{found['sequences']} images; activity {found['activity']}, of each transformation on its own{half}."]
+    if "additive" in kinds:
+        notes.append("Added: z_0 and the displacements that each of the two has on its own.")
+    columns = [Column(name, "low" if kind == "flow" else "") for kind, name in kinds.items()]
+    return Table(key, title, "", columns, rows, [*notes, *missing])

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ffrl.evaluation.measures.alignment import match
+from ffrl.evaluation.measures.alignment import MATCHED, match, matched
+from ffrl.evaluation.protocol.measure import FIELDS, Measure, Metric, Need, Pass, Results, Seen, Task
+from ffrl.tables.table import Column, Row, Table
 
 
 def confusion(inferred: ArrayLike, which: ArrayLike, num_fields: int, transformations: Sequence[str]) -> dict[str, Any]:
@@ -43,3 +45,61 @@ def confusion(inferred: ArrayLike, which: ArrayLike, num_fields: int, transforma
         },
         "accuracy": sum(hits) / len(which),
     }
+
+
+class Confusion(Measure):
+    """Inferred fields on single-transformation sequences, see :func:`confusion`."""
+
+    keys, needs, sees = ("confusion",), frozenset({Need.SINGLE, Need.ONE_FIELD}), Pass.SINGLE
+    place, finds = 70, True
+
+    def __init__(self, task: Task) -> None:
+        super().__init__(task)
+        self.inferred: list[int] = []
+        self.true: list[int] = []
+
+    def see(self, seen: Seen) -> None:
+        """Measure a batch."""
+        self.inferred += seen.activity[:, 0].argmax(-1).tolist()
+        self.true += [seen.which] * len(seen.frames)
+
+    def result(self, found: Results) -> dict[str, Any]:
+        """What :func:`confusion` returns."""
+        names = self.task.data.transformations
+        return {"confusion": confusion(self.inferred, self.true, self.task.model.num_fields, names)}
+
+    @classmethod
+    def tables(cls, results: Results) -> list[Table]:
+        """Counts of every field, those of matched ones marked."""
+        found, fields = results["confusion"], range(results["model"]["num_fields"])
+        rows = []
+        for (name, one), counts in zip(found["fields"].items(), found["counts"], strict=True):
+            cells = [matched(count, k == one["field"]) for k, count in zip(fields, counts, strict=True)]
+            rows.append(Row(name, [*cells, one["accuracy"]]))
+        columns = [*(Column(f"{k}", block="field", digits=0) for k in fields), Column("accuracy", "high", digits=4)]
+        notes = [
+            f"Counts: sequences of one transformation each for which the field was inferred; {MATCHED}: the field that "
+            "is matched to the transformation.",
+            f"Accuracy over all {found['sequences']} sequences: {found['accuracy']:.4f} (target: 1).",
+        ]
+        return [Table("confusion", "Which field is inferred for which transformation", "", columns, rows, notes)]
+
+    @classmethod
+    def summary(cls, results: Results) -> str:
+        """The accuracy."""
+        found = results["confusion"]
+        return f"the matched field is inferred for {found['accuracy']:.1%} of {found['sequences']} sequences"
+
+    @classmethod
+    def numbers(cls, results: Results) -> dict[str, Any]:
+        """The accuracy."""
+        return {"confusion_accuracy": results["confusion"]["accuracy"]}
+
+    @classmethod
+    def metrics(cls, numbers: Mapping[str, Any]) -> list[Metric]:
+        """The accuracy."""
+        about = "Accuracy: sequences of one transformation whose field was inferred."
+        return [Metric(FIELDS, "confusion_accuracy", Column("accuracy", "high", digits=4), about)]
+
+
+MEASURE = Confusion

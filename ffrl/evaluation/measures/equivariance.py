@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from ffrl.data.base import SequenceData, Split
-from ffrl.evaluation.protocol.kind import activity_of
-from ffrl.evaluation.protocol.sequences import single_batches
-from ffrl.evaluation.protocol.statistics import estimate
+from ffrl.evaluation.protocol.measure import ERRORS, PREDICTIONS, Measure, Metric, Need, Pass, Results, Seen, Task
+from ffrl.evaluation.protocol.predicted import predicted_frames
+from ffrl.evaluation.protocol.published import PUBLISHED_STEPS, published
+from ffrl.evaluation.protocol.statistics import estimate, mean, mean_of
+from ffrl.tables.table import Column, Row, Table, estimated
 
-PUBLISHED_STEPS = 7
-"""Steps that the published error sums over."""
+KINDS = {"error": "flow", "reconstruction": "reconstruction", "copy": "copy"}
+"""What the kinds of prediction are called in a benchmark, and here."""
 
 
 class FrameErrors(NamedTuple):
@@ -30,35 +31,6 @@ class FrameErrors(NamedTuple):
     flow: Tensor
     reconstruction: Tensor
     copy: Tensor
-
-
-class PredictedFrames(NamedTuple):
-    """Images in place of the frames x_0 .. x_T: those whose errors are :class:`FrameErrors`.
-
-    Args:
-        flow: decode(z_t), ``(B, T+1, C, H, W)``.
-        reconstruction: decode(encode(x_t)), ``(B, T+1, C, H, W)``.
-        copy: decode(z_0), ``(B, 1, C, H, W)``.
-    """
-
-    flow: Tensor
-    reconstruction: Tensor
-    copy: Tensor
-
-
-def predicted_frames(model: Any, frames: Tensor, g: Tensor) -> PredictedFrames:
-    r"""Frames of the rollout, of plain reconstruction and of standing still.
-
-    .. math:: decode(z_t), \quad z_0 = E_{q(z|x_0)}[z], \quad z_t = flow(z_{t-1}, g_t)
-
-    Args:
-        model: with ``encode``, ``flow`` and ``decode``.
-        frames: ``(B, T+1, C, H, W)``.
-        g: given or inferred activity, ``(B, T, C)``.
-    """
-    means = model.encode(frames)
-    latents = model.flow(means[:, 0], g)
-    return PredictedFrames(model.decode(latents), model.decode(means), model.decode(latents[:, :1]))
 
 
 def l1_error(images: Tensor, frames: Tensor) -> Tensor:
@@ -93,46 +65,6 @@ def frame_errors(model: Any, frames: Tensor, g: Tensor) -> FrameErrors:
     return FrameErrors(*(l1_error(images, frames) for images in predicted_frames(model, frames, g)))
 
 
-def equivariance_errors(
-    model: Any,
-    data: SequenceData,
-    split: Split,
-    indices: Tensor,
-    seen: Callable[[int, Tensor], None] = lambda which, activity: None,
-) -> dict[str, dict[str, Any]]:
-    """Errors on single-transformation sequences, every image under each of the transformations.
-
-    Args:
-        model: on the device of ``data``.
-        data: sequences with known transformations.
-        split: which of its splits.
-        indices: ``(N,)``, the images.
-        seen: told of every batch which transformation acts, and the activity that moved the latents, ``(B, T, C)``.
-
-    Returns:
-        By transformation :func:`summarise` of each of :class:`FrameErrors`, by name.
-
-    Example:
-        >>> from ffrl.config import DataConfig, SupervisedConfig
-        >>> from ffrl.data import load
-        >>> from ffrl.models.flow_vae import FlowFactorizedVAE
-        >>> model = FlowFactorizedVAE(SupervisedConfig(), (3, 28, 28)).requires_grad_(False)
-        >>> found = equivariance_errors(model, load(DataConfig()), "validation", torch.arange(2))
-        >>> list(found), list(found["hue"])
-        (['scaling', 'rotation', 'hue'], ['flow', 'reconstruction', 'copy'])
-    """
-    described = {}
-    for which, name in enumerate(data.transformations):
-        errors: list[FrameErrors] = []
-        for batch in single_batches(data, split, indices, torch.full_like(indices, which)):
-            g = activity_of(model, batch)
-            errors.append(frame_errors(model, batch.frames, g))
-            seen(which, g)
-        pooled = (torch.cat(parts) for parts in zip(*errors, strict=True))
-        described[name] = dict(zip(FrameErrors._fields, map(summarise, pooled), strict=True))
-    return described
-
-
 def summarise(errors: Tensor) -> dict[str, Any]:
     """Sums and means over time of the errors of N sequences, each with its standard error over the sequences.
 
@@ -156,3 +88,112 @@ def summarise(errors: Tensor) -> dict[str, Any]:
         "mean_per_frame": estimate(moved.mean(1)),
         "per_frame": {key: [point[key] for point in curve] for key in ("mean", "standard_error")},
     }
+
+
+def sums_shown(steps: int) -> dict[str, str]:
+    """The sums of errors that are shown for sequences of ``steps`` transitions, and what they are called.
+
+    Example:
+        >>> sums_shown(8)
+        {'seven_step_sum': '7-step sum', 'full_sum': '8-step sum'}
+    """
+    full = {"full_sum": f"{steps}-step sum"}
+    return {"seven_step_sum": "7-step sum"} | full if steps > PUBLISHED_STEPS else full
+
+
+class Equivariance(Measure):
+    """Errors on single-transformation sequences, every image under each of the transformations.
+
+    By transformation :func:`summarise` of each of :class:`FrameErrors`, by name.
+    """
+
+    keys, needs, sees, place = ("equivariance",), frozenset({Need.SINGLE}), Pass.SINGLE, 10
+    units = {"equivariance": "L1 error on images in [0, 1], summed over channels and pixels of a frame"}
+
+    def __init__(self, task: Task) -> None:
+        super().__init__(task)
+        self.errors: dict[int, list[FrameErrors]] = {which: [] for which in range(len(task.data.transformations))}
+
+    def see(self, seen: Seen) -> None:
+        """Measure a batch."""
+        errors = FrameErrors(*(l1_error(images, seen.frames) for images in seen.predicted))
+        self.errors[seen.which].append(errors)
+
+    def result(self, found: Results) -> dict[str, Any]:
+        """Errors by transformation."""
+        described = {}
+        for name, errors in zip(self.task.data.transformations, self.errors.values(), strict=True):
+            pooled = (torch.cat(parts) for parts in zip(*errors, strict=True))
+            described[name] = dict(zip(FrameErrors._fields, map(summarise, pooled), strict=True))
+        return {"equivariance": described}
+
+    @classmethod
+    def tables(cls, results: Results) -> list[Table]:
+        """Sums of errors, means per frame, and published sums where they compare."""
+        reference, sums = published(results["data"]), sums_shown(results["data"]["num_steps"])
+        columns = [Column(title, "low") for title in sums.values()]
+        columns += [Column("flow", "low", block="per frame")]
+        columns += [Column(title, block="per frame") for title in ("reconstruction", "no flow")]
+        columns += [Column(mode, block="published") for mode in reference.sums] if reference else []
+        rows = []
+        for name, kinds in results["equivariance"].items():
+            cells = [estimated(kinds["flow"][key]) for key in sums]
+            cells += [estimated(kinds[kind]["mean_per_frame"]) for kind in FrameErrors._fields]
+            cells += [found.get(name) for found in reference.sums.values()] if reference else []
+            rows.append(Row(name, cells))
+        notes = [
+            "L1 error of decoded against true frames t = 1 .. T, summed over channels and pixels of images in [0, 1], "
+            "of a first image moved by the flow through a sequence with one transformation; ± is the standard error.",
+            "Reconstruction: each true frame encoded and decoded by itself, what encoder and decoder leave; no flow: "
+            "the decoded first image throughout.",
+        ]
+        if reference:
+            source = f"Flow Factorized Representation Learning ({reference.where})"
+            notes.append(f"Published: errors of {source}, supervised and weak, {reference.about}.")
+        return [Table("equivariance", "Equivariance error", "", columns, rows, notes)]
+
+    @classmethod
+    def summary(cls, results: Results) -> str:
+        """Errors per frame of the flow and of standing still."""
+        parts = [
+            f"{name} {Column('').text(estimated(kinds['flow']['mean_per_frame']))} "
+            f"({Column('').text(mean_of(kinds['copy']['mean_per_frame']))})"
+            for name, kinds in results["equivariance"].items()
+        ]
+        return f"L1 per frame of the flow (of no flow): {', '.join(parts)}"
+
+    @classmethod
+    def numbers(cls, results: Results) -> dict[str, Any]:
+        """Sums over 7 steps where sequences are as long, else over all: ``error_steps`` says which."""
+        errors = results["equivariance"]
+        seven = all(kinds["flow"].get("seven_step_sum") for kinds in errors.values())
+        steps = PUBLISHED_STEPS if seven else (results.get("data") or {}).get("num_steps")
+        found: dict[str, Any] = {"error_steps": steps}
+        for shown, kind in KINDS.items():
+            if all(kind in kinds for kinds in errors.values()):
+                values = {
+                    name: kinds[kind]["seven_step_sum" if seven else "full_sum"] for name, kinds in errors.items()
+                }
+                found |= {f"{shown}/{name}": value for name, value in values.items()}
+                found[f"{shown}/mean"] = mean(map(mean_of, values.values()))
+        return found
+
+    @classmethod
+    def metrics(cls, numbers: Mapping[str, Any]) -> list[Metric]:
+        """Errors of each transformation, their mean, and what encoder and decoder leave."""
+        names = [key.removeprefix("error/") for key in numbers if key.startswith("error/") and key != "error/mean"]
+        about = (
+            f"Errors: sums over {numbers.get('error_steps')} steps of the L1 error of predicted frames, summed over "
+            "channels and pixels of images in [0, 1]; lower is better. Each model predicts in its own best way."
+        )
+        left = (
+            "Encoded, decoded: each true frame by itself, as a sum like the equivariance errors; it says what the "
+            "encoder and the decoder leave. The rest are L1 errors per frame."
+        )
+        return [
+            *(Metric(ERRORS, f"error/{name}", Column(name, "low", digits=1), about) for name in (*names, "mean")),
+            Metric(PREDICTIONS, "reconstruction/mean", Column("encoded, decoded", "low", digits=1), left),
+        ]
+
+
+MEASURE = Equivariance

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from ffrl.data.base import SequenceBatch, SequenceData, Split
-from ffrl.evaluation.measures.equivariance import PredictedFrames, l1_error, predicted_frames, summarise
+from ffrl.evaluation.measures.composition import affordable
+from ffrl.evaluation.measures.equivariance import l1_error, summarise
 from ffrl.evaluation.protocol.kind import given
-from ffrl.evaluation.protocol.prescribed import moving, prescribed, shown, why_not
+from ffrl.evaluation.protocol.measure import PREDICTIONS, Measure, Metric, Need, Results
+from ffrl.evaluation.protocol.predicted import PredictedFrames, predicted_frames
+from ffrl.evaluation.protocol.prescribed import moving, not_shown, prescribed, shown, why_not
 from ffrl.evaluation.protocol.sequences import batch_size
-from ffrl.evaluation.protocol.statistics import estimate
+from ffrl.evaluation.protocol.statistics import estimate, inside, mean, mean_of
+from ffrl.tables.table import Column, Row, Table, estimated
 
 GIVEN = "given, at unit speed"
 INFERRED = "inferred from the first T + 1 frames, then its mean over them"
@@ -136,3 +140,72 @@ def _measured(
         kind: {name: curves(torch.cat(errors[kind, name]), data.num_steps) for name in ("l1", "mse")}
         for kind in PredictedFrames._fields
     }
+
+
+class Extrapolation(Measure):
+    """Errors beyond the trained length, see :func:`extrapolation`."""
+
+    keys, needs, place = ("extrapolation",), frozenset({Need.STATES}), 20
+    units = {"extrapolation": "l1: as equivariance; mse: mean squared error of the channels and pixels of a frame"}
+
+    def work(self) -> int:
+        """One tick per transformation."""
+        return len(self.task.data.transformations)
+
+    def run(self, tick: Callable[[], None]) -> None:
+        """Measure up to as many images as all prescribed paths afford."""
+        task = self.task
+        few = task.indices[: affordable(task.data)]
+        self.found = extrapolation(task.model, task.data, task.split, few, tick)
+
+    def result(self, found: Results) -> dict[str, Any]:
+        """What :func:`extrapolation` returns."""
+        return {"extrapolation": self.found}
+
+    @classmethod
+    def tables(cls, results: Results) -> list[Table]:
+        """One row per transformation."""
+        found, trained = results["extrapolation"], results["data"]["num_steps"]
+        columns = [Column("frames"), Column("flow", "low"), Column("reconstruction"), Column("no flow")]
+        columns.append(Column("flow, MSE", "low", digits=4))
+        rows = []
+        for name, entry in found["transformations"].items():
+            if entry is None:
+                rows.append(Row(name, [None] * len(columns)))
+                continue
+            l1, mse = (
+                {kind: entry[kind][of]["further_mean"] for kind in PredictedFrames._fields} for of in ("l1", "mse")
+            )
+            errors = [estimated(l1[kind]) for kind in PredictedFrames._fields]
+            rows.append(Row(name, [f"{trained + 1} .. {entry['steps']}", *errors, mean_of(mse["flow"])]))
+        notes = [f"{found['sequences']} images; activity {found['activity']}."]
+        notes += [f"{found['note'][:1].upper()}{found['note'][1:]}."] if "note" in found else []
+        title = f"Extrapolation beyond T = {trained}, L1 per frame"
+        return [Table("extrapolation", title, "", columns, rows, [*notes, *not_shown(found["not_shown"])])]
+
+    @classmethod
+    def numbers(cls, results: Results) -> dict[str, Any]:
+        """L1 and mean squared errors beyond T, by transformation, and their means."""
+        found: dict[str, Any] = {}
+        for name, entry in (inside(results, "extrapolation", "transformations") or {}).items():
+            if entry is not None:
+                found[f"extrapolation/{name}"] = inside(entry, "flow", "l1", "further_mean")
+                found[f"extrapolation_mse/{name}"] = inside(entry, "flow", "mse", "further_mean")
+        for part in ("extrapolation", "extrapolation_mse"):
+            values = [mean_of(value) for key, value in found.items() if key.startswith(f"{part}/")]
+            found |= {f"{part}/mean": mean(values)} if values else {}
+        return found
+
+    @classmethod
+    def metrics(cls, numbers: Mapping[str, Any]) -> list[Metric]:
+        """Mean errors beyond T."""
+        about = (
+            "Beyond T: the frames T + 1 to 2T, or as far as the data go (MSE per pixel), on up to 250 of the images."
+        )
+        return [
+            Metric(PREDICTIONS, "extrapolation/mean", Column("beyond T", "low", digits=1), about),
+            Metric(PREDICTIONS, "extrapolation_mse/mean", Column("beyond T, MSE", "low", digits=5), about),
+        ]
+
+
+MEASURE = Extrapolation

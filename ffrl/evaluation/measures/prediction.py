@@ -4,49 +4,25 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from ffrl.evaluation.measures.equivariance import l1_error, predicted_frames, summarise
+from ffrl.evaluation.measures.equivariance import l1_error, summarise
+from ffrl.evaluation.protocol.kind import given
+from ffrl.evaluation.protocol.measure import PREDICTIONS, Measure, Metric, Pass, Results, Seen, Task
 from ffrl.evaluation.protocol.statistics import estimate
+from ffrl.tables.table import Column, Row, Table, estimated
 
-KINDS = ("flow", "reconstruction", "copy", "raw_copy")
-"""The first frame moved; each frame encoded and decoded by itself; the decoded first frame; the first frame itself."""
-
-
-class Prediction:
-    """Errors of predicted frames, collected batch by batch.
-
-    Standing still is measured twice: ``copy`` repeats the decoded first frame, what the model predicts without any
-    activity, and ``raw_copy`` the first frame itself, which needs no model and is hard to beat where little moves.
-
-    Example:
-        >>> from ffrl.config import SupervisedConfig
-        >>> from ffrl.models.flow_vae import FlowFactorizedVAE
-        >>> prediction = Prediction()
-        >>> model = FlowFactorizedVAE(SupervisedConfig(), (3, 28, 28))
-        >>> prediction.add(model, torch.rand(2, 9, 3, 28, 28), torch.ones(2, 8, 3))
-        >>> sorted(prediction.summary())
-        ['copy', 'flow', 'raw_copy', 'reconstruction']
-    """
-
-    def __init__(self) -> None:
-        self._l1: dict[str, list[Tensor]] = defaultdict(list)
-        self._squared: dict[str, list[Tensor]] = defaultdict(list)
-
-    def add(self, model: Any, frames: Tensor, g: Tensor) -> None:
-        """Measure sequences ``(B, T+1, C, H, W)`` under their activity ``(B, T, C)``."""
-        for kind, images in zip(KINDS, (*predicted_frames(model, frames, g), frames[:, :1]), strict=True):
-            self._l1[kind].append(l1_error(images, frames))
-            squared = (images - frames)[:, 1:].square()
-            self._squared[kind].append(squared.mean((-4, -3, -2, -1), dtype=torch.float64))
-
-    def summary(self) -> dict[str, Any]:
-        """By kind what :func:`~ffrl.evaluation.measures.equivariance.summarise` says of its L1 errors, and ``psnr``."""
-        return {kind: summarise(torch.cat(self._l1[kind])) | {"psnr": psnr(torch.cat(self._squared[kind]))}
-                for kind in KINDS}  # fmt: skip
+KINDS = {
+    "flow": "flow",
+    "reconstruction": "reconstruction",
+    "copy": "copy of decoded x_0",
+    "raw_copy": "copy of x_0 itself",
+}
+"""The first frame moved; each frame encoded and decoded by itself; the first frame decoded, and as it is."""
 
 
 def psnr(squared: Tensor) -> dict[str, float | None]:
@@ -69,3 +45,80 @@ def psnr(squared: Tensor) -> dict[str, float | None]:
     mean, error = found["mean"], found["standard_error"]
     value = math.inf if mean == 0 else -10 * math.log10(mean)
     return {"mean": value, "standard_error": None if error is None or mean == 0 else 10 / math.log(10) * error / mean}
+
+
+class Prediction(Measure):
+    """Errors of predicted frames of mixed or real sequences.
+
+    Standing still is measured twice: ``copy`` repeats the decoded first frame, what the model predicts without any
+    activity, and ``raw_copy`` the first frame itself, which needs no model and is hard to beat where little moves.
+    """
+
+    keys, sees, place = ("prediction",), Pass.MIXED, 40
+    units = {"prediction": "as equivariance; psnr in dB, of the mean squared error of all frames t = 1 .. T"}
+
+    def __init__(self, task: Task) -> None:
+        super().__init__(task)
+        self.l1: dict[str, list[Tensor]] = defaultdict(list)
+        self.squared: dict[str, list[Tensor]] = defaultdict(list)
+
+    def see(self, seen: Seen) -> None:
+        """Measure a batch."""
+        for kind, images in zip(KINDS, (*seen.predicted, seen.frames[:, :1]), strict=True):
+            self.l1[kind].append(l1_error(images, seen.frames))
+            squared = (images - seen.frames)[:, 1:].square()
+            self.squared[kind].append(squared.mean((-4, -3, -2, -1), dtype=torch.float64))
+
+    def result(self, found: Results) -> dict[str, Any]:
+        """By kind what :func:`~ffrl.evaluation.measures.equivariance.summarise` says of its errors, and ``psnr``."""
+        activity = {"activity": "given" if given(self.task.model) else "inferred"}
+        errors = {kind: summarise(torch.cat(self.l1[kind])) | {"psnr": psnr(torch.cat(self.squared[kind]))}
+                  for kind in KINDS}  # fmt: skip
+        return {"prediction": activity | errors}
+
+    @classmethod
+    def tables(cls, results: Results) -> list[Table]:
+        """One row per kind of prediction."""
+        found, known = results["prediction"], results["data"]["transformations"]
+        rows = [
+            Row(
+                f"{name}, {found['activity']} activity" if kind == "flow" else name,
+                [estimated(found[kind][key]) for key in ("mean_per_frame", "full_sum", "psnr")],
+            )
+            for kind, name in KINDS.items()
+        ]
+        total = Column(f"{results['data']['num_steps']}-step sum", "low")
+        columns = [Column("L1 per frame", "low"), total, Column("PSNR", "high", unit="dB")]
+        notes = [
+            "Frames t = 1 .. T from the first one alone: moved by the activity, and standing still. Reconstruction: "
+            "each frame encoded and decoded by itself, what encoder and decoder leave. PSNR: of the mean squared error."
+        ]
+        mode = results["model"]["mode"]
+        trained = results["model"].get("trained_on", "mixed" if mode == "unsupervised" else "single")
+        if known and trained != "mixed":
+            notes.append("Mixed sequences: several transformations take turns, which this mode is not trained on.")
+        title = f"Prediction of {'mixed' if known else 'real'} sequences from x_0"
+        return [Table("prediction", title, "", columns, rows, notes)]
+
+    @classmethod
+    def summary(cls, results: Results) -> str:
+        """Errors per frame of the flow and of standing still."""
+        found = results["prediction"]
+        moved, copied, raw = (
+            Column("").text(estimated(found[kind]["mean_per_frame"])) for kind in ("flow", "copy", "raw_copy")
+        )
+        return f"L1 per frame {moved}; standing still, decoded {copied}, the real first frame {raw}"
+
+    @classmethod
+    def numbers(cls, results: Results) -> dict[str, Any]:
+        """The error per frame."""
+        return {"mixed_error_per_frame": results["prediction"]["flow"]["mean_per_frame"]}
+
+    @classmethod
+    def metrics(cls, numbers: Mapping[str, Any]) -> list[Metric]:
+        """The error per frame."""
+        about = "Mixed: transformations take turns."
+        return [Metric(PREDICTIONS, "mixed_error_per_frame", Column("mixed", "low", digits=1), about)]
+
+
+MEASURE = Prediction

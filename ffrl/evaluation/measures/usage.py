@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -9,10 +11,12 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from ffrl.evaluation.measures.alignment import SILENT
+from ffrl.evaluation.measures.alignment import SILENT, strongest_part
 from ffrl.evaluation.measures.equivariance import l1_error
 from ffrl.evaluation.protocol.data_summary import activity_statistics
+from ffrl.evaluation.protocol.measure import Measure, Need, Pass, Results, Seen, Task
 from ffrl.evaluation.protocol.statistics import estimate
+from ffrl.tables.table import Column, Row, Table, estimated
 
 
 def usage(speeds: ArrayLike) -> list[dict[str, Any]]:
@@ -92,3 +96,65 @@ def describe_fields(speeds: ArrayLike, growth: Tensor) -> list[dict[str, Any]]:
         {'mean': 3.0, 'standard_error': None}
     """
     return [one | {"growth": estimate(growth[:, one["field"]])} for one in usage(speeds)]
+
+
+def by_growth(fields: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The ``fields`` of an evaluation, those first without which the error grows most.
+
+    Example:
+        >>> fields = [{"field": k, "growth": {"mean": mean}} for k, mean in enumerate((0.0, 2.0, None))]
+        >>> [one["field"] for one in by_growth(fields)]
+        [1, 0, 2]
+    """
+    return sorted(fields, key=lambda one: math.inf if one["growth"]["mean"] is None else -one["growth"]["mean"])
+
+
+class Usage(Measure):
+    """What each field does where it is not known what it should do, see :func:`describe_fields`."""
+
+    keys, needs, sees, place, finds = ("fields",), frozenset({Need.UNKNOWN}), Pass.MIXED, 50, True
+
+    def __init__(self, task: Task) -> None:
+        super().__init__(task)
+        self.speeds: list[Tensor] = []
+        self.growth: list[Tensor] = []
+
+    def see(self, seen: Seen) -> None:
+        """Measure a batch."""
+        self.speeds.append(seen.activity)
+        self.growth.append(growth_without(seen.model, seen.frames, seen.activity))
+
+    def result(self, found: Results) -> dict[str, Any]:
+        """One entry per field."""
+        speeds = strongest_part(torch.cat(self.speeds).cpu().numpy(), self.task.model.num_fields)
+        return {"fields": describe_fields(speeds, torch.cat(self.growth))}
+
+    @classmethod
+    def tables(cls, results: Results) -> list[Table]:
+        """One row per field, the most useful first."""
+        columns = [Column(title, digits=1, percent=True) for title in ("on", "stays on")]
+        columns += [Column("mean |g|", digits=4), Column("speed while on"), Column("error grows without it")]
+        keys = ("on", "persistence", "mean", "speed")
+        rows = [
+            Row(
+                f"field {one['field']}" + (" (silent)" if one["silent"] else ""),
+                [*(one[key] for key in keys), estimated(one["growth"])],
+            )
+            for one in by_growth(results["fields"])
+        ]
+        whole = Column("").text(results["prediction"]["flow"]["mean_per_frame"]["mean"])
+        notes = [
+            "On, stays on: share of the steps at which the field acts, and of these at which it goes on acting.",
+            f"Error: L1 per frame of a first frame moved by the inferred activity, {whole} with all fields, and by how "
+            "much it grows when this field alone is switched off. What really acts in these sequences is not known.",
+        ]
+        return [Table("fields", "What each field does, the most useful first", "", columns, rows, notes)]
+
+    @classmethod
+    def summary(cls, results: Results) -> str:
+        """Which fields are silent."""
+        silent = [str(one["field"]) for one in results["fields"] if one["silent"]]
+        return f"silent fields: {', '.join(silent) or 'none'} of {len(results['fields'])}"
+
+
+MEASURE = Usage

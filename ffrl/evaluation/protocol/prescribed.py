@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor
 
@@ -9,6 +11,9 @@ from ffrl.data.activity_process import states
 from ffrl.data.base import SequenceBatch, SequenceData, Split
 from ffrl.data.on_device import where_made
 from ffrl.data.states import StateSequences
+
+FEW = 6
+"""Paths that are named where they are not shown."""
 
 
 def moving(data: SequenceData, *acting: int, steps: int | None = None) -> Tensor:
@@ -42,6 +47,25 @@ def shown(data: SequenceData, split: Split, indices: Tensor, activity: Tensor) -
 def why_not(data: SequenceData) -> str:
     """Say which states there are, for paths that lead to others."""
     return f"{data.title} shows {where_made(data).limits}"
+
+
+def not_shown(missing: Mapping[str, str]) -> list[str]:
+    """Say which paths are not shown, and why; of many, how many these are.
+
+    Args:
+        missing: reason by path.
+
+    Example:
+        >>> not_shown({"hue": "few colours", "scale": "few colours"})
+        ['Not shown (hue, scale): few colours.']
+    """
+    reasons: dict[str, list[str]] = {}
+    for name, why in missing.items():
+        reasons.setdefault(why, []).append(name)
+    return [
+        f"Not shown ({', '.join(names) if len(names) <= FEW else f'{len(names)} of them'}): {why}."
+        for why, names in reasons.items()
+    ]
 
 
 def prescribed(data: SequenceData, split: Split, indices: Tensor, activity: Tensor) -> SequenceBatch:

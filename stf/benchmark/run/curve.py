@@ -10,19 +10,19 @@ from typing import Any
 
 from ffrl.core.device import resolve_device
 from ffrl.core.errors import UserError
-from ffrl.core.evaluation_mode import evaluation_mode
 from ffrl.core.files import read_json_object, to_json, write_atomically
 from ffrl.data import load as load_data
 from ffrl.data.base import SequenceData
-from ffrl.evaluation.measures.equivariance import equivariance_errors
+from ffrl.evaluation.evaluate import measured
+from ffrl.evaluation.protocol.measure import Task
+from ffrl.evaluation.protocol.needs import available
 from ffrl.evaluation.protocol.sequences import choose
-from ffrl.evaluation.protocol.statistics import plain
+from ffrl.evaluation.protocol.statistics import mean_of
+from ffrl.evaluation.registry import numbers_of
 from ffrl.training.checkpoint import STATE, checkpoints
 from ffrl.training.log import METRICS, read_metrics
 from ffrl.training.phases import frames_until
 from ffrl.training.run_folder import ENVIRONMENT
-from stf.benchmark.tables import metrics
-from stf.benchmark.tables.metrics import mean_of
 from stf.run import load
 
 SEQUENCES = 64
@@ -91,9 +91,8 @@ def error_curve(run: Path, sequences: int = SEQUENCES, device: str = "auto") -> 
 def errors(model: Any, data: SequenceData, sequences: int) -> dict[str, float | None]:
     """Equivariance errors on some held-out sequences, by transformation, and their ``mean``; None if not finite."""
     indices = choose(data, "validation", sequences, seed=0)
-    with evaluation_mode(model):
-        described = plain(equivariance_errors(model, data, "validation", indices))
-    found = metrics.summarise({"equivariance": described})
+    task = Task(model, data, "validation", 0, indices, available=available(model, data))
+    found = numbers_of(measured(task, names=["equivariance"]))
     return {key.removeprefix("error/"): mean_of(value) for key, value in found.items() if key.startswith("error/")}
 
 

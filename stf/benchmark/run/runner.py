@@ -12,6 +12,8 @@ from typing import Any, NamedTuple
 from ffrl.core.errors import UserError
 from ffrl.core.files import PACKAGE, locked, read_json_object
 from ffrl.core.signals import StopRequest
+from ffrl.evaluation.protocol.statistics import mean_of
+from ffrl.evaluation.registry import numbers_of
 from stf import __version__
 from stf.benchmark.run import machine
 from stf.benchmark.run.budget import steps_within
@@ -19,7 +21,7 @@ from stf.benchmark.run.cell import Cell, command
 from stf.benchmark.run.process import POLL, Child, Launcher, describe_exit, stop
 from stf.benchmark.run.progress import Progress
 from stf.benchmark.run.records import Records, read_steps, write_steps
-from stf.benchmark.tables.metrics import frame_curves, mean_of, summarise
+from stf.benchmark.tables.series import frame_curves
 
 TRAIN, RESUME = "train", "resume"
 """Stages of a cell."""
@@ -244,7 +246,7 @@ class Runner:
                     "device": environment["device"] if environment["device_type"] == "cuda" else "cpu",
                     "precision": environment["precision"],
                 },
-                "metrics": summarise(evaluation),
+                "metrics": numbers_of(evaluation),
                 "curve": curve["points"],
                 "frames": frame_curves(evaluation),
                 "trained_steps": evaluation["data"]["num_steps"],

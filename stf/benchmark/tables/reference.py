@@ -6,29 +6,33 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from ffrl.evaluation.report.published import SUPERVISED, TABLES, Published, published
-from stf.benchmark.tables.grid import Column, Grid, Number, Row
+from ffrl.evaluation.protocol.published import SUPERVISED, TABLES, Published, published
+from ffrl.tables.table import Column, Number, Row, Table
 
 BLOCK = "published"
 IMPOSSIBLE = "!"
+MISSING = "–"
+"""What tables of a benchmark write where there is nothing."""
 
 
-def beside(grid: Grid, methods: Sequence[str], reference: Published, names: Sequence[str], bound: float | None) -> Grid:
+def beside(
+    table: Table, methods: Sequence[str], reference: Published, names: Sequence[str], bound: float | None
+) -> Table:
     """Add the published figures of the method of each row.
 
     Args:
-        grid: with one row per method.
+        table: with one row per method.
         methods: their published names; nothing for what is not published.
         reference: the published table.
         names: of the transformations.
         bound: the log-likelihood that no model can exceed, if it is known.
     """
     rows = [
-        replace(row, cells=(*row.cells, *_figures(reference, method, names, bound)))
-        for row, method in zip(grid.rows, methods, strict=True)
+        replace(row, cells=[*row.cells, *_figures(reference, method, names, bound)])
+        for row, method in zip(table.rows, methods, strict=True)
     ]
     columns = [Column(title, block=BLOCK) for title in (*names, "log p")]
-    return replace(grid, columns=(*grid.columns, *columns), rows=tuple(rows))
+    return replace(table, columns=[*table.columns, *columns], rows=rows)
 
 
 def published_errors(data: Mapping[str, Any]) -> dict[str, float]:
@@ -56,7 +60,7 @@ def about(reference: Published, bound: float | None) -> list[str]:
     return [*notes, *_impossible(bound)]
 
 
-def elsewhere(data: Mapping[str, Any], bound: float | None) -> list[Grid]:
+def elsewhere(data: Mapping[str, Any], bound: float | None) -> list[Table]:
     """Published figures that do not compare with what was measured on ``data``, as a table of their own.
 
     Args:
@@ -65,7 +69,7 @@ def elsewhere(data: Mapping[str, Any], bound: float | None) -> list[Grid]:
 
     Example:
         >>> rendered = {"name": "shapes3d", "title": "rendered Shapes3D", "protocol": "ffrl", "num_steps": 7}
-        >>> [grid.title for grid in elsewhere(rendered, None)]
+        >>> [table.title for table in elsewhere(rendered, None)]
         ['Published figures, which do not compare with rendered Shapes3D']
         >>> elsewhere(rendered | {"title": "Shapes3D"}, None)
         []
@@ -74,15 +78,15 @@ def elsewhere(data: Mapping[str, Any], bound: float | None) -> list[Grid]:
     if reference is None or published(dict(data)) is not None:
         return []
     names = list(reference.rows[0].errors)
-    rows = [Row(row.method, (row.told, *_figures(reference, row.method, names, bound))) for row in reference.rows]
-    columns = (Column("told"), *(Column(name) for name in names), Column("log p"))
+    rows = [Row(row.method, [row.told, *_figures(reference, row.method, names, bound)]) for row in reference.rows]
+    columns = [Column("told"), *(Column(name) for name in names), Column("log p")]
     note = (
         f"Flow Factorized Representation Learning, {reference.where}, {reference.about}. These are measured on other "
         f"sequences than {data['title']} ({data['protocol']}, {data['num_steps']} steps): no figure of this table "
         "compares with any above."
     )
     title = f"Published figures, which do not compare with {data['title']}"
-    return [Grid(title, "method", columns, tuple(rows), (note, *_impossible(bound)))]
+    return [Table("published", title, "method", columns, rows, [note, *_impossible(bound)], MISSING)]
 
 
 def _impossible(bound: float | None) -> list[str]:
@@ -91,14 +95,14 @@ def _impossible(bound: float | None) -> list[str]:
     return [f"{IMPOSSIBLE} exceeds {bound:,.2f}, the log-likelihood per frame that no model can exceed."]
 
 
-def _figures(reference: Published, method: str, names: Sequence[str], bound: float | None) -> list[Number]:
+def _figures(reference: Published, method: str, names: Sequence[str], bound: float | None) -> list[Number | None]:
     row = reference.row(method)
     if row is None:
-        return [Number(None)] * (len(names) + 1)
+        return [None] * (len(names) + 1)
     found = [row.errors.get(name) for name in names]
-    numbers = [Number(None) if figure is None else Number(figure.mean, figure.spread, 2) for figure in found]
+    numbers = [figure and Number(*figure) for figure in found]
     score = row.log_likelihood
     if score is None:
-        return [*numbers, Number(None)]
+        return [*numbers, None]
     mark = IMPOSSIBLE if bound is not None and score.mean > bound else ""
-    return [*numbers, Number(score.mean, score.spread, 2, mark=mark)]
+    return [*numbers, Number(*score, mark=mark)]

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Any, NamedTuple
 
+from ffrl.evaluation.protocol.statistics import inside
 from stf.benchmark.suites import Data, Model, Suite
 
 BASE = ""
@@ -33,6 +34,23 @@ class Panel(NamedTuple):
 
 
 Line = Mapping[str, Any]
+
+
+def frame_curves(evaluation: Mapping[str, Any]) -> dict[str, list[float | None]]:
+    """Mean error of every frame x_0, x_1, ... moved by the flow, by transformation: as far as was measured.
+
+    Example:
+        >>> short = {"flow": {"per_frame": {"mean": [0.0, 1.0]}}}
+        >>> long = {"flow": {"l1": {"per_frame": {"mean": [0.0, 1.0, 3.0]}}}}
+        >>> frame_curves({"equivariance": {"hue": short}, "extrapolation": {"transformations": {"hue": long}}})
+        {'hue': [0.0, 1.0, 3.0]}
+    """
+    further = inside(evaluation, "extrapolation", "transformations") or {}
+    curves = {}
+    for name, kinds in (evaluation.get("equivariance") or {}).items():
+        longer = inside(further.get(name), "flow", "l1", "per_frame", "mean")
+        curves[name] = longer or inside(kinds, "flow", "per_frame", "mean") or []
+    return curves
 
 
 def error_against_time(suite: Suite, lines: Sequence[Line]) -> list[Panel]:

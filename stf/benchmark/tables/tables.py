@@ -2,37 +2,41 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from statistics import fmean
 from typing import Any
 
-from ffrl.evaluation.report.published import published
+from ffrl.evaluation.measures.likelihood import GAUSSIAN
+from ffrl.evaluation.protocol.measure import ERRORS, FIELDS, TABLES, Metric
+from ffrl.evaluation.protocol.published import published
+from ffrl.evaluation.protocol.statistics import mean_of
+from ffrl.evaluation.registry import metrics_of
+from ffrl.tables.table import Cell, Column, Number, Row, Table, with_best, without_empty
 from stf.benchmark.suites import Data, Model, Suite
-from stf.benchmark.tables.footer import footer
-from stf.benchmark.tables.grid import MISSING, PARTIAL, Column, Grid, Number, Row, spread, with_best, without_empty
-from stf.benchmark.tables.metrics import GAUSSIAN, mean_of
-from stf.benchmark.tables.reference import about, beside, elsewhere, published_errors
+from stf.benchmark.tables.reference import MISSING, about, beside, elsewhere, published_errors
 
 Line = Mapping[str, Any]
-DIMENSIONS = (
-    "DCI compares codes with as many dimensions: of more, one follows a factor more easily, even in a random mixture."
-)
+Groups = Sequence[tuple[Model, list[Line]]]
+Columns = Sequence[tuple[Column, Callable[[list[Line]], Cell]]]
+PARTIAL = "†"
+"""Marks the mean over some of the seeds, the others having no value."""
 SPREAD = (
     "Numbers: mean over seeds ± sample standard deviation (one seed: the number alone); bold: the best of a column."
 )
 
 
-def tables(suite: Suite, lines: Iterable[Line]) -> list[Grid]:
-    """Return the tables of a suite for what is finished, each ending with budget, seeds, machine, date and command.
+def tables(suite: Suite, lines: Iterable[Line]) -> list[Table]:
+    """Return the tables of a suite for what is finished.
 
     Args:
         suite: the suite.
         lines: of ``results.jsonl``.
     """
-    lines = [line for line in lines if line.get("suite") == suite.name]
-    done = [line for line in lines if line.get("status") == "done"]
-    found: list[Grid] = []
+    done = [line for line in lines if line.get("suite") == suite.name and line.get("status") == "done"]
+    found: list[Table] = []
     if suite.kind == "efficiency":
         found = _efficiency(suite, done)
     else:
@@ -41,16 +45,44 @@ def tables(suite: Suite, lines: Iterable[Line]) -> list[Grid]:
             here = [line for line in done if line["data"] == data.label]
             if here:
                 found += make(suite, here)
-    end = footer(lines)
-    return [_finished(grid, end) for grid in found]
+    return [_finished(table) for table in found if table.columns] + _failed(done)
 
 
-def _finished(grid: Grid, end: Sequence[str]) -> Grid:
-    grid = with_best(without_empty(grid))
-    notes = list(grid.notes)
-    if any(isinstance(cell, Number) and cell.mark == PARTIAL for row in grid.rows for cell in row.cells):
+def _finished(table: Table) -> Table:
+    table = with_best(table)
+    notes = list(table.notes)
+    if any(isinstance(cell, Number) and cell.mark == PARTIAL for row in table.rows for cell in row.cells):
         notes.append(f"{PARTIAL}: over the seeds that have a value, as not all of them do; not compared.")
-    return replace(grid, notes=tuple(notes), footer=tuple(end))
+    return replace(table, notes=notes)
+
+
+def _failed(lines: Sequence[Line]) -> list[Table]:
+    """Which measures of installed packages failed."""
+    numbers = _numbers(lines)
+    kept = [line for key, line in numbers.items() if key.startswith("failed/")]
+    failed = dict.fromkeys([*kept, *metrics_of(numbers)[1]])
+    return [Table("failed", "Measures that failed", "", notes=list(failed))] if failed else []
+
+
+def spread(values: Iterable[float | None]) -> Number | None:
+    r"""Mean and sample standard deviation, :math:`\sqrt{\sum_i (x_i - \bar x)^2 / (n - 1)}`, of what is there.
+
+    If a value is missing, the number is marked :data:`PARTIAL` and not compared.
+
+    Example:
+        >>> one = Column("error", digits=1)
+        >>> [one.text(spread(values)) for values in ([1.0, 3.0], [1.0, 3.0, None], [None])]
+        ['2.0 ± 1.4', '2.0† ± 1.4', 'n/a']
+    """
+    values = list(values)
+    found = [value for value in values if value is not None]
+    if not found:
+        return None
+    mean, partial = sum(found) / len(found), len(found) < len(values)
+    deviation = None
+    if len(found) > 1:
+        deviation = math.sqrt(sum((value - mean) ** 2 for value in found) / (len(found) - 1))
+    return Number(mean, deviation, mark=PARTIAL if partial else "", compares=not partial)
 
 
 def by_model(suite: Suite, lines: Sequence[Line]) -> list[tuple[Model, list[Line]]]:
@@ -59,182 +91,121 @@ def by_model(suite: Suite, lines: Sequence[Line]) -> list[tuple[Model, list[Line
     return [(model, group) for model, group in groups if group]
 
 
-def measured(lines: Sequence[Line], key: str, digits: int = 1) -> Number:
+def measured(lines: Sequence[Line], key: str) -> Number | None:
     """A number of ``metrics`` over the seeds of one model."""
-    return spread((mean_of(line["metrics"].get(key)) for line in lines), digits)
+    return spread(mean_of(line["metrics"].get(key)) for line in lines)
 
 
-def _models(suite: Suite, lines: Sequence[Line]) -> list[Grid]:
-    groups = by_model(suite, lines)
-    title = lines[0]["data_title"]
-    grids = [_errors(groups, title), _fields(groups, title), _further(groups, title), _codes(groups, title)]
-    return [
-        grid
-        for grid in [*grids, _cost(groups, title), *elsewhere(lines[0]["data_of"], _bound(lines))]
-        if grid is not None
-    ]
+def _numbers(lines: Sequence[Line]) -> dict[str, Any]:
+    """The numbers of all lines, of each name one."""
+    return {key: value for line in reversed(lines) for key, value in line["metrics"].items() if value is not None}
 
 
-Groups = Sequence[tuple[Model, list[Line]]]
+def _metrics(lines: Sequence[Line]) -> dict[str, list[Metric]]:
+    """The metrics for which there are numbers, by the table that they stand in."""
+    numbers = {key: None for line in lines for key in line["metrics"]} | _numbers(lines)
+    found, _ = metrics_of(numbers)
+    there = [metric for metric in found if numbers.get(metric.key) is not None]
+    titles = dict.fromkeys([*TABLES, *(metric.table for metric in there)])
+    return {title: [metric for metric in there if metric.table == title] for title in titles}
 
 
-def _grid(title: str, groups: Groups, columns: Sequence[tuple[Column, Callable[[list[Line]], Number | str]]]) -> Grid:
-    """A table with one row per model."""
-    rows = [Row(model.title, tuple(make(group) for _, make in columns), not model.own_data) for model, group in groups]
-    return Grid(title, "model", tuple(column for column, _ in columns), tuple(rows))
+def _columns(metrics: Iterable[Metric], lines: Sequence[Line]) -> Columns:
+    return [(_compared(metric, lines), lambda group, key=metric.key: measured(group, key)) for metric in metrics]
 
 
-def _metric(title: str, better: Any, key: str, digits: int = 1) -> tuple[Column, Callable[[list[Line]], Number]]:
-    return Column(title, better), lambda group: measured(group, key, digits)
+def _compared(metric: Metric, lines: Sequence[Line]) -> Column:
+    """The column of a metric, in which nothing is better if numbers are of different things."""
+    return replace(metric.column, better="" if len(_kinds(metric, lines)) > 1 else metric.column.better)
 
 
-def _transformations(lines: Sequence[Line]) -> list[str]:
-    return [
-        key.removeprefix("error/") for key in lines[0]["metrics"] if key.startswith("error/") and key != "error/mean"
-    ]
+def _kinds(metric: Metric, lines: Sequence[Line]) -> dict[str, list[str]]:
+    """What the numbers of a metric are of, where that may differ, and of which models."""
+    kinds: dict[str, list[str]] = {}
+    for line in lines if metric.alike else []:
+        if metric.alike in line["metrics"]:
+            kinds.setdefault(line["metrics"][metric.alike], []).append(line["label"])
+    return {kind: list(dict.fromkeys(labels)) for kind, labels in kinds.items()}
 
 
-def _errors(groups: Groups, title: str) -> Grid:
-    """Equivariance errors and the likelihood bound, published figures beside them where they compare."""
+def _about(metrics: Sequence[Metric], lines: Sequence[Line]) -> list[str]:
+    """The sentences under columns."""
+    notes = list(dict.fromkeys(metric.about for metric in metrics if metric.about))
+    for metric in metrics:
+        kinds = _kinds(metric, lines)
+        if len(kinds) > 1:
+            listed = "; ".join(f"{kind}: {', '.join(kinds[kind])}" for kind in sorted(kinds))
+            notes.append(f"{metric.column.title} is of different things, so that none is the best: {listed}.")
+    return notes
+
+
+def _table(title: str, groups: Groups, columns: Columns, notes: Sequence[str], first: str = "model") -> Table:
+    """A table with one row per model, without the columns in which there is nothing."""
+    rows = [Row(model.title, [make(group) for _, make in columns], not model.own_data) for model, group in groups]
+    name = "-".join(re.findall("[a-z0-9]+", title.lower()))
+    made = Table(name, title, first, [column for column, _ in columns], rows, [SPREAD, *notes], MISSING)
+    return without_empty(made)
+
+
+def _of_metrics(title: str, groups: Groups, metrics: Sequence[Metric], first: str = "model") -> Table:
+    """A table of metrics, without the models that have none of them."""
+    some = [(model, group) for model, group in groups if any(measured(group, metric.key) for metric in metrics)]
     lines = [line for _, group in groups for line in group]
-    names, steps = _transformations(lines), lines[0]["metrics"].get("error_steps")
-    kinds = {line["metrics"]["likelihood_of"] for line in lines if "likelihood_of" in line["metrics"]}
+    return _table(title, some, _columns(metrics, lines), _about(metrics, lines), first)
+
+
+def _models(suite: Suite, lines: Sequence[Line]) -> list[Table]:
+    groups, title = by_model(suite, lines), lines[0]["data_title"]
+    metrics = _metrics(lines)
+    further = [_of_metrics(f"{name}, {title}", groups, some) for name, some in metrics.items() if name != ERRORS]
+    found = [_errors(groups, title, metrics[ERRORS], lines), *further, _cost(groups, title)]
+    return [*found, *elsewhere(lines[0]["data_of"], _bound(lines))]
+
+
+def _errors(groups: Groups, title: str, metrics: Sequence[Metric], lines: Sequence[Line]) -> Table:
+    """Equivariance errors and the likelihood bound, published figures beside them where they compare."""
     columns = [
         (Column("told in training"), lambda group: group[0].get("told", MISSING)),
-        (Column("seeds"), lambda group: Number(len(group), digits=0)),
-        *(_metric(name, "low", f"error/{name}") for name in names),
-        _metric("mean", "low", "error/mean"),
-        _metric("IWAE", "high" if len(kinds) == 1 else "", f"iwae/{GAUSSIAN}", 2),
-        _metric("legacy score", "", "legacy_score", 2),
+        (Column("seeds", digits=0), len),
+        *_columns(metrics, lines),
     ]
-    grid = _grid(f"Equivariance error and likelihood, {title}", groups, columns)
-    notes = [SPREAD, _about_errors(steps), *_about_likelihood(lines, kinds)]
+    table = _table(f"{ERRORS}, {title}", groups, columns, _about(metrics, lines))
     reference = published(lines[0]["data_of"])
-    if reference is not None:
-        grid = beside(grid, [model.published for model, _ in groups], reference, names, _bound(lines))
-        notes += about(reference, _bound(lines))
-    return replace(grid, notes=tuple(notes))
-
-
-def _about_errors(steps: Any) -> str:
-    return (
-        f"Errors: sums over {steps} steps of the L1 error of predicted frames, summed over channels and pixels of "
-        "images in [0, 1]; lower is better. Each model predicts in its own best way, see the table of costs."
-    )
-
-
-def _about_likelihood(lines: Sequence[Line], kinds: set[str]) -> list[str]:
-    notes = []
-    bound = _bound(lines)
-    if any(f"iwae/{GAUSSIAN}" in line["metrics"] for line in lines):
-        most = "" if bound is None else f"; no model can exceed {bound:,.2f}"
-        notes.append(
-            f"IWAE: a lower bound on the log-likelihood, nats per frame, unit-variance Gaussian{most}. The legacy "
-            "score is the formula of the published figures, whose KL has the wrong sign: no likelihood, not compared."
-        )
-    if len(kinds) > 1:
-        of = {
-            kind: dict.fromkeys(line["label"] for line in lines if line["metrics"].get("likelihood_of") == kind)
-            for kind in kinds
-        }
-        listed = "; ".join(f"{kind}: {', '.join(of[kind])}" for kind in sorted(kinds))
-        notes.append(f"The bounds are of different things, so that none is the best: {listed}.")
-    return notes
+    if reference is None:
+        return table
+    names = list(reference.rows[0].errors)
+    table = beside(table, [model.published for model, _ in groups], reference, names, _bound(lines))
+    return replace(table, notes=[*table.notes, *about(reference, _bound(lines))])
 
 
 def _bound(lines: Sequence[Line]) -> float | None:
     """The log-likelihood that no model can exceed."""
-    return next(
-        (bound for line in lines if (bound := line["metrics"].get(f"upper_bound/{GAUSSIAN}")) is not None), None
-    )
+    return _numbers(lines).get(f"upper_bound/{GAUSSIAN}")
 
 
-def _fields(groups: Groups, title: str) -> Grid | None:
-    """How far fields are transformations, of models that infer which acts."""
-    keys = ("share/worst", "confusion_accuracy")
-    some = [(model, group) for model, group in groups if any(key in group[0]["metrics"] for key in keys)]
-    if not some:
-        return None
-    columns = [*_alignment_columns(), _metric("accuracy", "high", "confusion_accuracy", 4)]
-    grid = _grid(f"Which field is which transformation, {title}", some, columns)
-    notes = (
-        SPREAD,
-        "Share: of the matched field in all activity while only its transformation acts; F1: of its spikes, r: "
-        "correlation of its speed with the true one, both on mixed sequences; the worst transformation of each, 0 or "
-        "without r where it has no field. Spikes right: pairs of step and transformation whose spike is right; without "
-        "a field it is never on. Further field: largest mean activity of those that no transformation is matched to. "
-        "Accuracy: sequences of one transformation whose field was inferred.",
-    )
-    return replace(grid, notes=notes)
-
-
-def _alignment_columns() -> list[Any]:
-    return [
-        _metric("worst share", "high", "share/worst", 3),
-        _metric("worst F1", "high", "f1/worst", 3),
-        _metric("spikes right", "high", "spikes_right", 4),
-        _metric("worst speed r", "high", "speed_r/worst", 3),
-        _metric("further field", "", "further_field", 4),
-    ]
-
-
-def _further(groups: Groups, title: str) -> Grid | None:
+def _cost(groups: Groups, title: str) -> Table:
     columns = [
-        _metric("encoded, decoded", "low", "reconstruction/mean"),
-        _metric("beyond T", "low", "extrapolation/mean"),
-        _metric("beyond T, MSE", "low", "extrapolation_mse/mean", 5),
-        _metric("at once", "low", "composition"),
-        _metric("in turn", "low", "switching"),
-        _metric("mixed", "low", "mixed_error_per_frame"),
+        (Column("parameters", digits=0), lambda group: group[0]["parameters"]),
+        (Column("steps", digits=0), lambda group: group[0]["steps"]),
+        (Column("seconds", digits=0), lambda group: spread(line["training_seconds"] for line in group)),
+        (Column("frames/s", digits=0), lambda group: spread(line["frames_per_second"] for line in group)),
+        (Column("data", digits=1, percent=True), lambda group: spread(line["data_share"] for line in group)),
     ]
-    grid = without_empty(_grid(f"Other predictions, {title}", groups, columns))
-    if len(grid.columns) < 2:
-        return None
-    notes = (
-        SPREAD,
-        "Encoded, decoded: each true frame by itself, as a sum like the errors above; it says what the encoder and the "
-        "decoder leave. The rest are L1 errors per frame. Beyond T: the frames T + 1 to 2T, or as far as the "
-        "data go (MSE per pixel). At once, in turn: pairs of transformations. These three are measured on up to 250 "
-        "of the images, fewer of more than three transformations. Mixed: transformations take turns.",
-    )
-    return replace(grid, notes=notes)
-
-
-def _codes(groups: Groups, title: str) -> Grid | None:
-    columns = [
-        _metric("DCI disentanglement", "", "codes/dci/disentanglement", 3),
-        _metric("DCI completeness", "", "codes/dci/completeness", 3),
-        _metric("MIG", "high", "codes/mig/score", 3),
-        _metric("linear probe R²", "high", "codes/linear_probe/mean", 3),
-    ]
-    grid = without_empty(_grid(f"What codes tell of factors, {title}", groups, columns))
-    notes = (SPREAD, "Held-out frames in random states; the factors are the states of the transformations.", DIMENSIONS)
-    return replace(grid, notes=notes) if grid.columns else None
-
-
-def _cost(groups: Groups, title: str) -> Grid:
-    columns = [
-        (Column("parameters"), lambda group: Number(group[0]["parameters"], digits=0)),
-        (Column("steps"), lambda group: Number(group[0]["steps"], digits=0)),
-        (Column("seconds"), lambda group: spread((line["training_seconds"] for line in group), 0)),
-        (Column("frames/s"), lambda group: spread((line["frames_per_second"] for line in group), 0)),
-        (Column("data, %"), lambda group: spread((_percent(line["data_share"]) for line in group), 1)),
-    ]
-    notes = [f"{SPREAD.partition(';')[0]}. Data: share of the time spent on it.", *_predictions(groups)]
+    notes = ["Data: share of the time spent on it.", *_predictions(groups)]
     goal = published_errors(groups[0][1][0]["data_of"])
     if any(seconds_until(line, goal) is not None for _, group in groups for line in group):
-        columns.append((Column("s to published"), lambda group: _seconds_until(group, goal)))
+        columns.append((Column("s to published", digits=0), lambda group: _seconds_until(group, goal)))
         notes.append(
             f"S to published: seconds of training until the mean error of {', '.join(goal)}, on the held-out images of "
             f"the plots, is at most {fmean(goal.values()):,.2f}, the published one of FFRL supervised; – unless all "
             "seeds reach it."
         )
-    return replace(_grid(f"Cost of training, {title}", groups, columns), notes=tuple(notes))
+    return _table(f"Cost of training, {title}", groups, columns, notes)
 
 
-def _seconds_until(lines: Sequence[Line], goal: Mapping[str, float]) -> Number:
+def _seconds_until(lines: Sequence[Line], goal: Mapping[str, float]) -> Number | None:
     found = [seconds_until(line, goal) for line in lines]
-    return Number(None) if None in found else spread(found, 0)
+    return None if None in found else spread(found)
 
 
 def seconds_until(line: Line, goal: Mapping[str, float]) -> float | None:
@@ -264,54 +235,41 @@ def _predictions(groups: Groups) -> list[str]:
     return [f"Later frames are predicted by {way}: {', '.join(models)}." for way, models in ways.items() if way]
 
 
-def _percent(share: float | None) -> float | None:
-    return None if share is None else 100 * share
-
-
-def _variants(suite: Suite, lines: Sequence[Line]) -> list[Grid]:
-    groups = by_model(suite, lines)
+def _variants(suite: Suite, lines: Sequence[Line]) -> list[Table]:
+    groups, metrics = by_model(suite, lines), _metrics(lines)
+    means = [metric for metric in metrics[ERRORS] if metric.key == "error/mean"]
+    means = [replace(metric, column=replace(metric.column, title="mean error")) for metric in means]
+    main = [*means, *metrics[FIELDS]]
     columns = [
-        (Column("seeds"), lambda group: Number(len(group), digits=0)),
-        _metric("mean error", "low", "error/mean"),
-        *_alignment_columns(),
-        (Column("seconds"), lambda group: spread((line["training_seconds"] for line in group), 0)),
+        (Column("seeds", digits=0), len),
+        *_columns(main, lines),
+        (Column("seconds", digits=0), lambda group: spread(line["training_seconds"] for line in group)),
     ]
-    grid = _grid(f"{suite.about}, {lines[0]['data_title']}", groups, columns)
-    steps = lines[0]["metrics"].get("error_steps")
-    notes = [
-        SPREAD,
-        f"Error: mean over transformations of the {steps}-step sum of L1 errors. Share, F1 and r: the worst "
-        "transformation; 0, and r undefined, where one has no field.",
-    ]
-    further = _further(groups, lines[0]["data_title"])
-    found = [replace(grid, notes=tuple(notes)), *([] if further is None else [further])]
+    title = lines[0]["data_title"]
+    found = [_table(f"{suite.about}, {title}", groups, columns, _about(main, lines), "variant")]
+    for name, some in metrics.items():
+        if name not in (ERRORS, FIELDS):
+            found.append(_of_metrics(f"{name}, {title}", groups, some, "variant"))
     own = [model.title for model, _ in groups if model.own_data]
     other = [f"Trained and measured on other mixed sequences, and so not compared: {', '.join(own)}."] if own else []
-    return [replace(grid, first="variant", notes=(*grid.notes, *other)) for grid in found]
+    return [replace(table, notes=[*table.notes, *other]) for table in found]
 
 
-def _efficiency(suite: Suite, lines: Sequence[Line]) -> list[Grid]:
+def _efficiency(suite: Suite, lines: Sequence[Line]) -> list[Table]:
     """Rows are models, columns are sizes of the training set."""
-    everyone = by_model(suite, lines)
-    wanted = (
-        ("Mean error", "low", "error/mean", 1),
-        ("Worst spike F1", "high", "f1/worst", 3),
-        ("IWAE", "", f"iwae/{GAUSSIAN}", 2),
-    )
-    grids = []
-    for title, better, key, digits in wanted:
-        columns = [_of_data(data, better, key, digits) for data in suite.data]
-        groups = [(model, group) for model, group in everyone if measured(group, key).mean is not None]
-        grid = without_empty(_grid(f"{title} by number of training images", groups, columns))
-        steps = lines[0]["metrics"].get("error_steps") if lines else None
-        notes = (SPREAD, f"Every cell has as many steps, whatever the number of images. Errors: {steps}-step sums.")
-        if grid.columns:
-            grids.append(replace(grid, notes=notes))
-    return grids
+    wanted = {"error/mean": "Mean error", "f1/worst": "Worst spike F1", f"iwae/{GAUSSIAN}": "IWAE"}
+    found = []
+    metrics = {metric.key: metric for some in _metrics(lines).values() for metric in some}
+    for metric in [metrics[key] for key in wanted if key in metrics]:
+        groups = [(model, group) for model, group in by_model(suite, lines) if measured(group, metric.key)]
+        columns = [_of_data(data, metric, lines) for data in suite.data]
+        notes = ["Every cell has as many steps, whatever the number of images.", *_about([metric], lines)]
+        found.append(_table(f"{wanted[metric.key]} by number of training images", groups, columns, notes))
+    return found
 
 
-def _of_data(data: Data, better: Any, key: str, digits: int) -> tuple[Column, Callable[[list[Line]], Number]]:
-    def number(group: list[Line]) -> Number:
-        return measured([line for line in group if line["data"] == data.label], key, digits)
+def _of_data(data: Data, metric: Metric, lines: Sequence[Line]) -> tuple[Column, Callable[[list[Line]], Cell]]:
+    def number(group: list[Line]) -> Cell:
+        return measured([line for line in group if line["data"] == data.label], metric.key)
 
-    return Column(data.title, better), number
+    return replace(_compared(metric, lines), title=data.title), number

@@ -12,7 +12,7 @@ from scipy.stats import entropy
 
 from ffrl.core.errors import UserError
 from ffrl.core.files import PACKAGE
-from ffrl.evaluation.measures.probe import r_squared
+from ffrl.evaluation.codes.probe import r_squared
 
 TREES, LEAF = 50, 10
 """Trees of a forest, and samples that a leaf must have: smaller leaves split on noise, which blurs importances."""

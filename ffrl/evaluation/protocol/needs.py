@@ -1,0 +1,55 @@
+"""What measures can need, and what there is of it for a model and its data: the one place that asks both."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Any
+
+from ffrl.data.base import SequenceData
+from ffrl.data.states import prescribable
+from ffrl.evaluation.protocol.kind import aligned, categorical, given, of_fields, with_posterior
+
+
+class Need(Enum):
+    """Something that not every evaluation has."""
+
+    SINGLE = "sequences of one transformation each, which can be asked for"
+    STATES = "frames that are made from states, so that any path can be shown"
+    PAIRS = "two transformations or more"
+    ONE_FIELD = "one inferred field per sequence"
+    ALIGNMENT = "known transformations, and any number of inferred fields per step"
+    UNKNOWN = "inferred fields, and nothing known of what they should do"
+    POSTERIOR = "a posterior over activity that says how sure it is"
+    LIKELIHOOD = "a model that is a probabilistic one"
+    CODES = "the wish that latent codes are measured"
+
+
+def available(model: Any, data: SequenceData, codes: bool = False) -> frozenset[Need]:
+    """Return everything that measures can need and that is there.
+
+    Args:
+        model: of any mode.
+        data: that it is measured on.
+        codes: whether latent codes are to be measured.
+
+    Example:
+        >>> from ffrl.config import DataConfig, SupervisedConfig
+        >>> from ffrl.data import load
+        >>> from ffrl.models.flow_vae import FlowFactorizedVAE
+        >>> found = available(FlowFactorizedVAE(SupervisedConfig(), (3, 28, 28)), load(DataConfig()))
+        >>> sorted(need.name for need in found)
+        ['LIKELIHOOD', 'PAIRS', 'SINGLE', 'STATES']
+    """
+    matched = bool(data.transformations) and aligned(model)
+    found = {
+        Need.SINGLE: data.prescribed,
+        Need.STATES: prescribable(data),
+        Need.PAIRS: len(data.transformations) > 1,
+        Need.ONE_FIELD: categorical(model),
+        Need.ALIGNMENT: matched,
+        Need.UNKNOWN: of_fields(model) and not given(model) and not data.prescribed and not matched,
+        Need.POSTERIOR: with_posterior(model),
+        Need.LIKELIHOOD: model.has_likelihood,
+        Need.CODES: codes,
+    }
+    return frozenset(need for need, there in found.items() if there)
