@@ -17,12 +17,10 @@ from ffrl.evaluation.protocol.measure import Measure, Pass, Seen, Task
 from ffrl.evaluation.protocol.needs import available
 from ffrl.evaluation.protocol.sequences import batch_size, choose, mixed_batches, single_batches
 from ffrl.evaluation.protocol.statistics import plain
-from ffrl.evaluation.registry import MEASURES, Guard, criteria_of
+from ffrl.evaluation.registry import Guard, criteria_of
 
 Progress = Callable[[int, int], None]
 """Called with the number of batches done and the number of all batches."""
-HEAD = {"split", "seed", "sequences", "samples", "units", "data", "model", "criteria", "failed", "run", "step"}
-"""Entries of a result that no measure makes."""
 
 
 def evaluate(
@@ -156,18 +154,9 @@ def measured(
 def _wanted(task: Task, names: Sequence[str] | None, guard: Guard) -> dict[str, Measure]:
     """The measures that are asked for and have what they need, about to measure."""
     kinds = guard.kinds()
-    for name in filter(MEASURES.source, kinds):
-        guard(name, _require_free, name, kinds)
     fit = {name: kind for name, kind in kinds.items() if kind.needs <= task.available and (not names or name in names)}
     made = {name: guard(name, kind, task) for name, kind in fit.items()}
     return {name: measure for name, measure in made.items() if measure is not None}
-
-
-def _require_free(name: str, kinds: dict[str, type[Measure]]) -> None:
-    """Raise a UserError if a measure adds an entry that another one, or every result, has already."""
-    taken = {key for other, kind in kinds.items() if other != name for key in kind.keys} | HEAD
-    for key in kinds[name].keys:
-        require(key not in taken, "keys", key, "an entry that no other measure adds")
 
 
 def _entries(measure: Measure, found: dict[str, Any]) -> dict[str, Any]:

@@ -5,24 +5,29 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from ffrl.core.errors import UserError, reason_of
+from ffrl.core.errors import UserError, reason_of, require
 from ffrl.core.registry import Registry, modules_in
 from ffrl.evaluation.protocol.measure import Measure, Metric, Results
 from ffrl.tables.table import Column, Row, Table
 
 MEASURES = Registry("stf.measures", "measure", modules_in("ffrl.evaluation.measures", "MEASURE"))
 """Measures by name: classes derived from :class:`ffrl.evaluation.protocol.measure.Measure`."""
+HEAD = {"split", "seed", "sequences", "samples", "units", "data", "model", "criteria", "failed", "run", "step"}
+"""Entries of a result that no measure makes."""
 
 
 class Guard:
     """Calls what measures define; one of an installed package that raises is left out from then on.
 
+    Args:
+        failed: lines of those that failed before.
+
     Attributes:
-        failed: one line for each of these, by name.
+        failed: one line for each that failed, by name.
     """
 
-    def __init__(self) -> None:
-        self.failed: dict[str, str] = {}
+    def __init__(self, failed: Mapping[str, str] | None = None) -> None:
+        self.failed = dict(failed or {})
 
     def __call__(self, name: str, function: Callable[..., Any], *arguments: Any) -> Any:
         """Call a function of a measure, and return None for one that is left out."""
@@ -42,7 +47,10 @@ class Guard:
         """Return all measures in the order of their places."""
         found = {name: self(name, _kind, name) for name in MEASURES}
         there = {name: kind for name, kind in found.items() if kind is not None}
-        return dict(sorted(there.items(), key=lambda item: item[1].place))
+        for name in filter(MEASURES.source, there):
+            self(name, _require_free, name, there)
+        free = {name: kind for name, kind in there.items() if name not in self.failed}
+        return dict(sorted(free.items(), key=lambda item: item[1].place))
 
     def of(self, results: Results) -> Iterator[tuple[str, type[Measure]]]:
         """Yield the measures that have an entry in some results."""
@@ -55,7 +63,16 @@ def _kind(name: str) -> type[Measure]:
         raise TypeError(f"found {kind!r}, expected a class derived from {Measure.__name__}")
     if not isinstance(kind.keys, tuple) or not kind.keys or not isinstance(kind.needs, frozenset):
         raise TypeError(f"found keys {kind.keys!r} and needs {kind.needs!r}, expected a tuple and a frozenset")
+    if not isinstance(kind.units, Mapping):
+        raise TypeError(f"found units {kind.units!r}, expected a mapping")
     return kind
+
+
+def _require_free(name: str, kinds: Mapping[str, type[Measure]]) -> None:
+    """Raise a UserError if a measure adds an entry that another one, or every result, has already."""
+    taken = {key for other, kind in kinds.items() if other != name for key in kind.keys} | HEAD
+    for key in kinds[name].keys:
+        require(key not in taken, "keys", key, "an entry that no other measure adds")
 
 
 def _described(error: Exception) -> str:
@@ -74,12 +91,12 @@ def tables_of(results: Results, findings_first: bool = False) -> list[Table]:
         >>> tables_of({"failed": {"x": "package: measure 'x': no way"}})[0].notes
         ["package: measure 'x': no way"]
     """
-    guard = Guard()
+    guard = Guard(results.get("failed"))
     findings, others = [], []
     for name, kind in guard.of(results):
         (findings if kind.finds else others).extend(guard(name, kind.tables, results) or ())
     reached = [_criteria_table(results["criteria"])] if results.get("criteria") else []
-    failed = [*results.get("failed", {}).values(), *guard.failed.values()]
+    failed = list(guard.failed.values())
     lines = [Table("failed", "Measures that failed", "", notes=failed)] if failed else []
     return [*reached, *findings, *others, *lines] if findings_first else [*others, *findings, *reached, *lines]
 
@@ -116,7 +133,7 @@ def summaries_of(results: Results) -> dict[str, str]:
         >>> summaries_of({"confusion": {"accuracy": 0.5, "sequences": 4}})
         {'confusion': 'the matched field is inferred for 50.0% of 4 sequences'}
     """
-    guard = Guard()
+    guard = Guard(results.get("failed"))
     found = {name: guard(name, kind.summary, results) for name, kind in guard.of(results)}
     return {name: text for name, text in found.items() if text is not None}
 
@@ -141,11 +158,10 @@ def numbers_of(results: Results) -> dict[str, Any]:
         >>> numbers_of({"confusion": {"accuracy": 0.5}})
         {'confusion_accuracy': 0.5}
     """
-    guard, found = Guard(), {}
+    guard, found = Guard(results.get("failed")), {}
     for name, kind in guard.of(results):
         found |= guard(name, kind.numbers, results) or {}
-    lines = {**results.get("failed", {}), **guard.failed}
-    return found | {f"failed/{name}": line for name, line in lines.items()}
+    return found | {f"failed/{name}": line for name, line in guard.failed.items()}
 
 
 def metrics_of(numbers: Mapping[str, Any]) -> tuple[list[Metric], list[str]]:

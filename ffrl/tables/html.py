@@ -7,18 +7,22 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
-from ffrl.tables.table import Number, Table
+from ffrl.tables.table import Number, Table, printable
 
 
 @cache
 def _template() -> Template:
     loader = FileSystemLoader(Path(__file__).parent)
     environment = Environment(
-        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=loader, autoescape=True, undefined=StrictUndefined, finalize=_shown, trim_blocks=True, lstrip_blocks=True
     )
     environment.globals["zip"] = zip
     environment.tests["number"] = lambda cell: isinstance(cell, Number)
     return environment.get_template("table.html.j2")
+
+
+def _shown(value: object) -> object:
+    return printable(value) if isinstance(value, str) else value
 
 
 def to_html(table: Table) -> str:

@@ -89,7 +89,9 @@ def _heading(table: Table, place: int) -> list[str]:
     words = f"{printable(column.name)}{UNBROKEN}{column.arrow}".strip(UNBROKEN)
     width = max(map(len, [*words.split(" "), *_padded(table, place)]), default=1)
     lines = textwrap.wrap(words, max(width, 1), break_on_hyphens=False)
-    return [line.replace(UNBROKEN, " ") for line in ([column.block, *lines] if column.block else lines)] or [""]
+    return [line.replace(UNBROKEN, " ") for line in ([printable(column.block), *lines] if column.block else lines)] or [
+        ""
+    ]
 
 
 def _padded(table: Table, place: int) -> list[str]:

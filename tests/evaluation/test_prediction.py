@@ -49,6 +49,7 @@ def test_prediction_errors_by_hand() -> None:
         seen.activity = g
         prediction.see(seen)
     found = prediction.result({})["prediction"]
+    assert found.pop("activity") == "given"
     per_frame = {kind: found[kind]["per_frame"]["mean"] for kind in found}
     assert per_frame["reconstruction"] == pytest.approx([2.0] * 4)
     assert per_frame["flow"] == pytest.approx([2.0, 1.8, 1.6, 1.4])  # 4 pixels, bias 0.5, half of them off by -0.1 t

@@ -132,15 +132,15 @@ def test_the_tables_hold_the_numbers_of_the_evaluation(evaluation: dict[str, Any
     for name, kinds in evaluation["equivariance"].items():
         for kind, column in (("flow", 3), ("reconstruction", 4), ("copy", 5)):
             error = kinds[kind]["mean_per_frame"]
-            assert rows[name][column] == f"{error['mean']:.2f} ± {error['standard_error']:.2f}"
+            assert rows[name][column] == f"{error['mean']:,.2f} ± {error['standard_error']:.2f}"
         total = kinds["flow"]["seven_step_sum"]
-        assert rows[name][1] == f"{total['mean']:.2f} ± {total['standard_error']:.2f}"
+        assert rows[name][1] == f"{total['mean']:,.2f} ± {total['standard_error']:.2f}"
     assert rows["rotation"][-2:] == ["153.54", "157.16"]
     bounds = {row[0].removesuffix(" †"): row for row in page.tables["table-likelihood"][1:]}
     for name, entry in evaluation["likelihood"]["likelihoods"].items():
-        assert bounds[name][1].startswith(f"{entry['elbo']['mean']:.2f} ±")
-        assert bounds[name][2].startswith(f"{entry['iwae']['mean']:.2f} ±")
-        assert bounds[name][3] == f"{entry['upper_bound']:.2f}"
+        assert bounds[name][1].startswith(f"{entry['elbo']['mean']:,.2f} ±")
+        assert bounds[name][2].startswith(f"{entry['iwae']['mean']:,.2f} ±")
+        assert bounds[name][3] == f"{entry['upper_bound']:,.2f}"
     assert any("legacy_score" in text and "not a likelihood" in text for text in page.words["p"])
     assert ("table-alignment" in page.tables) == ("alignment" in evaluation)
     assert ("table-confusion" in page.tables) == ("confusion" in evaluation)
