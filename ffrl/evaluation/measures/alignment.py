@@ -9,12 +9,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import linear_sum_assignment, nnls
-from torch import Tensor
 
-from ffrl.evaluation.protocol.measure import FIELDS, Measure, Metric, Need, Pass, Results, Seen, Task
+from ffrl.evaluation.protocol.measure import FIELDS, Measure, Metric, Need, Pass, Results, Seen
 from ffrl.tables.table import Column, Number, Row, Table
 
 SILENT = 0.01
@@ -320,30 +318,20 @@ class Alignment(Measure):
         "alive": "fields whose mean |g| over all steps is above silent_threshold",
     }
 
-    def __init__(self, task: Task) -> None:
-        super().__init__(task)
-        self.speeds: list[Tensor] = []
-        self.truth: list[Tensor] = []
-
     def see(self, seen: Seen) -> None:
-        """Measure a batch."""
-        self.speeds.append(seen.activity)
-        self.truth.append(seen.truth)
+        self.keep({"speeds": seen.activity, "truth": seen.truth})
 
     def result(self, found: Results) -> dict[str, Any]:
-        """What :func:`align` returns."""
-        inferred, truth = (torch.cat(values).cpu().numpy() for values in (self.speeds, self.truth))
+        inferred, truth = (self.kept(name).cpu().numpy() for name in ("speeds", "truth"))
         speeds = strongest_part(inferred, self.task.model.num_fields)
         return {"alignment": align(speeds, truth, self.task.data.transformations)}
 
     @classmethod
     def tables(cls, results: Results) -> list[Table]:
-        """Mean activity of every field by transformation, and scores of the matched ones beside their targets."""
         return [_matrix(results["alignment"]), _scores(results["alignment"])]
 
     @classmethod
     def summary(cls, results: Results) -> str:
-        """How many fields are alive, and how many spikes are right."""
         found = results["alignment"]
         alive, spikes = found["alive"], Column("", digits=1, percent=True).text(found["spikes_right"])
         return f"{alive['fields']} fields alive for {alive['transformations']} transformations; spikes right: {spikes}"
@@ -381,7 +369,6 @@ class Alignment(Measure):
 
     @classmethod
     def numbers(cls, results: Results) -> dict[str, Any]:
-        """Scores of every transformation and the worst of each."""
         alignment = results["alignment"]
         found: dict[str, Any] = {"spikes_right": alignment["spikes_right"]}
         scores = {"share": "share", "f1": "f1", "speed_r": "speed_correlation", "speed_rmse": "speed_rmse"}
@@ -396,7 +383,6 @@ class Alignment(Measure):
 
     @classmethod
     def metrics(cls, numbers: Mapping[str, Any]) -> list[Metric]:
-        """The worst scores."""
         about = (
             "Share: of the matched field in all activity while only its transformation acts; F1: of its spikes, r: "
             "correlation of its speed with the true one, both on mixed sequences; the worst transformation of each, 0 "

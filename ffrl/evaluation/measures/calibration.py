@@ -12,12 +12,10 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import ArrayLike, NDArray
-from torch import Tensor
 
 from ffrl.evaluation.measures.alignment import speed_agreement, strongest, strongest_part, varies
-from ffrl.evaluation.protocol.measure import Measure, Need, Pass, Results, Seen, Task
+from ffrl.evaluation.protocol.measure import Measure, Need, Pass, Results, Seen
 from ffrl.tables.table import Column, Row, Table
 
 BINS = 10
@@ -247,25 +245,19 @@ class Calibration(Measure):
         "coverage": "share of the steps with both on whose true speed is within 1 or 2 deviations of the inferred one",
     }
 
-    def __init__(self, task: Task) -> None:
-        super().__init__(task)
-        self.seen: list[tuple[Tensor, ...]] = []
-
     def see(self, seen: Seen) -> None:
-        """Measure a batch."""
-        self.seen.append((seen.posterior.probability, seen.activity, seen.posterior.deviation, seen.truth))
+        likely, spread = seen.posterior.probability, seen.posterior.deviation
+        self.keep({"likely": likely, "speeds": seen.activity, "spread": spread, "truth": seen.truth})
 
     def result(self, found: Results) -> dict[str, Any]:
-        """What :func:`calibrate` returns."""
-        fields = self.task.model.num_fields
-        likely, inferred, spread, truth = (torch.cat(values).cpu().numpy() for values in zip(*self.seen, strict=True))
+        names, fields = ("likely", "speeds", "spread", "truth"), self.task.model.num_fields
+        likely, inferred, spread, truth = (self.kept(name).cpu().numpy() for name in names)
         probability, deviation = field_posterior(likely, inferred, spread, fields)
         speeds = strongest_part(inferred, fields)
         return {"calibration": calibrate(probability, speeds, deviation, truth, found["alignment"])}
 
     @classmethod
     def tables(cls, results: Results) -> list[Table]:
-        """One row per transformation, all of them pooled, and what is wanted."""
         found = results["calibration"]
         rows = [Row(name, _cells(one)) for name, one in found["transformations"].items()]
         rows.append(Row("all pooled", _cells(found["pooled"])))
@@ -284,19 +276,16 @@ class Calibration(Measure):
 
     @classmethod
     def summary(cls, results: Results) -> str:
-        """The pooled calibration error."""
         return f"P(on) is off by {Column('', digits=4).text(results['calibration']['pooled']['ece'])} on average"
 
     @classmethod
     def criteria(cls, results: Results) -> list[dict[str, Any]]:
-        """The calibration error of all transformations pooled."""
         error = results["calibration"]["pooled"]["ece"]
         reached = error is not None and error <= ECE
         return [{"name": "pooled calibration error", "worst": error, "at_most": ECE, "reached": reached}]
 
     @classmethod
     def numbers(cls, results: Results) -> dict[str, Any]:
-        """Calibration errors of P(on), pooled and each, and the coverage of all true speeds."""
         pooled, described = results["calibration"]["pooled"], results["calibration"]["transformations"]
         found = {"ece": pooled["ece"], **{f"ece/{name}": one["ece"] for name, one in described.items()}}
         return found | {f"coverage/{within}": share for within, share in pooled["coverage"].items()}

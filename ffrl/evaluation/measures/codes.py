@@ -138,17 +138,14 @@ class Codes(Measure):
         import_forests()  # raises before anything is measured
 
     def run(self, tick: Callable[[], None]) -> None:
-        """Measure frames in random states."""
         task = self.task
         self.found = measure_codes(task.model, task.data, task.split, task.indices, task.seed)
 
     def result(self, found: Results) -> dict[str, Any]:
-        """What :func:`measure_codes` returns."""
         return {"codes": self.found}
 
     @classmethod
     def tables(cls, results: Results) -> list[Table]:
-        """One row per factor."""
         found = results["codes"]
         dci, mig, probe = found["dci"], found["mig"], found["linear_probe"]
         rows = [
@@ -165,7 +162,6 @@ class Codes(Measure):
 
     @classmethod
     def summary(cls, results: Results) -> str:
-        """The scores."""
         found = results["codes"]
         return (
             f"MIG {_three(found['mig']['score'])}, disentanglement {_three(found['dci']['disentanglement'])}, "
@@ -174,12 +170,10 @@ class Codes(Measure):
 
     @classmethod
     def numbers(cls, results: Results) -> dict[str, Any]:
-        """Every score."""
         return leaves(results["codes"], "codes")
 
     @classmethod
     def metrics(cls, numbers: Mapping[str, Any]) -> list[Metric]:
-        """The scores over all factors."""
         about = (
             "Held-out frames in random states; the factors are the states of the transformations. DCI compares codes "
             "with as many dimensions: of more, one follows a factor more easily, even in a random mixture."

@@ -183,15 +183,12 @@ class Composition(Measure):
     units = {"composition": "as equivariance, also switching"}
 
     def work(self) -> int:
-        """One tick per batch of images."""
         return len(self._few().split(batch_size(self.task.data)))
 
     def run(self, tick: Callable[[], None]) -> None:
-        """Measure as many images as all prescribed paths together afford."""
         self.found = composition(self.task.model, self.task.data, self.task.split, self._few(), tick)
 
     def result(self, found: Results) -> dict[str, Any]:
-        """What :func:`composition` returns."""
         return self.found
 
     def _few(self) -> Tensor:
@@ -199,19 +196,16 @@ class Composition(Measure):
 
     @classmethod
     def tables(cls, results: Results) -> list[Table]:
-        """One row per pair: of more than :data:`MOST_ROWS`, those of each may be left out."""
         titles = {"composition": "Two transformations at once", "switching": "One transformation, then another"}
         return [_table(key, f"{title}, L1 per frame", results[key]) for key, title in titles.items() if key in results]
 
     @classmethod
     def numbers(cls, results: Results) -> dict[str, Any]:
-        """Mean errors per frame over the pairs."""
         found = {key: inside(results, key, "mean", "flow", "mean_per_frame") for key in cls.keys}
         return {key: error for key, error in found.items() if error is not None}
 
     @classmethod
     def metrics(cls, numbers: Mapping[str, Any]) -> list[Metric]:
-        """Mean errors per frame."""
         about = (
             "At once, in turn: pairs of transformations, on up to 250 of the images, fewer of more than three "
             "transformations."

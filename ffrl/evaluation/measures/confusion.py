@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import ArrayLike
 
 from ffrl.evaluation.measures.alignment import MATCHED, match, matched
-from ffrl.evaluation.protocol.measure import FIELDS, Measure, Metric, Need, Pass, Results, Seen, Task
+from ffrl.evaluation.protocol.measure import FIELDS, Measure, Metric, Need, Pass, Results, Seen
 from ffrl.tables.table import Column, Row, Table
 
 
@@ -53,24 +54,17 @@ class Confusion(Measure):
     keys, needs, sees = ("confusion",), frozenset({Need.SINGLE, Need.ONE_FIELD}), Pass.SINGLE
     place, finds = 70, True
 
-    def __init__(self, task: Task) -> None:
-        super().__init__(task)
-        self.inferred: list[int] = []
-        self.true: list[int] = []
-
     def see(self, seen: Seen) -> None:
-        """Measure a batch."""
-        self.inferred += seen.activity[:, 0].argmax(-1).tolist()
-        self.true += [seen.which] * len(seen.frames)
+        inferred = seen.activity[:, 0].argmax(-1)
+        self.keep({"inferred": inferred, "true": torch.full_like(inferred, seen.which)})
 
     def result(self, found: Results) -> dict[str, Any]:
-        """What :func:`confusion` returns."""
-        names = self.task.data.transformations
-        return {"confusion": confusion(self.inferred, self.true, self.task.model.num_fields, names)}
+        inferred, true = (self.kept(name).cpu().numpy() for name in ("inferred", "true"))
+        task = self.task
+        return {"confusion": confusion(inferred, true, task.model.num_fields, task.data.transformations)}
 
     @classmethod
     def tables(cls, results: Results) -> list[Table]:
-        """Counts of every field, those of matched ones marked."""
         found, fields = results["confusion"], range(results["model"]["num_fields"])
         rows = []
         for (name, one), counts in zip(found["fields"].items(), found["counts"], strict=True):
@@ -86,18 +80,15 @@ class Confusion(Measure):
 
     @classmethod
     def summary(cls, results: Results) -> str:
-        """The accuracy."""
         found = results["confusion"]
         return f"the matched field is inferred for {found['accuracy']:.1%} of {found['sequences']} sequences"
 
     @classmethod
     def numbers(cls, results: Results) -> dict[str, Any]:
-        """The accuracy."""
         return {"confusion_accuracy": results["confusion"]["accuracy"]}
 
     @classmethod
     def metrics(cls, numbers: Mapping[str, Any]) -> list[Metric]:
-        """The accuracy."""
         about = "Accuracy: sequences of one transformation whose field was inferred."
         return [Metric(FIELDS, "confusion_accuracy", Column("accuracy", "high", digits=4), about)]
 

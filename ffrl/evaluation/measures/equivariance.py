@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from ffrl.evaluation.protocol.measure import ERRORS, PREDICTIONS, Measure, Metric, Need, Pass, Results, Seen, Task
+from ffrl.evaluation.protocol.measure import ERRORS, PREDICTIONS, Measure, Metric, Need, Pass, Results, Seen
 from ffrl.evaluation.protocol.predicted import predicted_frames
 from ffrl.evaluation.protocol.published import PUBLISHED_STEPS, published
 from ffrl.evaluation.protocol.statistics import estimate, mean, mean_of
@@ -110,26 +110,19 @@ class Equivariance(Measure):
     keys, needs, sees, place = ("equivariance",), frozenset({Need.SINGLE}), Pass.SINGLE, 10
     units = {"equivariance": "L1 error on images in [0, 1], summed over channels and pixels of a frame"}
 
-    def __init__(self, task: Task) -> None:
-        super().__init__(task)
-        self.errors: dict[int, list[FrameErrors]] = {which: [] for which in range(len(task.data.transformations))}
-
     def see(self, seen: Seen) -> None:
-        """Measure a batch."""
-        errors = FrameErrors(*(l1_error(images, seen.frames) for images in seen.predicted))
-        self.errors[seen.which].append(errors)
+        kinds = zip(FrameErrors._fields, seen.predicted, strict=True)
+        self.keep({(seen.which, kind): l1_error(images, seen.frames) for kind, images in kinds})
 
     def result(self, found: Results) -> dict[str, Any]:
-        """Errors by transformation."""
-        described = {}
-        for name, errors in zip(self.task.data.transformations, self.errors.values(), strict=True):
-            pooled = (torch.cat(parts) for parts in zip(*errors, strict=True))
-            described[name] = dict(zip(FrameErrors._fields, map(summarise, pooled), strict=True))
+        described = {
+            name: {kind: summarise(self.kept((which, kind))) for kind in FrameErrors._fields}
+            for which, name in enumerate(self.task.data.transformations)
+        }
         return {"equivariance": described}
 
     @classmethod
     def tables(cls, results: Results) -> list[Table]:
-        """Sums of errors, means per frame, and published sums where they compare."""
         reference, sums = published(results["data"]), sums_shown(results["data"]["num_steps"])
         columns = [Column(title, "low") for title in sums.values()]
         columns += [Column("flow", "low", block="per frame")]
@@ -154,7 +147,6 @@ class Equivariance(Measure):
 
     @classmethod
     def summary(cls, results: Results) -> str:
-        """Errors per frame of the flow and of standing still."""
         parts = [
             f"{name} {Column('').text(estimated(kinds['flow']['mean_per_frame']))} "
             f"({Column('').text(mean_of(kinds['copy']['mean_per_frame']))})"
@@ -164,7 +156,6 @@ class Equivariance(Measure):
 
     @classmethod
     def numbers(cls, results: Results) -> dict[str, Any]:
-        """Sums over 7 steps where sequences are as long, else over all: ``error_steps`` says which."""
         errors = results["equivariance"]
         seven = all(kinds["flow"].get("seven_step_sum") for kinds in errors.values())
         steps = PUBLISHED_STEPS if seven else (results.get("data") or {}).get("num_steps")
@@ -180,7 +171,6 @@ class Equivariance(Measure):
 
     @classmethod
     def metrics(cls, numbers: Mapping[str, Any]) -> list[Metric]:
-        """Errors of each transformation, their mean, and what encoder and decoder leave."""
         names = [key.removeprefix("error/") for key in numbers if key.startswith("error/") and key != "error/mean"]
         about = (
             f"Errors: sums over {numbers.get('error_steps')} steps of the L1 error of predicted frames, summed over "

@@ -149,22 +149,18 @@ class Extrapolation(Measure):
     units = {"extrapolation": "l1: as equivariance; mse: mean squared error of the channels and pixels of a frame"}
 
     def work(self) -> int:
-        """One tick per transformation."""
         return len(self.task.data.transformations)
 
     def run(self, tick: Callable[[], None]) -> None:
-        """Measure up to as many images as all prescribed paths afford."""
         task = self.task
         few = task.indices[: affordable(task.data)]
         self.found = extrapolation(task.model, task.data, task.split, few, tick)
 
     def result(self, found: Results) -> dict[str, Any]:
-        """What :func:`extrapolation` returns."""
         return {"extrapolation": self.found}
 
     @classmethod
     def tables(cls, results: Results) -> list[Table]:
-        """One row per transformation."""
         found, trained = results["extrapolation"], results["data"]["num_steps"]
         columns = [Column("frames"), Column("flow", "low"), Column("reconstruction"), Column("no flow")]
         columns.append(Column("flow, MSE", "low", digits=4))
@@ -185,7 +181,6 @@ class Extrapolation(Measure):
 
     @classmethod
     def numbers(cls, results: Results) -> dict[str, Any]:
-        """L1 and mean squared errors beyond T, by transformation, and their means."""
         found: dict[str, Any] = {}
         for name, entry in (inside(results, "extrapolation", "transformations") or {}).items():
             if entry is not None:
@@ -198,7 +193,6 @@ class Extrapolation(Measure):
 
     @classmethod
     def metrics(cls, numbers: Mapping[str, Any]) -> list[Metric]:
-        """Mean errors beyond T."""
         about = (
             "Beyond T: the frames T + 1 to 2T, or as far as the data go (MSE per pixel), on up to 250 of the images."
         )

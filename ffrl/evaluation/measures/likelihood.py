@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any
-
-import torch
-from torch import Tensor
 
 from ffrl.core.seed import generator
 from ffrl.evaluation.likelihood.estimate import bounds, draw, legacy_score, log_weights
@@ -41,22 +37,17 @@ class Likelihood(Measure):
         self.sequences = ("mixed" if mixed else "single") if task.data.prescribed else "real"
         self.objective, self.given, self.paper = model.config.objective, given(model), model.density is not None
         self.scores = likelihoods(self.objective)
-        self.values: dict[tuple[str, str], list[Tensor]] = defaultdict(list)
-        self.legacy: list[Tensor] = []
 
     def see(self, seen: Seen) -> None:
-        """Measure a batch."""
         model, frames = seen.model, seen.frames
         source = generator(frames.device, self.task.seed, "evaluation-draws", seen.number)
         draws = draw(model, frames, self.task.samples, source, seen.truth if self.given else None)
         weights = log_weights(model, frames, draws, {score.name: score for score in self.scores}, self.paper)
         for name, found in bounds(weights, frames.shape[1]).items():
-            for bound, value in found.items():
-                self.values[name, bound].append(value)
-        self.legacy.append(legacy_score(model, frames, draws))
+            self.keep({(name, bound): value for bound, value in found.items()})
+        self.keep({"legacy": legacy_score(model, frames, draws)})
 
     def result(self, found: Results) -> dict[str, Any]:
-        """Bounds by likelihood, and what they are bounds of."""
         told = "activity" if self.sequences == "mixed" else "transformation"
         conditional = self.given and self.task.model.likelihood_is_given
         likelihood = {
@@ -64,7 +55,7 @@ class Likelihood(Measure):
             "sequences": self.sequences,
             "trained_with": trained_likelihood(self.objective).name,
             "likelihoods": {score.name: self._entry(score) for score in self.scores},
-            "legacy_score": {**estimate(torch.cat(self.legacy)), **LEGACY},
+            "legacy_score": {**estimate(self.kept("legacy")), **LEGACY},
         }
         if self.paper:
             density = self.objective.density
@@ -73,13 +64,12 @@ class Likelihood(Measure):
 
     def _entry(self, score: PixelLikelihood) -> dict[str, Any]:
         names = ("elbo", "iwae", "paper") if self.paper else ("elbo", "iwae")
-        estimates = {bound: estimate(torch.cat(self.values[score.name, bound])) for bound in names}
+        estimates = {bound: estimate(self.kept((score.name, bound))) for bound in names}
         most = score.upper_bound(math.prod(self.task.data.image_shape))
         return estimates | {"upper_bound": most, "note": score.note}
 
     @classmethod
     def tables(cls, results: Results) -> list[Table]:
-        """One row per likelihood."""
         found = results["likelihood"]
         paper, legacy = found.get("paper"), found["legacy_score"]
         columns = {"elbo": Column("ELBO", "high"), "iwae": Column(f"IWAE, S = {results['samples']}", "high")}
@@ -104,7 +94,6 @@ class Likelihood(Measure):
 
     @classmethod
     def summary(cls, results: Results) -> str:
-        """The tightest bound under the likelihood of training."""
         name = results["likelihood"]["trained_with"]
         entry = results["likelihood"]["likelihoods"][name]
         iwae, most = (Column("").text(cell) for cell in (estimated(entry["iwae"]), entry["upper_bound"]))
@@ -112,7 +101,6 @@ class Likelihood(Measure):
 
     @classmethod
     def numbers(cls, results: Results) -> dict[str, Any]:
-        """Every bound by likelihood, what they are bounds of, and the legacy score."""
         likelihood = results["likelihood"]
         found: dict[str, Any] = {}
         for name, entry in likelihood.get("likelihoods", {}).items():
@@ -123,7 +111,6 @@ class Likelihood(Measure):
 
     @classmethod
     def metrics(cls, numbers: Mapping[str, Any]) -> list[Metric]:
-        """The bound under the Gaussian that all models share, and the legacy score."""
         bound = numbers.get(f"upper_bound/{GAUSSIAN}")
         most = "" if bound is None else f"; no model can exceed {bound:,.2f}"
         about = (

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,7 +11,7 @@ from torch import Tensor
 
 from ffrl.evaluation.measures.equivariance import l1_error, summarise
 from ffrl.evaluation.protocol.kind import given
-from ffrl.evaluation.protocol.measure import PREDICTIONS, Measure, Metric, Pass, Results, Seen, Task
+from ffrl.evaluation.protocol.measure import PREDICTIONS, Measure, Metric, Pass, Results, Seen
 from ffrl.evaluation.protocol.statistics import estimate
 from ffrl.tables.table import Column, Row, Table, estimated
 
@@ -57,28 +56,19 @@ class Prediction(Measure):
     keys, sees, place = ("prediction",), Pass.MIXED, 40
     units = {"prediction": "as equivariance; psnr in dB, of the mean squared error of all frames t = 1 .. T"}
 
-    def __init__(self, task: Task) -> None:
-        super().__init__(task)
-        self.l1: dict[str, list[Tensor]] = defaultdict(list)
-        self.squared: dict[str, list[Tensor]] = defaultdict(list)
-
     def see(self, seen: Seen) -> None:
-        """Measure a batch."""
         for kind, images in zip(KINDS, (*seen.predicted, seen.frames[:, :1]), strict=True):
-            self.l1[kind].append(l1_error(images, seen.frames))
-            squared = (images - seen.frames)[:, 1:].square()
-            self.squared[kind].append(squared.mean((-4, -3, -2, -1), dtype=torch.float64))
+            squared = (images - seen.frames)[:, 1:].square().mean((-4, -3, -2, -1), dtype=torch.float64)
+            self.keep({(kind, "l1"): l1_error(images, seen.frames), (kind, "squared"): squared})
 
     def result(self, found: Results) -> dict[str, Any]:
-        """By kind what :func:`~ffrl.evaluation.measures.equivariance.summarise` says of its errors, and ``psnr``."""
         activity = {"activity": "given" if given(self.task.model) else "inferred"}
-        errors = {kind: summarise(torch.cat(self.l1[kind])) | {"psnr": psnr(torch.cat(self.squared[kind]))}
+        errors = {kind: summarise(self.kept((kind, "l1"))) | {"psnr": psnr(self.kept((kind, "squared")))}
                   for kind in KINDS}  # fmt: skip
         return {"prediction": activity | errors}
 
     @classmethod
     def tables(cls, results: Results) -> list[Table]:
-        """One row per kind of prediction."""
         found, known = results["prediction"], results["data"]["transformations"]
         rows = [
             Row(
@@ -102,7 +92,6 @@ class Prediction(Measure):
 
     @classmethod
     def summary(cls, results: Results) -> str:
-        """Errors per frame of the flow and of standing still."""
         found = results["prediction"]
         moved, copied, raw = (
             Column("").text(estimated(found[kind]["mean_per_frame"])) for kind in ("flow", "copy", "raw_copy")
@@ -111,12 +100,10 @@ class Prediction(Measure):
 
     @classmethod
     def numbers(cls, results: Results) -> dict[str, Any]:
-        """The error per frame."""
         return {"mixed_error_per_frame": results["prediction"]["flow"]["mean_per_frame"]}
 
     @classmethod
     def metrics(cls, numbers: Mapping[str, Any]) -> list[Metric]:
-        """The error per frame."""
         about = "Mixed: transformations take turns."
         return [Metric(PREDICTIONS, "mixed_error_per_frame", Column("mixed", "low", digits=1), about)]
 

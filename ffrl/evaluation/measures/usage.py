@@ -14,7 +14,7 @@ from torch import Tensor
 from ffrl.evaluation.measures.alignment import SILENT, strongest_part
 from ffrl.evaluation.measures.equivariance import l1_error
 from ffrl.evaluation.protocol.data_summary import activity_statistics
-from ffrl.evaluation.protocol.measure import Measure, Need, Pass, Results, Seen, Task
+from ffrl.evaluation.protocol.measure import Measure, Need, Pass, Results, Seen
 from ffrl.evaluation.protocol.statistics import estimate
 from ffrl.tables.table import Column, Row, Table, estimated
 
@@ -114,24 +114,16 @@ class Usage(Measure):
 
     keys, needs, sees, place, finds = ("fields",), frozenset({Need.UNKNOWN}), Pass.MIXED, 50, True
 
-    def __init__(self, task: Task) -> None:
-        super().__init__(task)
-        self.speeds: list[Tensor] = []
-        self.growth: list[Tensor] = []
-
     def see(self, seen: Seen) -> None:
-        """Measure a batch."""
-        self.speeds.append(seen.activity)
-        self.growth.append(growth_without(seen.model, seen.frames, seen.activity))
+        growth = growth_without(seen.model, seen.frames, seen.activity)
+        self.keep({"speeds": seen.activity, "growth": growth})
 
     def result(self, found: Results) -> dict[str, Any]:
-        """One entry per field."""
-        speeds = strongest_part(torch.cat(self.speeds).cpu().numpy(), self.task.model.num_fields)
-        return {"fields": describe_fields(speeds, torch.cat(self.growth))}
+        speeds = strongest_part(self.kept("speeds").cpu().numpy(), self.task.model.num_fields)
+        return {"fields": describe_fields(speeds, self.kept("growth"))}
 
     @classmethod
     def tables(cls, results: Results) -> list[Table]:
-        """One row per field, the most useful first."""
         columns = [Column(title, digits=1, percent=True) for title in ("on", "stays on")]
         columns += [Column("mean |g|", digits=4), Column("speed while on"), Column("error grows without it")]
         keys = ("on", "persistence", "mean", "speed")
@@ -152,7 +144,6 @@ class Usage(Measure):
 
     @classmethod
     def summary(cls, results: Results) -> str:
-        """Which fields are silent."""
         silent = [str(one["field"]) for one in results["fields"] if one["silent"]]
         return f"silent fields: {', '.join(silent) or 'none'} of {len(results['fields'])}"
 

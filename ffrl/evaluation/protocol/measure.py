@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import cached_property
 from typing import Any, ClassVar
 
+import torch
 from torch import Tensor
 
 from ffrl.data.base import SequenceBatch, SequenceData, Split
@@ -128,13 +130,10 @@ class Measure:
     Example:
         >>> class Brightness(Measure):
         ...     keys, sees = ("brightness",), Pass.MIXED
-        ...     def __init__(self, task):
-        ...         super().__init__(task)
-        ...         self.means = []
         ...     def see(self, seen):
-        ...         self.means.append(seen.predicted.flow.mean().item())
+        ...         self.keep({"mean": seen.predicted.flow.mean((1, 2, 3, 4))})
         ...     def result(self, found):
-        ...         return {"brightness": sum(self.means) / len(self.means)}
+        ...         return {"brightness": self.kept("mean").mean().item()}
         >>> Brightness.summary({"brightness": 0.5}) is None
         True
     """
@@ -148,6 +147,16 @@ class Measure:
 
     def __init__(self, task: Task) -> None:
         self.task = task
+        self._kept: dict[Any, list[Tensor]] = defaultdict(list)
+
+    def keep(self, values: Mapping[Any, Tensor]) -> None:
+        """Keep numbers of every sequence of a batch, ``(B, ...)`` each, by any name."""
+        for name, value in values.items():
+            self._kept[name].append(value)
+
+    def kept(self, name: Any) -> Tensor:
+        """Return what was kept under a name, of all batches: ``(N, ...)``."""
+        return torch.cat(self._kept[name])
 
     def see(self, seen: Seen) -> None:
         """Measure a batch of the sequences of :attr:`sees`."""
