@@ -93,7 +93,7 @@ def test_unknown_transformations_are_not_spoken_of(mode: str) -> None:
     for word in ("quivariance", "riteria", "share of the matched", "transformation acts", "7-step", "mixed"):
         assert word not in text
     assert "3-step sum" in text and "silent fields: " in text
-    printed_order = [int(title.split()[1]) for title in rows(text, "What each field does") if title]
+    printed_order = [int(title.split()[0]) for title in rows(text, "What each field does") if title]
     growth = [result["fields"][field]["growth"]["mean"] for field in printed_order]
     assert sorted(printed_order) == list(range(12)) and growth == sorted(growth, reverse=True)
 
@@ -116,7 +116,7 @@ def test_extrapolation_composition_and_switching_are_printed() -> None:
     assert [beyond[name][0] for name in beyond] == ["9 .. 16", "9 .. 10", "n/a"]
     further = result["extrapolation"]["transformations"]["change 1"]["flow"]
     assert beyond["change 1"][1].startswith(f"{further['l1']['further_mean']['mean']:.2f} ± ")
-    assert rows(text, "Extrapolation beyond T")["change 1"][4] == f"{further['mse']['further_mean']['mean']:.4f}"
+    assert rows(text, "L1 per frame, continued")["change 1"][-1] == f"{further['mse']['further_mean']['mean']:.4f}"
     assert "Not shown (change 2): shifted states shows few states." in text
     assert "t / T > 1" in text and "activity given, at unit speed" in text
     both, turns = rows(text, "Two transformations at once"), rows(text, "One transformation, then another")

@@ -182,7 +182,7 @@ def test_the_report_of_clips_leads_with_what_fields_are_for(mode: str, tmp_path:
     growth = {one["field"]: one["growth"]["mean"] for one in result["fields"]}
     best = max(growth, key=growth.get)
     assert (f"without field {best} by" in found.finding) == (growth[best] > 0)
-    assert found.tables[0].rows[0].title.split(" (")[0] == f"field {best}"
+    assert found.tables[0].rows[0].title.split(" (")[0] == f"{best}"
     assert "7 clips of the validation split" in found.source
     roles = assign(model, Clips()).roles
     page = render_report(

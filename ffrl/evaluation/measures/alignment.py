@@ -417,7 +417,7 @@ def _matrix(found: Mapping[str, Any]) -> Table:
     ]
     columns = [Column(f"{k}", block="field", digits=3) for k in range(fields)]
     note = f"{MATCHED}: the field that is matched to the transformation."
-    return Table("activity", "Mean |g| where only this transformation acts", "", columns, rows, [note])
+    return Table("activity", "Mean |g| where only this transformation acts", "transformation", columns, rows, [note])
 
 
 def _scores(found: Mapping[str, Any]) -> Table:
@@ -431,7 +431,9 @@ def _scores(found: Mapping[str, Any]) -> Table:
     rows.append(Row("target", ["", f"≥ {SHARE:g}", "", "", f"≥ {F1:g}", correlation, "1", "0"]))
     columns = [Column("field"), *(Column(title, digits=3) for title in titles.values())]
     columns += [Column(title, block="speed", digits=3) for title in speeds.values()]
-    return Table("alignment", "Which field does what, on mixed sequences", "", columns, rows, _about(found))
+    return Table(
+        "alignment", "Which field does what, on mixed sequences", "transformation", columns, rows, _about(found)
+    )
 
 
 def _about(found: Mapping[str, Any]) -> list[str]:

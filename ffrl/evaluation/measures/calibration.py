@@ -272,7 +272,7 @@ class Calibration(Measure):
             "true speeds do not vary or are never on together with inferred ones.",
         ]
         title = "Is the model as sure as it should be, on mixed sequences"
-        return [Table("calibration", title, "", columns, rows, notes)]
+        return [Table("calibration", title, "transformation", columns, rows, notes)]
 
     @classmethod
     def summary(cls, results: Results) -> str:

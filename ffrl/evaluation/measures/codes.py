@@ -158,7 +158,7 @@ class Codes(Measure):
             f"{found['frames']} frames of {found['images']} images.",
             *(f"{name.replace('_', ' ')}: {method}." for name, method in found["method"].items()),
         ]
-        return [Table("codes", "Factors in the latent code", "", columns, rows, notes)]
+        return [Table("codes", "Factors in the latent code", "factor", columns, rows, notes)]
 
     @classmethod
     def summary(cls, results: Results) -> str:

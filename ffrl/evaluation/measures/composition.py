@@ -237,4 +237,4 @@ def _table(key: str, title: str, found: Mapping[str, Any]) -> Table:
     if "additive" in kinds:
         notes.append("Added: z_0 and the displacements that each of the two has on its own.")
     columns = [Column(name, "low" if kind == "flow" else "") for kind, name in kinds.items()]
-    return Table(key, title, "", columns, rows, [*notes, *missing])
+    return Table(key, title, "transformations", columns, rows, [*notes, *missing])

@@ -76,7 +76,11 @@ class Confusion(Measure):
             "is matched to the transformation.",
             f"Accuracy over all {found['sequences']} sequences: {found['accuracy']:.4f} (target: 1).",
         ]
-        return [Table("confusion", "Which field is inferred for which transformation", "", columns, rows, notes)]
+        return [
+            Table(
+                "confusion", "Which field is inferred for which transformation", "transformation", columns, rows, notes
+            )
+        ]
 
     @classmethod
     def summary(cls, results: Results) -> str:

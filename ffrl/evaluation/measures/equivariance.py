@@ -143,7 +143,7 @@ class Equivariance(Measure):
         if reference:
             source = f"Flow Factorized Representation Learning ({reference.where})"
             notes.append(f"Published: errors of {source}, supervised and weak, {reference.about}.")
-        return [Table("equivariance", "Equivariance error", "", columns, rows, notes)]
+        return [Table("equivariance", "Equivariance error", "transformation", columns, rows, notes)]
 
     @classmethod
     def summary(cls, results: Results) -> str:

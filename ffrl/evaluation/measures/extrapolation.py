@@ -177,7 +177,9 @@ class Extrapolation(Measure):
         notes = [f"{found['sequences']} images; activity {found['activity']}."]
         notes += [f"{found['note'][:1].upper()}{found['note'][1:]}."] if "note" in found else []
         title = f"Extrapolation beyond T = {trained}, L1 per frame"
-        return [Table("extrapolation", title, "", columns, rows, [*notes, *not_shown(found["not_shown"])])]
+        return [
+            Table("extrapolation", title, "transformation", columns, rows, [*notes, *not_shown(found["not_shown"])])
+        ]
 
     @classmethod
     def numbers(cls, results: Results) -> dict[str, Any]:

@@ -88,7 +88,7 @@ class Prediction(Measure):
         if known and trained != "mixed":
             notes.append("Mixed sequences: several transformations take turns, which this mode is not trained on.")
         title = f"Prediction of {'mixed' if known else 'real'} sequences from x_0"
-        return [Table("prediction", title, "", columns, rows, notes)]
+        return [Table("prediction", title, "frames", columns, rows, notes)]
 
     @classmethod
     def summary(cls, results: Results) -> str:

@@ -129,7 +129,7 @@ class Usage(Measure):
         keys = ("on", "persistence", "mean", "speed")
         rows = [
             Row(
-                f"field {one['field']}" + (" (silent)" if one["silent"] else ""),
+                f"{one['field']}" + (" (silent)" if one["silent"] else ""),
                 [*(one[key] for key in keys), estimated(one["growth"])],
             )
             for one in by_growth(results["fields"])
@@ -140,7 +140,7 @@ class Usage(Measure):
             f"Error: L1 per frame of a first frame moved by the inferred activity, {whole} with all fields, and by how "
             "much it grows when this field alone is switched off. What really acts in these sequences is not known.",
         ]
-        return [Table("fields", "What each field does, the most useful first", "", columns, rows, notes)]
+        return [Table("fields", "What each field does, the most useful first", "field", columns, rows, notes)]
 
     @classmethod
     def summary(cls, results: Results) -> str:

@@ -114,7 +114,7 @@ ours, supervised | yes  | 5798.42            | 6145.09    | 6334.87    | 6782.84
 """Flow Factorized Representation Learning on Falcor3D."""
 ISAAC3D_TABLE = _read(
     """
-method | told | robot-x | robot-y | camera-height | object-scale | lighting-intensity | lighting-y | object-color | wall-color
+method|told|robot-x|robot-y|camera-height|object-scale|lighting-intensity|lighting-y|object-color|wall-color
 TVAE | yes | 8441.65 | 8348.23 | 8495.31 | 8251.34 | 8291.70 | 8741.07 | 8456.78 | 8512.09
 PoFlow | yes | 6572.19 | 6489.35 | 6319.82 | 6188.59 | 6517.40 | 6712.06 | 7056.98 | 6343.76
 ours, supervised | yes | 3659.72 | 3993.33 | 4170.27 | 4359.78 | 4225.34 | 4019.84 | 5514.97 | 3876.01
