@@ -17,7 +17,7 @@ from ffrl.evaluation.protocol.measure import Measure, Pass, Seen, Task
 from ffrl.evaluation.protocol.needs import available
 from ffrl.evaluation.protocol.sequences import batch_size, choose, mixed_batches, single_batches
 from ffrl.evaluation.protocol.statistics import plain
-from ffrl.evaluation.registry import Guard, criteria_of
+from ffrl.evaluation.registry import MEASURES, Guard, criteria_of
 
 Progress = Callable[[int, int], None]
 """Called with the number of batches done and the number of all batches."""
@@ -36,12 +36,13 @@ def evaluate(
 ) -> dict[str, Any]:
     """Measure ``model`` on held-out sequences; the same arguments give the same numbers.
 
-    Every model gets its equivariance errors (single-transformation sequences, each chosen image under every one of
-    them), its prediction errors on mixed sequences, and, if it is a probabilistic model, its likelihood bounds, on
-    single-transformation sequences that cycle through the transformations or on mixed ones: what it is trained on. Weak
-    models get the confusion of the inferred field besides, unsupervised ones the alignment of fields with
-    transformations, and those with a posterior over activity its calibration: see
-    :func:`ffrl.evaluation.measures.alignment.align` and :func:`ffrl.evaluation.measures.calibration.calibrate`.
+    All measures that have what they need are taken (:data:`ffrl.evaluation.registry.MEASURES`). Every model gets its
+    equivariance errors (single-transformation sequences, each chosen image under every one of them), its prediction
+    errors on mixed sequences, and, if it is a probabilistic model, its likelihood bounds, on single-transformation
+    sequences that cycle through the transformations or on mixed ones: what it is trained on. Weak models get the
+    confusion of the inferred field besides, unsupervised ones the alignment of fields with transformations, and those
+    with a posterior over activity its calibration: see :func:`ffrl.evaluation.measures.alignment.align` and
+    :func:`ffrl.evaluation.measures.calibration.calibrate`.
 
     Where frames are made from states (not those of sprites), up to 250 of the images (fewer if there are more than
     three transformations) also give extrapolation to twice the trained length, and the errors of two transformations at
@@ -65,7 +66,8 @@ def evaluate(
         progress: told how far the evaluation is.
 
     Returns:
-        Nested dicts and lists of plain numbers, strings and None.
+        Nested dicts and lists of plain numbers, strings and None; ``failed``, one line by name, where a measure of an
+        installed package failed.
 
     Raises:
         UserError: if the split is missing or too small, or the model does not fit the data.
@@ -114,6 +116,9 @@ def measured(
         names: of the measures; all for None.
         guard: is told which measures of installed packages failed.
 
+    Raises:
+        UserError: there is no such measure, or one cannot be taken.
+
     Example:
         >>> from ffrl.config import DataConfig, SupervisedConfig
         >>> from ffrl.data import load
@@ -124,6 +129,8 @@ def measured(
         ['scaling', 'rotation', 'hue']
     """
     guard = guard or Guard()
+    for name in names or ():
+        MEASURES.require("measures", name)
     with evaluation_mode(task.model):
         measures = _wanted(task, names, guard)
         passes = list(dict.fromkeys(measure.sees for measure in measures.values() if measure.sees is not None))

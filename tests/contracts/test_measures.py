@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import math
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
@@ -19,8 +20,10 @@ from evaluation_standins import ShiftedPictures, ShiftedStates, UnknownPictures,
 from report_tools import Page
 from rich.console import Console
 
+import ffrl.evaluation.measures as measures
 import ffrl.evaluation.registry as registry
 from ffrl.config import ObjectiveConfig
+from ffrl.core.errors import UserError
 from ffrl.core.registry import Registry, modules_in
 from ffrl.data.base import SequenceData
 from ffrl.evaluation.evaluate import evaluate, measured
@@ -269,8 +272,21 @@ def printed(result: dict[str, Any]) -> str:
     return stream.getvalue()
 
 
-def test_a_measure_of_one_file_is_everywhere(install, tmp_path: Path) -> None:
-    install("gloom", {"darkness": "gloom_module:Darkness"}, CODE)
+def drop(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Put a file into the folder of measures, and read it anew."""
+    (folder / "darkness.py").write_text(f"{CODE}\n\nMEASURE = Darkness\n")
+    monkeypatch.setattr(measures, "__path__", [*measures.__path__, str(folder)])
+    fresh = Registry("stf.measures", "measure", modules_in("ffrl.evaluation.measures", "MEASURE"))
+    monkeypatch.setattr("ffrl.evaluation.registry.MEASURES", fresh)
+
+
+@pytest.mark.parametrize("way", ["package", "file"])
+def test_a_measure_of_one_file_is_everywhere(install, tmp_path: Path, monkeypatch, way: str) -> None:
+    if way == "package":
+        install("gloom", {"darkness": "gloom_module:Darkness"}, CODE)
+    else:
+        drop(tmp_path, monkeypatch)
+        monkeypatch.delitem(sys.modules, "ffrl.evaluation.measures.darkness", raising=False)
     data = ShiftedPictures()
     result = evaluate(small("weak", data), data, sequences=6, samples=1)
     share = json.loads(json.dumps(result))["darkness"]["share"]
@@ -331,6 +347,13 @@ def test_numbers_of_a_measure_that_fails_are_said_to_be_missing(install) -> None
     numbers = numbers_of(result_of(("pictures", "weak")) | {"darkness": {"share": 0.5}})
     assert numbers["failed/darkness"].startswith("gloom: measure 'darkness': NameError")
     assert "error/mean" in numbers and "darkness" not in numbers
+
+
+def test_there_is_no_measure_of_another_name() -> None:
+    data = ShiftedPictures()
+    task = Task(small("weak", data), data, "validation", 0, torch.arange(2))
+    with pytest.raises(UserError, match=r"^measures: found 'equivarance', .*did you mean equivariance\?\)$"):
+        measured(task, names=["equivarance"])
 
 
 def test_results_of_a_package_that_is_not_installed_are_passed_over() -> None:

@@ -23,9 +23,7 @@ Groups = Sequence[tuple[Model, list[Line]]]
 Columns = Sequence[tuple[Column, Callable[[list[Line]], Cell]]]
 PARTIAL = "†"
 """Marks the mean over some of the seeds, the others having no value."""
-SPREAD = (
-    "Numbers: mean over seeds ± sample standard deviation (one seed: the number alone); bold: the best of a column."
-)
+SPREAD = "Numbers: mean over seeds ± sample standard deviation (one seed: the number alone)"
 
 
 def tables(suite: Suite, lines: Iterable[Line]) -> list[Table]:
@@ -143,7 +141,8 @@ def _table(title: str, groups: Groups, columns: Columns, notes: Sequence[str], f
     """A table with one row per model, without the columns in which there is nothing."""
     rows = [Row(model.title, [make(group) for _, make in columns], not model.own_data) for model, group in groups]
     name = "-".join(re.findall("[a-z0-9]+", title.lower()))
-    made = Table(name, title, first, [column for column, _ in columns], rows, [SPREAD, *notes], MISSING)
+    spread_over = f"{SPREAD}; bold: the best of a column." if any(one.better for one, _ in columns) else f"{SPREAD}."
+    made = Table(name, title, first, [column for column, _ in columns], rows, [spread_over, *notes], MISSING)
     return without_empty(made)
 
 
