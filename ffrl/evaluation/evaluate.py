@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -16,7 +15,7 @@ from ffrl.evaluation.protocol.kind import given
 from ffrl.evaluation.protocol.measure import Measure, Pass, Seen, Task
 from ffrl.evaluation.protocol.needs import available
 from ffrl.evaluation.protocol.sequences import batch_size, choose, mixed_batches, single_batches
-from ffrl.evaluation.protocol.statistics import plain
+from ffrl.evaluation.protocol.statistics import plain, storable
 from ffrl.evaluation.registry import MEASURES, Guard, criteria_of
 
 Progress = Callable[[int, int], None]
@@ -168,9 +167,8 @@ def _wanted(task: Task, names: Sequence[str] | None, guard: Guard) -> dict[str, 
 
 def _entries(measure: Measure, found: dict[str, Any]) -> dict[str, Any]:
     """What a measure adds to the results, as plain numbers."""
-    entries = plain(measure.result(found))
+    entries = storable(measure.result(found))
     require(set(entries) <= set(measure.keys), "result", sorted(entries), f"no keys but {', '.join(measure.keys)}")
-    json.dumps(entries, allow_nan=False)
     return entries
 
 

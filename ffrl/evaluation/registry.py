@@ -8,6 +8,7 @@ from typing import Any
 from ffrl.core.errors import UserError, reason_of, require
 from ffrl.core.registry import Registry, modules_in
 from ffrl.evaluation.protocol.measure import Measure, Metric, Results
+from ffrl.evaluation.protocol.statistics import storable
 from ffrl.tables.table import Column, Row, Table
 
 MEASURES = Registry("stf.measures", "measure", modules_in("ffrl.evaluation.measures", "MEASURE"))
@@ -94,11 +95,26 @@ def tables_of(results: Results, findings_first: bool = False) -> list[Table]:
     guard = Guard(results.get("failed"))
     findings, others = [], []
     for name, kind in guard.of(results):
-        (findings if kind.finds else others).extend(guard(name, kind.tables, results) or ())
+        (findings if kind.finds else others).extend(guard(name, _tables, kind, results) or ())
     reached = [_criteria_table(results["criteria"])] if results.get("criteria") else []
     failed = list(guard.failed.values())
     lines = [Table("failed", "Measures that failed", "", notes=failed)] if failed else []
     return [*reached, *findings, *others, *lines] if findings_first else [*others, *findings, *reached, *lines]
+
+
+def _tables(kind: type[Measure], results: Results) -> list[Table]:
+    """The tables of a measure, of which every cell can be written."""
+    return [table for table in kind.tables(results) if [table.texts(row) for row in table.rows] or table.title]
+
+
+def _criteria(kind: type[Measure], results: Results) -> list[dict[str, Any]]:
+    """The criteria of a measure, each of which can be said and stored."""
+    return [storable(line) for line in kind.criteria(results) if line["name"] and in_words(line)]
+
+
+def _metrics(kind: type[Measure], numbers: Mapping[str, Any]) -> list[Metric]:
+    """The columns of a measure, each of which has a heading."""
+    return [metric for metric in kind.metrics(numbers) if metric.table and metric.key and metric.column.heading]
 
 
 def _criteria_table(criteria: list[Mapping[str, Any]]) -> Table:
@@ -146,7 +162,7 @@ def criteria_of(results: Results, guard: Guard | None = None) -> list[dict[str, 
         [{'name': 'pooled calibration error', 'worst': 0.5, 'at_most': 0.03, 'reached': False}]
     """
     guard = guard or Guard()
-    return [line for name, kind in guard.of(results) for line in guard(name, kind.criteria, results) or ()]
+    return [line for name, kind in guard.of(results) for line in guard(name, _criteria, kind, results) or ()]
 
 
 def numbers_of(results: Results) -> dict[str, Any]:
@@ -160,7 +176,7 @@ def numbers_of(results: Results) -> dict[str, Any]:
     """
     guard, found = Guard(results.get("failed")), {}
     for name, kind in guard.of(results):
-        found |= guard(name, kind.numbers, results) or {}
+        found |= guard(name, lambda kind=kind: {**storable(kind.numbers(results))}) or {}
     return found | {f"failed/{name}": line for name, line in guard.failed.items()}
 
 
@@ -175,5 +191,5 @@ def metrics_of(numbers: Mapping[str, Any]) -> tuple[list[Metric], list[str]]:
         ['composition', 'f1/worst']
     """
     guard = Guard()
-    found = [metric for name, kind in guard.kinds().items() for metric in guard(name, kind.metrics, numbers) or ()]
+    found = [metric for name, kind in guard.kinds().items() for metric in guard(name, _metrics, kind, numbers) or ()]
     return found, list(guard.failed.values())

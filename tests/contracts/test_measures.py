@@ -321,9 +321,12 @@ def test_a_measure_of_one_file_is_everywhere(install, tmp_path: Path, monkeypatc
         ("class Darkness(Measure)", "class Darkness", "expected a class derived from Measure"),
         ("class Darkness(Measure)", "import nowhere\nclass Darkness(Measure)", "cannot be imported"),
         ('cells = [results["darkness"]["share"]]', "1 / 0", "ZeroDivisionError"),
+        ("cells = [", "cells = [2, ", "ValueError: zip()"),
+        ("Row(", "max(", "TypeError"),
         ('share = results["darkness"]["share"]', "1 / 0", "ZeroDivisionError"),
+        ('"worst": share', '"worst": {share}', "TypeError"),
     ],
-    ids=["start", "see", "json", "keys", "taken", "text", "class", "import", "tables", "criteria"],
+    ids="start see json keys taken text class import tables cells rows criteria worst".split(),
 )
 def test_a_measure_that_fails_is_one_line_and_leaves_the_rest(install, old: str, new: str, line: str) -> None:
     assert old in CODE

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -41,6 +42,21 @@ def plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [plain(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def storable(value: Any) -> Any:
+    """Return :func:`plain` of a value that JSON can hold.
+
+    Raises:
+        TypeError: there is something in it that JSON cannot hold.
+
+    Example:
+        >>> storable({"a": (1.0, float("nan"))})
+        {'a': [1.0, None]}
+    """
+    found = plain(value)
+    json.dumps(found, allow_nan=False)
+    return found
 
 
 def leaves(value: Any, name: str) -> dict[str, Any]:
