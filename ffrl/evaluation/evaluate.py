@@ -13,7 +13,7 @@ from ffrl.data.base import SequenceData, Split
 from ffrl.evaluation.likelihood.pixels import trained_likelihood
 from ffrl.evaluation.protocol.kind import given
 from ffrl.evaluation.protocol.measure import Measure, Pass, Seen, Task
-from ffrl.evaluation.protocol.needs import available
+from ffrl.evaluation.protocol.needs import Need, available
 from ffrl.evaluation.protocol.sequences import batch_size, choose, mixed_batches, single_batches
 from ffrl.evaluation.protocol.statistics import plain, storable
 from ffrl.evaluation.registry import MEASURES, Guard, criteria_of
@@ -160,9 +160,14 @@ def measured(
 def _wanted(task: Task, names: Sequence[str] | None, guard: Guard) -> dict[str, Measure]:
     """The measures that are asked for and have what they need, about to measure."""
     kinds = guard.kinds()
-    fit = {name: kind for name, kind in kinds.items() if kind.needs <= task.available and (not names or name in names)}
+    fit = {name: kind for name, kind in kinds.items() if _fits(kind, task) and (not names or name in names)}
     made = {name: guard(name, kind, task) for name, kind in fit.items()}
     return {name: measure for name, measure in made.items() if measure is not None}
+
+
+def _fits(kind: type[Measure], task: Task) -> bool:
+    asked = {Need.SINGLE} if kind.sees in (Pass.SINGLE, Pass.IN_TURN) else set()
+    return kind.needs | asked <= task.available
 
 
 def _entries(measure: Measure, found: dict[str, Any]) -> dict[str, Any]:

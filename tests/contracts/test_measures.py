@@ -344,6 +344,14 @@ def test_a_measure_that_fails_is_one_line_and_leaves_the_rest(install, old: str,
     assert line in table.notes[0] and len(table.notes) == 1
 
 
+@pytest.mark.parametrize("name", ["SINGLE", "IN_TURN"])
+def test_a_measure_of_single_sequences_is_not_taken_where_there_are_none(install, name: str) -> None:
+    install("gloom", {"darkness": "gloom_module:Darkness"}, CODE.replace("Pass.MIXED", f"Pass.{name}"))
+    for data, taken in ((ShiftedPictures(), True), (UnknownPictures(), False)):
+        result = evaluate(small("weak", data), data, sequences=6, samples=1)
+        assert ("darkness" in result) is taken and "failed" not in result
+
+
 def test_numbers_of_a_measure_that_fails_are_said_to_be_missing(install) -> None:
     wrong = CODE.replace('return {"darkness": results', 'return {"darkness": found')
     install("gloom", {"darkness": "gloom_module:Darkness"}, wrong)
