@@ -224,7 +224,7 @@ def _given(evaluation: Mapping[str, Any]) -> Reading:
     said = []
     for name, kinds in (evaluation.get("equivariance") or {}).items():
         flow, reconstruction, still = (_mean(kinds[kind]) for kind in ("flow", "reconstruction", "copy"))
-        does = "does" if still.exceeds(flow) else "does not do"
+        does = "does" if still.exceeds(flow) else "does not measurably do"
         said.append(
             f"Field {list(names).index(name)} {does} {name}: an image moved by it is off by an L1 error of "
             f"{flow.mean:.0f} per frame (not moved: {still.mean:.0f}; encoded and decoded: {reconstruction.mean:.0f})."
