@@ -19,6 +19,7 @@ from ffrl.core.files import read_json_object, reporting, write_atomically
 from ffrl.data.base import SequenceData
 from ffrl.evaluation.evaluate import evaluate
 from ffrl.training.config_io import config_to_dict, flat
+from ffrl.training.folders import EVALUATION
 from stf.plot.compute.assignment import Assignment, assign
 from stf.plot.compute.observed import Traversal
 from stf.plot.compute.plane import parse_plane
@@ -39,7 +40,7 @@ from stf.report.verdict import Verdict
 if TYPE_CHECKING:
     from stf.run import Run
 
-EVALUATION, REPORT = "evaluation.json", "report.html"
+REPORT = "report.html"
 SMALLER = 2
 """How many times fewer dots per inch the figures inside the report have."""
 MEASURED, LEAST_MEASURED = 500, 64

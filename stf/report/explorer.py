@@ -76,7 +76,7 @@ def explore(model: Any, traversals: Sequence[Traversal], largest: int = LARGEST)
         return None
     rows = np.stack([_sequences(model, one) for one in traversals])  # (F, N, S (T+1) + 1, H, W, 3)
     roles = tuple(one.role for one in traversals)
-    for smaller in SMALLER:
+    for smaller in (times for times in SMALLER if times <= min(rows.shape[3:5])):
         for images in range(rows.shape[1], 0, -1):
             png, size = _sheet(rows[:, :images], smaller)
             if len(png) <= largest:
@@ -99,7 +99,7 @@ def _sequences(model: Any, one: Traversal) -> NDArray[np.uint8]:
 def _sheet(rows: NDArray[np.uint8], smaller: int) -> tuple[bytes, tuple[int, int]]:
     """A PNG of frames ``(F, N, M, H, W, 3)``, and the width and height of each."""
     *_, height, width, _ = rows.shape
-    width, height = (max(1, side // smaller) for side in (width, height))
+    width, height = width // smaller, height // smaller
     frames = rows[..., : height * smaller, : width * smaller, :]
     if smaller > 1:
         blocks = frames.reshape(*frames.shape[:3], height, smaller, width, smaller, 3)

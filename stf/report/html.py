@@ -10,7 +10,6 @@ from functools import cache
 from importlib.resources import files
 
 from jinja2 import Environment, StrictUndefined, Template
-from markupsafe import Markup
 
 from stf.plot.compute.roles import FieldRole
 from stf.plot.drawing.style import field_name, field_style
@@ -173,13 +172,13 @@ def _template() -> Template:
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters |= {"anchor": anchor, "data_uri": data_uri, "role_text": role_text}
     environment.globals |= {"field_name": field_name, "field_style": field_style, "speeds": SPEEDS}
-    return environment.from_string((TEMPLATES / "report.html.j2").read_text("utf-8"))
+    return environment.from_string(_part("report.html.j2"))
 
 
 @cache
-def _part(name: str) -> Markup:
-    """The style sheet or the script, which come with the package and are put in as they are."""
-    return Markup((TEMPLATES / name).read_text("utf-8"))
+def _part(name: str) -> str:
+    """The template, the style sheet or the script, which come with the package."""
+    return (TEMPLATES / name).read_text("utf-8")
 
 
 def _policy() -> str:
