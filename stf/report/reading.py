@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from ffrl.evaluation.report.criteria import F1, SHARE
 from ffrl.evaluation.report.terminal import by_growth
+from stf.discovery.moves_text import quantity
 from stf.plot.compute.numbers import percent
 from stf.plot.compute.roles import listed
 from stf.report.captions import join, upper
@@ -225,9 +226,10 @@ def _given(evaluation: Mapping[str, Any]) -> Reading:
     for name, kinds in (evaluation.get("equivariance") or {}).items():
         flow, reconstruction, still = (_mean(kinds[kind]) for kind in ("flow", "reconstruction", "copy"))
         does = "does" if still.exceeds(flow) else "does not measurably do"
+        off, unmoved, left = (quantity(one.mean) for one in (flow, still, reconstruction))
         said.append(
-            f"Field {list(names).index(name)} {does} {name}: an image moved by it is off by an L1 error of "
-            f"{flow.mean:.0f} per frame (not moved: {still.mean:.0f}; encoded and decoded: {reconstruction.mean:.0f})."
+            f"Field {list(names).index(name)} {does} {name}: an image moved by it is off by an L1 error of {off} per "
+            f"frame (not moved: {unmoved}; encoded and decoded: {left})."
         )
     return Reading(headline, tuple(said))
 

@@ -104,7 +104,7 @@ def verdict(evaluation: Mapping[str, Any], run: Circumstances) -> Verdict:
     return Verdict(
         found=(reading.headline, *reading.fields, _prediction(evaluation, errors, run.has_fields)),
         sure=tuple(_sure(evaluation, run)),
-        next=tuple(_next(evaluation, reading, errors, run)) or (_use(run),),
+        next=tuple(_next(evaluation, reading, errors, run)) or (_use(evaluation, run),),
     )
 
 
@@ -122,9 +122,10 @@ def _prediction(evaluation: Mapping[str, Any], errors: Errors, has_fields: bool)
         how = f"the first frame, moved by {source[evaluation['prediction']['activity']]}"
     else:
         how = f"what it predicts ({evaluation['model']['prediction']})"
+    off, unmoved, left = (quantity(one.mean) for one in (flow, still, errors.reconstruction))
     return (
-        f"{judged}: {how}, is off by an L1 error of {flow.mean:.0f} per frame, standing still by {still.mean:.0f}, and "
-        f"the true frames encoded and decoded by {errors.reconstruction.mean:.0f}."
+        f"{judged}: {how}, is off by an L1 error of {off} per frame, standing still by {unmoved}, and the true frames "
+        f"encoded and decoded by {left}."
     )
 
 
@@ -194,24 +195,26 @@ def _decisions(search: Search, accept: tuple[float, float] | None) -> Iterator[s
 def _next(evaluation: Mapping[str, Any], reading: Reading, errors: Errors, run: Circumstances) -> Iterator[str]:
     """What to do, the most urgent first; where something comes before everything else, that alone."""
     count, kinds = evaluation["model"]["num_fields"], len(evaluation["data"]["transformations"])
-    longer = f"--steps {max(LONGER * run.steps, run.usual)}"
+    memory = evaluation["data"]["name"] == IN_MEMORY
+    longer = _setting(memory, "steps", max(LONGER * run.steps, run.usual))
     if run.step < run.steps:
         stopped = f"step {run.step:,} of {run.steps:,}"
-        yield f"Go on with the training, which stopped at {stopped}: {_resume(evaluation, run)}."
+        yield f"Go on with the training, which stopped at {stopped}: {_resume(memory, run)}."
         return
     unseen = blind(evaluation)
     if unseen is not None:
+        made, repeated = map(quantity, unseen)
         yield (
             f"Train encoder and decoder longer ({longer}) or let what moves be larger in the picture, before anything "
-            f"else: even encoded and decoded by themselves frames are off by {unseen[0]:.0f}, no less than the first "
-            f"frame repeated ({unseen[1]:.0f}), so that what moves is hardly in them."
+            f"else: even encoded and decoded by themselves frames are off by {made}, no less than the first frame "
+            f"repeated ({repeated}), so that what moves is hardly in them."
         )
         return
     if reading.alive == 0:
-        yield f"Look whether anything moves in the sequences (stf data shows some), and train longer ({longer})."
+        yield f"Look whether anything moves in the sequences, and train longer ({longer})."
         return
     if run.searched:
-        yield from _fields(reading, count, kinds, run, longer)
+        yield from _fields(reading, (count, kinds), run.seed, memory, longer)
     if reading.always:
         yield (
             "Give it sequences in which things start and stop: here all that acts does so nearly always, so that on "
@@ -219,46 +222,59 @@ def _next(evaluation: Mapping[str, Any], reading: Reading, errors: Errors, run: 
         )
     yield from _better(errors, longer)
     if run.searched and reading.separated is not False:
-        yield f"Train with another seed (--seed {run.seed + 1}): what two seeds agree on is more than one run's word."
+        other = _setting(memory, "seed", run.seed + 1)
+        yield f"Train with another seed ({other}): what two seeds agree on is more than one run's word."
 
 
-def _use(run: Circumstances) -> str:
+def _use(evaluation: Mapping[str, Any], run: Circumstances) -> str:
     if not run.has_fields:
         return "Compare it with a model that has fields: stf benchmark trains and measures several alike."
+    if evaluation["data"]["name"] == IN_MEMORY:
+        return "Use it: encode, flow and decode of run.model move other images."
     return f"Use it: stf transfer {shlex.quote(run.path)} does to other images what happens in one sequence."
 
 
-def _resume(evaluation: Mapping[str, Any], run: Circumstances) -> str:
-    if evaluation["data"]["name"] == IN_MEMORY:
+def _setting(memory: bool, key: str, value: int) -> str:
+    """A flag of ``stf train``, or for sequences in memory an argument of ``stf.fit``."""
+    if not memory:
+        return f"--{key} {value}"
+    section, _, name = key.replace("-", "_").rpartition(".")
+    return f'{section}={{"{name}": {value}}}' if section else f"{name}={value}"
+
+
+def _resume(memory: bool, run: Circumstances) -> str:
+    if memory:
         return "stf.fit(..., resume=True) with the same arguments"
     return f"stf train --resume {shlex.quote(run.path)}"
 
 
-def _fields(reading: Reading, count: int, kinds: int, run: Circumstances, longer: str) -> Iterator[str]:
-    """More fields, or another attempt."""
+def _fields(reading: Reading, counts: tuple[int, int], seed: int, memory: bool, longer: str) -> Iterator[str]:
+    """More fields than the K of ``counts``, its other being the number of transformations; or another attempt."""
+    count, kinds = counts
+    more = _setting(memory, "model.num-fields", max(counts) + SPARE)
     if count < kinds:
-        more = f"--model.num-fields {kinds + SPARE}"
         yield f"Allow more fields ({more}): {count} cannot have one for each of the {kinds} transformations."
     elif reading.alive == count and not reading.separated:
-        more = f"--model.num-fields {count + SPARE}"
         yield f"Allow more fields ({more}): all {count} are alive, so that there may be more to find than they hold."
     if reading.separated is False:
+        seeds = f"{_setting(memory, 'seed', seed + 1)}, {_setting(memory, 'seed', seed + 2)}"
         yield (
-            f"Make another attempt, with other seeds (--seed {run.seed + 1}, --seed {run.seed + 2}) and with more "
-            f"steps ({longer}): the fields do not yet separate the transformations."
+            f"Make another attempt, with other seeds ({seeds}) and with more steps ({longer}): the fields do not yet "
+            "separate the transformations."
         )
 
 
 def _better(errors: Errors, longer: str) -> Iterator[str]:
     """What would make the prediction better."""
     flow, left = errors.flow.mean, errors.reconstruction.mean
+    off, alone = quantity(flow), quantity(left)
     if left >= LIMITED * flow:
         yield (
-            f"Train longer ({longer}): most of the error that is left, {left:.0f} of {flow:.0f}, is that of encoder "
-            "and decoder alone."
+            f"Train longer ({longer}): most of the error that is left, {alone} of {off}, is that of encoder and decoder "
+            "alone."
         )
     elif flow > LOST * left or not errors.still.exceeds(errors.flow):
         yield (
-            f"Train longer ({longer}) for better predictions: they are off by {flow:.0f}, of which encoder and decoder "
-            f"alone make {left:.0f}."
+            f"Train longer ({longer}) for better predictions: they are off by {off}, of which encoder and decoder alone "
+            f"make {alone}."
         )

@@ -29,6 +29,7 @@ from ffrl.evaluation.evaluate import evaluate
 from ffrl.training.checkpoint import TrainingState, save_checkpoint
 from ffrl.training.config_io import encode_config
 from stf import api, report
+from stf.discovery.moves_text import quantity
 from stf.plot import motion
 from stf.plot.compute import assignment
 from stf.plot.compute.observed import Observed, move_images
@@ -198,7 +199,7 @@ def test_an_evaluation_of_the_same_checkpoint_is_read(tiny: Run, tmp_path: Path)
     assert found.source == "From evaluation.json of this run: 3 images of the validation split, seed 0." and not told
     assert found.tables == evaluation_tables(result)
     error = result["equivariance"]["hue"]["flow"]["mean_per_frame"]["mean"]
-    assert f"hue: an image moved by it is off by an L1 error of {error:.0f} per frame" in found.verdict.found[3]
+    assert f"hue: an image moved by it is off by an L1 error of {quantity(error)} per frame" in found.verdict.found[3]
     again = evaluated(dataclasses.replace(run, step=29), 0, told.append)
     assert again.source.startswith("Measured for this report: ")
     assert again.verdict.next[0].endswith(f"step 29 of 30: stf train --resume {tmp_path}.")

@@ -354,10 +354,13 @@ def test_few_sequences_are_called_rough_and_one_tells_nothing() -> None:
 
 
 def test_a_run_in_memory_goes_on_from_python() -> None:
-    evaluation = plain(aligned(in_fields(TRUTH, 5)))
-    evaluation["data"]["name"] = "arrays"
-    (step,) = verdict(evaluation, replace(SEARCHED, step=1)).next
+    evaluation, run = CASES["too many fields"][:2]
+    evaluation = evaluation | {"data": evaluation["data"] | {"name": "arrays"}}
+    (step,) = verdict(plain(evaluation), replace(run, step=1)).next
     assert step.endswith("stopped at step 1 of 100: stf.fit(..., resume=True) with the same arguments.")
+    more, again = verdict(plain(evaluation), run).next
+    assert more.startswith('Allow more fields (model={"num_fields": 7}): ')
+    assert again.startswith("Make another attempt, with other seeds (seed=4, seed=5) and with more steps (steps=200): ")
 
 
 def test_a_transformation_that_never_acts_is_not_judged() -> None:
