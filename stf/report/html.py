@@ -21,6 +21,8 @@ LEGIBLE = 72
 """Pixels per inch below which a figure scrolls sideways instead of getting smaller still."""
 LARGEST = 100
 """Pixels per inch above which a figure does not grow."""
+BESIDE = "traversals"
+"""Figure whose section has the sliders, which show the same moves."""
 TEMPLATES = files("stf.report") / "templates"
 """Where ``report.html.j2``, its style sheet and its script are."""
 
@@ -92,7 +94,7 @@ class Report:
         evaluation: tables.
         source: where the numbers of these tables come from.
         configuration: table.
-        explorer: sliders for the section of the animations, None for none.
+        explorer: sliders, which stand in the section of the traversals; None for none.
     """
 
     run: str
@@ -107,7 +109,7 @@ class Report:
 
     @property
     def sections(self) -> list[Section]:
-        """The sections with figures, in order; the sliders stand in the one named as theirs."""
+        """The sections with figures, in order."""
         parts: dict[str, list[Picture]] = {}
         for picture in self.pictures:
             parts.setdefault(picture.section, []).append(picture)
@@ -116,10 +118,6 @@ class Report:
     def _section(self, title: str, pictures: list[Picture]) -> Section:
         still, moving = ([one for one in pictures if (one.still is not None) is moves] for moves in (False, True))
         return Section(title, still, moving, self.explorer if any(one.name == BESIDE for one in still) else None)
-
-
-BESIDE = "traversals"
-"""The figure whose section has the sliders: they show the same moves."""
 
 
 def render_report(report: Report) -> str:

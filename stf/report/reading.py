@@ -63,7 +63,7 @@ class Reading:
         headline: a sentence on all of them.
         fields: a sentence on each that matters.
         alive: how many act; None where there are none, or where their activity was given.
-        separated: whether each transformation has a field of its own; None where nothing can tell.
+        separated: whether fields and transformations match one to one; None where nothing can tell.
         always: whether whatever acts does so all the time, so that on and off tells nothing.
     """
 
@@ -134,7 +134,8 @@ def _aligned(evaluation: Mapping[str, Any], unit_steps: Mapping[str, str]) -> Re
     if alive == 0:
         headline = f"No motion was found: none of the {count} fields is alive."
     elif own or nearly:
-        headline = f"{upper(what)} {'' if own else 'mostly '}a field of its own; {living}."
+        link = "; " if alive == kinds else ", but "
+        headline = f"{upper(what)} {'' if own else 'mostly '}a field of its own{link}{living}."
     else:
         headline = f"The fields do not separate the transformations: {living}, for {kinds} transformations."
     said = [_matched(name, one, unit_steps) for name, one in described.items()] if alive else []

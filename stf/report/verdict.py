@@ -254,13 +254,13 @@ def _fields(reading: Reading, counts: tuple[int, int], seed: int, memory: bool, 
     more = _setting(memory, "model.num-fields", max(counts) + SPARE)
     if count < kinds:
         yield f"Allow more fields ({more}): {count} cannot have one for each of the {kinds} transformations."
-    elif reading.alive == count and not reading.separated:
+    elif reading.alive == count and (reading.separated is None or (not reading.separated and count == kinds)):
         yield f"Allow more fields ({more}): all {count} are alive, so that there may be more to find than they hold."
     if reading.separated is False:
         seeds = f"{_setting(memory, 'seed', seed + 1)}, {_setting(memory, 'seed', seed + 2)}"
         yield (
-            f"Make another attempt, with other seeds ({seeds}) and with more steps ({longer}): the fields do not yet "
-            "separate the transformations."
+            f"Make another attempt, with other seeds ({seeds}) and with more steps ({longer}): fields and "
+            "transformations do not yet match one to one."
         )
 
 
@@ -270,11 +270,11 @@ def _better(errors: Errors, longer: str) -> Iterator[str]:
     off, alone = quantity(flow), quantity(left)
     if left >= LIMITED * flow:
         yield (
-            f"Train longer ({longer}): most of the error that is left, {alone} of {off}, is that of encoder and decoder "
-            "alone."
+            f"Train longer ({longer}): most of the error that is left, {alone} of {off}, is that of encoder and "
+            "decoder alone."
         )
     elif flow > LOST * left or not errors.still.exceeds(errors.flow):
         yield (
-            f"Train longer ({longer}) for better predictions: they are off by {off}, of which encoder and decoder alone "
-            f"make {alone}."
+            f"Train longer ({longer}) for better predictions: they are off by {off}, of which encoder and decoder "
+            f"alone make {alone}."
         )

@@ -127,7 +127,22 @@ CASES: dict[str, tuple[dict[str, Any], Circumstances, list[str], list[str]]] = {
             "comes closest to scaling",
             "act without a transformation.",
         ],
-        ["Allow more fields (--model.num-fields 7): all 4 are alive", "Make another attempt, with other seeds"],
+        ["Make another attempt, with other seeds (--seed 4, --seed 5) and with more steps (--steps 200): fields and"],
+    ),
+    "one field too many": (
+        aligned(np.concatenate([in_fields(TRUTH, 3)[..., :1] + 0.5 * (TRUTH != 0).all(-1, keepdims=True), TRUTH], -1)),
+        SEARCHED,
+        [
+            "Each of the 2 transformations has a field of its own, but 3 of 3 fields are alive.",
+            "Field 0 acts without a transformation.",
+        ],
+        ["Make another attempt"],
+    ),
+    "as many fields as transformations, mixed up": (
+        aligned(TRUTH @ np.array([[1.0, 0.6], [0.6, 1.0]])),
+        SEARCHED,
+        ["The fields do not separate the transformations: 2 of 2 fields are alive", "comes closest to hue"],
+        ["Allow more fields (--model.num-fields 5): all 2 are alive", "Make another attempt"],
     ),
     "one field for two": (
         aligned(both_by_one(TRUTH)),
@@ -358,9 +373,11 @@ def test_a_run_in_memory_goes_on_from_python() -> None:
     evaluation = evaluation | {"data": evaluation["data"] | {"name": "arrays"}}
     (step,) = verdict(plain(evaluation), replace(run, step=1)).next
     assert step.endswith("stopped at step 1 of 100: stf.fit(..., resume=True) with the same arguments.")
-    more, again = verdict(plain(evaluation), run).next
-    assert more.startswith('Allow more fields (model={"num_fields": 7}): ')
+    (again,) = verdict(plain(evaluation), run).next
     assert again.startswith("Make another attempt, with other seeds (seed=4, seed=5) and with more steps (steps=200): ")
+    unknown = plain(used(0.4, 0.2, growth=(30.0, -20.0), fields=2))
+    unknown["data"]["name"] = "arrays"
+    assert verdict(unknown, SEARCHED).next[0].startswith('Allow more fields (model={"num_fields": 5}): ')
 
 
 def test_a_transformation_that_never_acts_is_not_judged() -> None:
