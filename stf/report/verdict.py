@@ -167,7 +167,7 @@ def _calibration(found: Mapping[str, Any]) -> str:
     expected = found["expected_coverage"]["one_deviation"]
     shares = f"{percent(within)} of the true ones lie within one deviation, where {percent(expected)} should"
     if abs(within - expected) <= COVERED:
-        return f"{text}; of speeds too: {shares}."
+        return f"{text}; as sure as it should be of speeds: {shares}."
     return f"{text}; too {'sure' if within < expected else 'unsure'} of speeds: {shares}."
 
 
