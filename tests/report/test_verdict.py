@@ -303,7 +303,7 @@ def well_formed(said: Verdict) -> bool:
     [
         (0.99, 0.0, ["As sure as it should be", "off by 0.010 on average; too unsure of speeds: 100 % of the true"]),
         (0.8, 0.0, ["Not as sure as it should be", "off by 0.200 on average"]),
-        (0.99, 0.1, ["As sure as it should be", "average; as sure as it should be of speeds: 68 % of the true ones lie within one"]),
+        (0.99, 0.1, ["As sure as it should be", "average; as sure as it should be of speeds: 68 % of the true"]),
         (0.99, 0.5, ["As sure as it should be", "too sure of speeds: 17 % of the true ones"]),
     ],
 )
