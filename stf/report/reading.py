@@ -137,13 +137,17 @@ def _aligned(evaluation: Mapping[str, Any], unit_steps: Mapping[str, str]) -> Re
         link = "; " if alive == kinds else ", but "
         headline = f"{upper(what)} {'' if own else 'mostly '}a field of its own{link}{living}."
     else:
-        headline = f"The fields do not separate the transformations: {living}, for {kinds} transformations."
+        headline = f"The fields do not separate the transformations: {living}, for {_transformations(kinds)}."
     said = [_matched(name, one, unit_steps) for name, one in described.items()] if alive else []
     others = [one["field"] for one in found["unmatched"] if not one["silent"]]
     if others:
         said.append(f"{upper(listed(others))} {'acts' if len(others) == 1 else 'act'} without a transformation.")
     always = kinds > 0 and found["active_fields"]["true"] >= ALWAYS * kinds
     return Reading(headline, tuple(said), alive, nearly and alive == kinds, always)
+
+
+def _transformations(count: int) -> str:
+    return f"{count} transformation{'' if count == 1 else 's'}"
 
 
 def _grade(one: Mapping[str, Any]) -> str | None:
@@ -179,7 +183,7 @@ def _confused(evaluation: Mapping[str, Any]) -> Reading:
     headline = (
         f"{'The' if separated else 'The fields do not separate the transformations: the'} right field is inferred for "
         f"{percent(found['accuracy'])} of the sequences; {alive} of {count} fields {'is' if alive == 1 else 'are'} "
-        f"alive, for {len(fields)} transformations."
+        f"alive, for {_transformations(len(fields))}."
     )
     said = [
         f"No field is left for {name}."

@@ -181,9 +181,9 @@ def _decisions(search: Search, accept: tuple[float, float] | None) -> Iterator[s
     refused = [move.ratio for move in search.moves if not move.accepted and move.ratio is not None]
     parts = []
     if made:
-        parts.append(f"the costliest move that was made has a ratio of {quantity(max(made))}")
+        parts.append(f"the costliest move that was made has the ratio {quantity(max(made))}")
     if refused:
-        parts.append(f"the cheapest that was refused one of {quantity(min(refused))}")
+        parts.append(f"the cheapest one that was refused has the ratio {quantity(min(refused))}")
     if not parts:
         return
     close = max(made, default=0.0) > accept[0] or min(refused, default=float("inf")) < CLEAR * accept[1]
