@@ -36,7 +36,9 @@ def verdict_of(run: Run, evaluation: Mapping[str, Any]) -> Verdict:
         searched=model.has_fields and not given(model),
         search=read_search([entry for entry in run.metrics if entry["step"] <= run.step]),
         accept=None if discovery is None else (discovery.accept, discovery.accept_longer),
-        unit_steps=dict(zip(spec.transformations, spec.unit_steps, strict=False)),
+        unit_steps={
+            name: step for name, step in zip(spec.transformations, spec.unit_steps, strict=False) if step != "1"
+        },
     )
     return verdict(evaluation, circumstances)
 

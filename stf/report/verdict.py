@@ -183,7 +183,7 @@ def _decisions(search: Search, accept: tuple[float, float] | None) -> Iterator[s
     if made:
         parts.append(f"the costliest move that was made has the ratio {quantity(max(made))}")
     if refused:
-        parts.append(f"the cheapest one that was refused has the ratio {quantity(min(refused))}")
+        parts.append(f"the cheapest move that was refused has the ratio {quantity(min(refused))}")
     if not parts:
         return
     close = max(made, default=0.0) > accept[0] or min(refused, default=float("inf")) < CLEAR * accept[1]

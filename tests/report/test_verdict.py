@@ -329,10 +329,10 @@ def test_missed_targets_are_named_with_their_values() -> None:
 @pytest.mark.parametrize(
     ("made", "refused", "words"),
     [
-        ([0.04], [0.9], "were clear: the costliest move that was made has the ratio 0.04 and the cheapest one"),
+        ([0.04], [0.9], "were clear: the costliest move that was made has the ratio 0.04 and the cheapest move"),
         ([0.32], [1.2], "were close, so that another seed may decide otherwise: "),
         ([0.04], [0.5], "were close, "),
-        ([], [1.0], "were clear: the cheapest one that was refused has the ratio 1 "),
+        ([], [1.0], "were clear: the cheapest move that was refused has the ratio 1 "),
         ([0.1], [], "were clear: the costliest move that was made has the ratio 0.1 (accepted is less than 0.3"),
         ([], [], None),
     ],
