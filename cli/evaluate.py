@@ -13,6 +13,7 @@ from ffrl.core.errors import UserError, require
 from ffrl.training.folders import newest
 
 from .flags import build, flags_of, show_help, split, wants_help
+from .hints import hint
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ class Evaluate:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Measure, print a report, and return the exit code.
+    """Measure, print a report and the verdict on the run, and return the exit code.
 
     Raises:
         UserError: arguments, a run or data that cannot be used.
@@ -67,18 +68,23 @@ def main(arguments: Sequence[str]) -> int:
 
     from ffrl.core.files import to_json, write_atomically
     from ffrl.evaluation.report.terminal import print_report
-    from stf.run import evaluate
+    from stf.report.run_verdict import print_verdict, verdict_of
+    from stf.run import Run, evaluate
 
+    opened = Run.open(run, device=command.device)
     report = evaluate(
-        run,
+        opened,
         split=command.split,
         data_root=command.data.root,
-        device=command.device,
         seed=command.seed,
         sequences=command.sequences,
         codes=command.codes,
     )
-    print_report(report, Console())
+    console = Console()
+    print_report(report, console)
     if command.json is not None:
         write_atomically(command.json, to_json(report))
+    print_verdict(verdict_of(opened, report), console)
+    if opened.model.has_fields:
+        hint("visualize-fields", run, data_root=command.data.root)
     return 0

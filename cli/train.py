@@ -17,11 +17,12 @@ import tyro
 from ffrl.config import ClipsConfig, DataConfig
 from ffrl.core.errors import UserError, require
 from ffrl.data.catalogue import DATA_SETS
-from ffrl.training.folders import CONFIG, newest, reserved
+from ffrl.training.folders import CONFIG, EVALUATION, newest, reserved
 from stf.registry import CONFIGS, default_config, fine_tuning
 
 from . import presets
 from .flags import Arguments, build, describe, flags_of, peek, show_help, split, wants_help
+from .hints import hint
 
 Mode = Literal[tuple(CONFIGS)]
 ModeFlag = Annotated[
@@ -197,4 +198,5 @@ def _train(config: Any, run: Path, resume: bool, init: str | None = None) -> int
         command = f"stf train --resume {shlex.quote(os.fspath(run))}"
         print(f"stopped at step {result.steps} of {config.steps}; to go on: {command}", file=sys.stderr)
         return 128 + result.signal
+    hint("evaluate", run, json=run / EVALUATION)
     return 0

@@ -14,6 +14,7 @@ from ffrl.training.folders import newest
 
 from .evaluate import DataLocation
 from .flags import build, flags_of, show_help, split, wants_help
+from .hints import hint
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class VisualizeFields:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Draw with progress on stderr, print the path of the report, and return the exit code.
+    """Draw with progress and the verdict on stderr, print the path of the report, and return the exit code.
 
     Raises:
         UserError: arguments or a run that cannot be used.
@@ -67,4 +68,5 @@ def main(arguments: Sequence[str]) -> int:
         console=Console(stderr=True),
     )
     print(report)
+    hint("transfer", run, data_root=command.data.root)
     return 0

@@ -12,7 +12,8 @@ from pathlib import Path
 from ffrl.core.errors import UserError
 
 RUNS = Path("runs")
-CONFIG = "config.json"
+CONFIG, EVALUATION = "config.json", "evaluation.json"
+"""In a run folder: its configuration, and what ``stf evaluate --json`` measured, where the report looks for it."""
 
 
 def newest(folder: Path = RUNS) -> Path:

@@ -19,6 +19,7 @@ from ffrl.core.files import read_json_object, reporting, write_atomically
 from ffrl.data.base import SequenceData
 from ffrl.evaluation.evaluate import evaluate
 from ffrl.training.config_io import config_to_dict, flat
+from ffrl.training.folders import EVALUATION
 from stf.plot.compute.assignment import Assignment, assign
 from stf.plot.compute.observed import Traversal
 from stf.plot.compute.plane import parse_plane
@@ -30,13 +31,16 @@ from stf.plot.motion import durations, motion_frames
 from stf.report import captions
 from stf.report.all_figures import SPLIT, exhibits, searching, training
 from stf.report.exhibit import ALONE, Exhibit, Tell
+from stf.report.explorer import explore
 from stf.report.html import Picture, Report, render_report
+from stf.report.run_verdict import print_verdict, verdict_of
 from stf.report.tables import MAY_LACK, Table, configuration_table, evaluation_tables
+from stf.report.verdict import Verdict
 
 if TYPE_CHECKING:
     from stf.run import Run
 
-EVALUATION, REPORT = "evaluation.json", "report.html"
+REPORT = "report.html"
 SMALLER = 2
 """How many times fewer dots per inch the figures inside the report have."""
 MEASURED, LEAST_MEASURED = 500, 64
@@ -68,7 +72,8 @@ def draw(
         plane: of latent space, ``trajectories``, ``pca`` or two axes ``I,J``.
         form: ``svg`` or ``pdf`` writes each figure in that form besides the PNG.
         motion: animations as GIF, as animated PNG, or none.
-        console: where to show progress: a line that changes on a terminal, plain lines elsewhere; nowhere for None.
+        console: where to show progress, a line that changes on a terminal, plain lines elsewhere, and at the end the
+            verdict; nowhere for None.
 
     Returns:
         The written files, the report last.
@@ -78,7 +83,7 @@ def draw(
     """
     run.require_fields()
     parse_plane(plane, run.model.latent_dim)
-    run_dir, step, config, model, data, metrics = run.path, run.step, run.config, run.model, run.data, run.metrics
+    run_dir, config, model, data, metrics = run.path, run.config, run.model, run.data, run.metrics
     folder = run_dir / "figures" if out is None else Path(out)
     with reporting("write", folder):
         folder.mkdir(parents=True, exist_ok=True)
@@ -86,6 +91,7 @@ def draw(
     written: list[Path] = []
     still: list[Picture] = []
     moving: list[Picture] = []
+    traversals: list[Traversal] = []
     with _Doing(console) as tell, evaluation_mode(model):
         tell("inferring activity")
         found = assign(model, data, SPLIT, seed)
@@ -94,24 +100,32 @@ def draw(
             paths, picture = _write(exhibit, folder, form)
             written += paths
             still.append(picture)
-            if exhibit.motion is not None and motion != "none":
+            if exhibit.motion is None:
+                continue
+            traversals.append(exhibit.motion)
+            if motion != "none":
                 tell(f"animation of {field_name(exhibit.motion.role.field)}")
                 path, picture = _animate(exhibit.motion, folder, motion)
                 written.append(path)
                 moving.append(picture)
-        measured = evaluated(run_dir, step, model, data, seed, tell)
+        tell("sliders")
+        explorer = explore(model, traversals)
+        measured = evaluated(run, seed, tell)
         report = Report(
             run=name,
-            facts=_facts(config, metrics, step, model, data),
-            lead=[_lead(found), measured.finding],
+            facts=_facts(config, metrics, run.step, model, data),
+            verdict=measured.verdict,
             roles=found.roles,
             pictures=[*still, *moving],
             evaluation=measured.tables,
             source=measured.source,
             configuration=configuration_table(flat(config_to_dict(config))),
+            explorer=explorer,
         )
         path = folder / REPORT
         write_atomically(path, render_report(report).encode("utf-8", "replace"))
+    if console is not None:
+        print_verdict(measured.verdict, console)
     return [*written, path]
 
 
@@ -179,40 +193,36 @@ def _png(image: Image.Image) -> bytes:
 
 
 class Evaluated(NamedTuple):
-    """What the report says of an evaluation: its tables, a sentence with its errors, and where it comes from."""
+    """What the report says of an evaluation: its verdict, its tables, and where it comes from."""
 
+    verdict: Verdict
     tables: list[Table]
-    finding: str
     source: str
 
 
-def evaluated(run_dir: Path, step: int, model: Any, data: SequenceData, seed: int, tell: Tell) -> Evaluated:
-    """What ``evaluation.json`` says if it is of the checkpoint at ``step``, else an evaluation made now.
+def evaluated(run: Run, seed: int, tell: Tell) -> Evaluated:
+    """What ``evaluation.json`` says if it is of the same checkpoint, else an evaluation made now.
 
     Args:
-        run_dir: run folder.
-        step: of the checkpoint that ``model`` is.
-        model: the model.
-        data: held-out sequences.
+        run: open, with its data.
         seed: of everything random in an evaluation made now.
         tell: told that one is made.
     """
-    path = run_dir / EVALUATION
+    path, model, data = run.path / EVALUATION, run.model, run.data
     if path.exists():
         with suppress(UserError, *MAY_LACK):
             read = read_json_object(path)
-            if read["step"] == step:
-                return _described(read, f"From {EVALUATION} of this run: {_measured(read)}.")
+            if read["step"] == run.step:
+                return _described(run, read, f"From {EVALUATION} of this run: {_measured(read)}.")
     tell("evaluation")
     small = MEASURED * 2 * 28**2 // math.prod(data.image_shape[1:])
     count = min(MEASURED, max(LEAST_MEASURED, small), data.size(SPLIT))
     made = evaluate(model, data, SPLIT, seed, count)
-    return _described(made, f"Measured for this report: {_measured(made)}; by default stf evaluate takes 1,000.")
+    return _described(run, made, f"Measured for this report: {_measured(made)}; by default stf evaluate takes 1,000.")
 
 
-def _described(evaluation: Mapping[str, Any], source: str) -> Evaluated:
-    finding = captions.of_equivariance if "equivariance" in evaluation else captions.of_prediction
-    return Evaluated(evaluation_tables(evaluation), finding(evaluation), source)
+def _described(run: Run, evaluation: Mapping[str, Any], source: str) -> Evaluated:
+    return Evaluated(verdict_of(run, evaluation), evaluation_tables(evaluation), source)
 
 
 def _measured(evaluation: Mapping[str, Any]) -> str:
@@ -234,14 +244,3 @@ def _facts(config: Any, metrics: Sequence[dict[str, Any]], step: int, model: Any
         f"{sum(parameter.numel() for parameter in model.parameters()):,} parameters",
         "seed": str(config.seed),
     }
-
-
-def _lead(found: Assignment) -> str:
-    """The finding at the top of the report."""
-    if found.usage is not None:
-        return captions.of_usage(found.usage)
-    if found.alignment is not None:
-        return captions.of_alignment(found.alignment, found.roles)
-    if found.confusion is not None:
-        return captions.of_confusion(found.confusion, found.roles)
-    return "The transformation of every training sequence was given, so that field and transformation are the same."

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ffrl.evaluation.measures.usage import by_growth
 from stf.discovery.moves_text import quantity
 from stf.plot.compute.numbers import percent, series
 from stf.plot.compute.observed import ErrorCurve, Traversal
@@ -231,46 +230,6 @@ def of_motion(one: Traversal) -> str:
         f"{upper(field_name(one.role.field))} ({name}) moves real images forwards to t = {last}, beyond the "
         f"{one.trained} steps of training, and backwards to t = {first}{true}."
     )
-
-
-def of_equivariance(evaluation: Mapping[str, Any]) -> str:
-    """Say how far the flow is from the truth, from :func:`ffrl.evaluation.evaluate.evaluate`.
-
-    Example:
-        >>> errors = {"flow": {"mean_per_frame": {"mean": 39.2}}, "copy": {"mean_per_frame": {"mean": 160.0}}}
-        >>> of_equivariance({"equivariance": {"hue": errors}})
-        'A first image moved by the flow is off by an L1 error per frame of 39 for hue (not moved: 160).'
-    """
-    parts = [
-        f"{errors['flow']['mean_per_frame']['mean']:.0f} for {name} (not moved: "
-        f"{errors['copy']['mean_per_frame']['mean']:.0f})"
-        for name, errors in evaluation["equivariance"].items()
-    ]
-    return f"A first image moved by the flow is off by an L1 error per frame of {join(parts)}."
-
-
-def of_prediction(evaluation: Mapping[str, Any]) -> str:
-    """Say how far predicted frames are from real ones, and which fields matter, if the same evaluation tells.
-
-    Example:
-        >>> errors = {kind: {"mean_per_frame": {"mean": mean}} for kind, mean in
-        ...           (("flow", 40.0), ("copy", 90.0), ("raw_copy", 80.0))}
-        >>> fields = [{"field": k, "growth": {"mean": mean}} for k, mean in enumerate((0.0, 20.0))]
-        >>> of_prediction({"prediction": errors, "fields": fields})  # doctest: +ELLIPSIS
-        'A first frame moved by the inferred activity is off by ... 40 (decoded and not moved: 90; ... field 1 by 50 %.'
-    """
-    means = {kind: evaluation["prediction"][kind]["mean_per_frame"]["mean"] for kind in ("flow", "copy", "raw_copy")}
-    text = (
-        f"A first frame moved by the inferred activity is off by an L1 error per frame of {means['flow']:.0f} (decoded "
-        f"and not moved: {means['copy']:.0f}; the real first frame itself: {means['raw_copy']:.0f})"
-    )
-    if "fields" not in evaluation:
-        return f"{text}."
-    useful = [one for one in by_growth(evaluation["fields"]) if (one["growth"]["mean"] or 0) > 0 and means["flow"] > 0]
-    if not useful:
-        return f"{text}; no field makes it smaller."
-    shares = [f"{field_name(one['field'])} by {percent(one['growth']['mean'] / means['flow'])}" for one in useful]
-    return f"{text}; it grows without {join(shares)}."
 
 
 def of_curves(metrics: Sequence[Mapping[str, Any]], ends: Mapping[str, float]) -> str:

@@ -15,6 +15,7 @@ from cli_tools import SEARCH, TINY, complaint
 from cli.main import main
 from ffrl.core.errors import UserError
 from ffrl.training import folders
+from stf.report.verdict import Verdict
 
 
 @pytest.fixture(autouse=True)
@@ -77,14 +78,18 @@ def test_wrong_arguments_are_one_line(capsys, arguments, parts):
 
 def test_arguments_are_passed_on_and_the_json_file_is_what_was_measured(capsys, monkeypatch):
     import ffrl.evaluation.report.terminal
+    import stf.report.run_verdict
     import stf.run
 
-    calls = []
+    calls, devices = [], []
 
     def evaluate(run, **options):
         calls.append((run, options))
-        return {"elbo": -1.5}
+        return {"elbo": -1.5, "step": 7}
 
+    opened = types.SimpleNamespace(model=types.SimpleNamespace(has_fields=True))
+    monkeypatch.setattr(stf.run.Run, "open", lambda run, device: devices.append((run, device)) or opened)
+    monkeypatch.setattr(stf.report.run_verdict, "verdict_of", lambda run, report: Verdict(("Found.",), (), ()))
     monkeypatch.setattr(stf.run, "evaluate", evaluate)
     monkeypatch.setattr(
         ffrl.evaluation.report.terminal, "print_report", lambda report, console: console.print(report["elbo"])
@@ -93,18 +98,23 @@ def test_arguments_are_passed_on_and_the_json_file_is_what_was_measured(capsys, 
     assert main(["evaluate"]) == 0
     arguments = "evaluate runs/a --split test --data.root d --json out.json --seed 3 --sequences 7 --codes --device cpu"
     assert main(arguments.split()) == 0
-    default = {"split": "validation", "data_root": None, "device": "auto", "seed": 0, "sequences": None, "codes": False}
-    given = {"split": "test", "data_root": Path("d"), "device": "cpu", "seed": 3, "sequences": 7, "codes": True}
-    assert calls == [(run, default), (run, given)]
-    assert json.loads(Path("out.json").read_text()) == {"elbo": -1.5}
-    assert capsys.readouterr().out == "-1.5\n-1.5\n"
+    default = {"split": "validation", "data_root": None, "seed": 0, "sequences": None, "codes": False}
+    given = {"split": "test", "data_root": Path("d"), "seed": 3, "sequences": 7, "codes": True}
+    assert calls == [(opened, default), (opened, given)]
+    assert devices == [(run, "auto"), (run, "cpu")]
+    assert json.loads(Path("out.json").read_text()) == {"elbo": -1.5, "step": 7}
+    output = capsys.readouterr()
+    assert output.out == 2 * "-1.5\nWhat was found\n  Found.\n"
+    assert output.err == "next: stf visualize-fields runs/a\nnext: stf visualize-fields runs/a --data.root d\n"
 
 
 def test_a_run_is_measured_and_repeats_its_numbers(capsys, trained):
     for name in ("a.json", "b.json"):
         arguments = ["evaluate", str(trained), "--sequences", "8", "--json", name, "--device", "cpu"]
         assert main(arguments) == 0
-        assert capsys.readouterr().out
+        output = capsys.readouterr()
+        found, sure, then = map(output.out.index, ("What was found", "How sure that is", "What to do next"))
+        assert 0 < found < sure < then and output.err == f"next: stf visualize-fields {trained}\n"
     assert json.loads(Path("a.json").read_text()) == json.loads(Path("b.json").read_text())
     assert Path("a.json").stat().st_size > 100
 

@@ -190,7 +190,9 @@ def trained(tmp_path_factory):
 def test_training_leaves_a_run_folder_and_prints_it(capfd, mode):
     assert main(["train", "--mode", mode, *TINY, *(SEARCH if mode != "supervised" else ())]) == 0
     (run,) = Path("runs").iterdir()
-    assert capfd.readouterr().out == f"{run}\n"
+    output = capfd.readouterr()
+    assert output.out == f"{run}\n"
+    assert output.err.splitlines()[-1] == f"next: stf evaluate {run} --json {run}/evaluation.json"
     config = json.loads((run / "config.json").read_text())
     assert (config["mode"], config["steps"], config["model"]["width"]) == (mode, 2, 8)
     assert config["out"] == str(run)

@@ -28,9 +28,11 @@ from visualize_tools import (
     tiny_model,
 )
 
+from ffrl.data.spec import DataSpec
 from ffrl.evaluation.evaluate import evaluate
 from ffrl.evaluation.protocol.data_summary import print_summary, summarise
 from ffrl.evaluation.protocol.sequences import choose
+from stf.discovery.moves_text import quantity
 from stf.plot.compute.assignment import assign
 from stf.plot.compute.field_material import plane_fields, surroundings
 from stf.plot.compute.numbers import percent
@@ -45,6 +47,7 @@ from stf.report.build import evaluated
 from stf.report.exhibit import Exhibit
 from stf.report.html import Report, render_report
 from stf.report.tables import configuration_table
+from stf.run import Run
 
 FORBIDDEN = ("true ", "no match", "matches no", "nmatched", "unit steps", "transformation", "ixed")
 """Words that speak of true transformations."""
@@ -170,28 +173,32 @@ def test_weak_models_of_clips_have_roles_by_their_usage() -> None:
 def test_the_report_of_clips_leads_with_what_fields_are_for(mode: str, tmp_path: Path) -> None:
     model = tiny_model(mode, num_fields=4, data=Clips(), latent_dim=4)
     result = evaluate(model, Clips(), seed=3)
-    found = evaluated(tmp_path, 1, model, Clips(), 3, lambda doing: None)
+    run = Run(tmp_path, model.config.steps, model.config, DataSpec.of(Clips()), model, Clips())
+    found = evaluated(run, 3, lambda doing: None)
     assert [table.name for table in found.tables] == ["fields", "prediction", "likelihood"]
     errors = {kind: result["prediction"][kind]["mean_per_frame"]["mean"] for kind in ("flow", "copy", "raw_copy")}
-    for words in (
-        f"per frame of {errors['flow']:.0f} ",
-        f"moved: {errors['copy']:.0f}",
-        f"itself: {errors['raw_copy']:.0f}",
-    ):
-        assert words in found.finding
+    still = min(errors["copy"], errors["raw_copy"])
+    off = f"off by an L1 error of {quantity(errors['flow'])} per frame, standing still by {quantity(still)}, and"
+    assert off in found.verdict.found[-1]
     growth = {one["field"]: one["growth"]["mean"] for one in result["fields"]}
     best = max(growth, key=growth.get)
-    assert (f"without field {best} by" in found.finding) == (growth[best] > 0)
+    alive = [one for one in result["fields"] if not one["silent"]]
+    assert (
+        found.verdict.found[0].startswith(f"{len(alive)} of 4 fields ") and len(found.verdict.found) == len(alive) + 2
+    )
+    (said,) = (sentence for sentence in found.verdict.found if sentence.startswith(f"Field {best} acts at "))
+    certain = growth[best] > 2 * result["fields"][best]["growth"]["standard_error"]
+    assert (f"gets {percent(growth[best] / errors['flow'])} worse." in said) == certain
     assert found.tables[0].rows[0].title.split(" (")[0] == f"{best}"
     assert "7 clips of the validation split" in found.source
     roles = assign(model, Clips()).roles
     page = render_report(
-        Report("run", {}, [found.finding], roles, [], found.tables, found.source, configuration_table({}))
+        Report("run", {}, found.verdict, roles, [], found.tables, found.source, configuration_table({}))
     )
     for role in roles:
         does = "silent" if role.silent else f"on {percent(role.used)}"
         assert f">field {role.field}</b> {does}</li>" in page
-    assert "quivariance" not in page and "no transformation" not in page
+    assert "quivariance" not in page and ">no transformation" not in page
 
 
 def test_grids_start_where_their_transformation_can_be_shown() -> None:

@@ -29,6 +29,7 @@ from ffrl.evaluation.evaluate import evaluate
 from ffrl.training.checkpoint import TrainingState, save_checkpoint
 from ffrl.training.config_io import encode_config
 from stf import api, report
+from stf.discovery.moves_text import quantity
 from stf.plot import motion
 from stf.plot.compute import assignment
 from stf.plot.compute.observed import Observed, move_images
@@ -36,7 +37,7 @@ from stf.plot.drawing import style
 from stf.report import all_figures, build, captions, field_captions, field_figures
 from stf.report.build import evaluated
 from stf.report.tables import evaluation_tables
-from stf.run import build_model
+from stf.run import Run, build_model
 
 NAMES = {
     "unsupervised": ["overview", "alignment", "raster", "reliability", "traversals"],
@@ -132,7 +133,9 @@ def test_a_run_is_drawn_as_its_mode_allows(tmp_path: Path, monkeypatch: pytest.M
     assert facts["mode"] == mode and facts["seed"] == "5"
     assert facts["training"] == "30 of 30 steps in 1.5 minutes"
     assert facts["data"] == "MNIST, protocol ffrl, T = 2"
-    lines = progress.getvalue().splitlines()
+    lines, _, verdict = progress.getvalue().partition("What was found\n")
+    lines = lines.splitlines()
+    assert "How sure that is\n" in verdict and "What to do next\n" in verdict
     assert lines[0] == "inferring activity" and lines[-1] == "evaluation" and len(lines) == len(set(lines))
     assert {"overview", *fields} <= set(lines)
     assert ({"field planes", "composition", "divergence and curl"} <= set(lines)) == bool(latent)
@@ -178,33 +181,38 @@ def test_figures_come_as_vectors_and_animations_as_png(tmp_path: Path) -> None:
     assert not list(folder.glob("*.gif"))
 
 
-def split_of(source: str) -> str:
-    """Where an evaluation comes from, without which numbers it has."""
-    return source.partition(":")[0]
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A supervised run on sequences in memory."""
+    folder = make_run(tmp_path_factory.mktemp("tiny") / "run", "supervised")
+    run = Run.open(folder)
+    run.model, run.given = tiny_model("supervised"), SparseData()
+    return run
 
 
-def test_an_evaluation_of_the_same_checkpoint_is_read(tmp_path: Path) -> None:
-    model, data = tiny_model("supervised"), SparseData()
-    result = evaluate(model, data, sequences=3, samples=2) | {"step": 30}
+def test_an_evaluation_of_the_same_checkpoint_is_read(tiny: Run, tmp_path: Path) -> None:
+    run = dataclasses.replace(tiny, path=tmp_path)
+    result = evaluate(run.model, run.data, sequences=3, samples=2) | {"step": 30}
     (tmp_path / "evaluation.json").write_text(json.dumps(result))
     told: list[str] = []
-    found = evaluated(tmp_path, 30, model, data, 0, told.append)
+    found = evaluated(run, 0, told.append)
     assert found.source == "From evaluation.json of this run: 3 images of the validation split, seed 0." and not told
     assert found.tables == evaluation_tables(result)
     error = result["equivariance"]["hue"]["flow"]["mean_per_frame"]["mean"]
-    assert f" {error:.0f} for hue " in found.finding
-    assert split_of(evaluated(tmp_path, 31, model, data, 0, told.append).source) == "Measured for this report"
+    assert f"hue: an image moved by it is off by an L1 error of {quantity(error)} per frame" in found.verdict.found[3]
+    again = evaluated(dataclasses.replace(run, step=29), 0, told.append)
+    assert again.source.startswith("Measured for this report: ")
+    assert again.verdict.next[0].endswith(f"step 29 of 30: stf train --resume {tmp_path}.")
 
 
 @pytest.mark.parametrize("content", [None, '{"step": 30}', "{", "[]", '{"step": 30, "data": 3}'])
-def test_without_one_the_model_is_measured(tmp_path: Path, content: str | None) -> None:
-    model, data = tiny_model("supervised"), SparseData()
+def test_without_one_the_model_is_measured(tiny: Run, tmp_path: Path, content: str | None) -> None:
     if content is not None:
         (tmp_path / "evaluation.json").write_text(content)
     told: list[str] = []
-    found = evaluated(tmp_path, 30, model, data, 1, told.append)
-    assert split_of(found.source) == "Measured for this report" and told == ["evaluation"]
-    assert found.tables == evaluation_tables(evaluate(model, data, "validation", 1, 6))
+    found = evaluated(dataclasses.replace(tiny, path=tmp_path), 1, told.append)
+    assert found.source.startswith("Measured for this report: ") and told == ["evaluation"]
+    assert found.tables == evaluation_tables(evaluate(tiny.model, tiny.data, "validation", 1, 6))
 
 
 @pytest.mark.usefixtures("only_overview", "one_field")
@@ -214,7 +222,8 @@ def test_the_command_ends_with_the_path_of_the_report(tmp_path: Path, capsys: py
     assert main(["visualize-fields", str(run), "--device=cpu", "--motion=none"]) == 0
     output = capsys.readouterr()
     assert output.out == f"{run / 'figures' / 'report.html'}\n"
-    assert "evaluation" in output.err.splitlines()
+    assert "evaluation" in output.err.splitlines() and "What to do next" in output.err.splitlines()
+    assert output.err.splitlines()[-1] == f"next: stf transfer {run}"
     assert main(["visualize-fields", str(run), "--out", str(tmp_path / "out"), "--motion=none", "--format=pdf"]) == 0
     assert capsys.readouterr().out == f"{tmp_path / 'out' / 'report.html'}\n"
     assert (tmp_path / "out" / "overview.pdf").read_bytes().startswith(b"%PDF")

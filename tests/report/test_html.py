@@ -30,8 +30,10 @@ from stf.plot.compute.plane import Plane
 from stf.plot.compute.roles import FieldRole, Lane, aligned_roles, confused_roles
 from stf.plot.drawing.style import field_style
 from stf.report import captions, field_captions
+from stf.report.explorer import Explorer
 from stf.report.html import Picture, Report, anchor, render_report
 from stf.report.tables import Table, configuration_table, evaluation_tables
+from stf.report.verdict import Verdict
 from stf.run import build_model
 
 NASTY = "<script>alert('x')</script> & \"http://example.org\" {style}"
@@ -46,7 +48,7 @@ def report(**changes: Any) -> Report:
     values = dict(
         run="a-run",
         facts={"mode": "weak"},
-        lead=["A finding."],
+        verdict=Verdict(("A finding.", "Another."), ("Sure.",), ("Do this.",)),
         roles=[FieldRole(2, 0, "hue"), FieldRole(0), FieldRole(1, silent=True)],
         pictures=[picture("overview", "First"), picture("strip", "Second"), picture("motion", "Second", b"still")],
         evaluation=[
@@ -64,7 +66,10 @@ def test_a_report_is_well_formed_and_loads_nothing() -> None:
     check(page)
     assert "http:" not in text and "https:" not in text
     assert page.words["h1"] == ["a-run"] and page.words["dd"] == ["weak"]
-    assert page.words["h2"] == ["Contents", "First", "Second", "Evaluation", "Configuration"]
+    said = ["What was found", "How sure that is", "What to do next"]
+    assert page.words["h2"] == [*said, "Contents", "First", "Second", "Evaluation", "Configuration"]
+    order = [text.index(words) for words in (">A finding.<", ">Another.<", ">Sure.<", ">Do this.<", "<nav", "<figure")]
+    assert order == sorted(order), "the verdict comes first"
     assert page.figures == {f"figure-{name}": f"Caption of {name}." for name in ("overview", "strip", "motion")}
     shown = [base64.b64decode(found["src"].partition(",")[2]) for found in page.of("img")]
     assert shown == [b"png overview", b"png strip", b"png motion"]
@@ -88,12 +93,13 @@ def test_fields_have_their_colours() -> None:
 
 def test_everything_from_the_run_is_escaped() -> None:
     table = Table("nasty", NASTY, NASTY, [Column(NASTY)], [Row(NASTY, [NASTY])], [NASTY])
-    figure = Picture("name", NASTY, NASTY, NASTY, NASTY, b"", (1, 1), 1.0)
+    figure = Picture("traversals", NASTY, NASTY, NASTY, NASTY, b"", (1, 1), 1.0)
     text = render_report(
         report(
             run=NASTY,
             facts={NASTY: NASTY},
-            lead=[NASTY],
+            verdict=Verdict((NASTY,), (NASTY,), (NASTY,)),
+            explorer=Explorer((FieldRole(0, 0, NASTY),), 1, 2, (1, 1), b""),
             roles=[FieldRole(0, 0, NASTY)],
             pictures=[figure],
             evaluation=[table],
@@ -103,11 +109,37 @@ def test_everything_from_the_run_is_escaped() -> None:
     )
     page = Page(text)
     check(page)
-    assert "<script" not in text
+    assert text.count("<script") == 1 and "alert" not in page.words["script"][0]
+    assert page.words["li"].count(NASTY) >= 3 and f" {NASTY}" in page.words["label"]
     assert page.words["h1"] == [NASTY] and page.words["figcaption"] == [NASTY] and page.words["dd"] == [NASTY]
-    assert [found["alt"] for found in page.of("img")] == [NASTY]
+    assert [found["alt"] for found in page.of("img") if "hidden" not in found] == [NASTY]
     assert page.tables["table-nasty"] == [[NASTY, NASTY], [NASTY, NASTY]]
     assert page.words["title"][0].startswith(NASTY)
+
+
+def test_contents_are_folded_until_a_script_opens_them_on_a_wide_window() -> None:
+    page = Page(render_report(report()))
+    assert [found["id"] for found in page.of("details") if "open" not in found and "id" in found] == ["contents-list"]
+    assert "contents-list" in page.words["script"][0] and "min-width: 50rem" in page.words["script"][0]
+
+
+def test_sliders_stand_before_the_figure_that_they_move_and_are_hidden_without_a_script() -> None:
+    explorer = Explorer((FieldRole(2, 0, "hue"), FieldRole(0)), 3, 4, (28, 20), b"sheet")
+    page = Page(render_report(report(pictures=[picture("traversals", "Alone")], explorer=explorer)))
+    check(page)
+    ids = [found["id"] for _, found in page.elements if "id" in found]
+    assert ids.index("alone") < ids.index("explorer") < ids.index("figure-traversals")
+    (box,) = (found for found in page.of("div") if found.get("id") == "explorer")
+    assert "hidden" in box and box["data-speeds"].split() == ["-1.5", "-1.0", "-0.5", "0.0", "0.5", "1.0", "1.5"]
+    assert [box[f"data-{name}"] for name in ("steps", "images", "width", "height")] == ["4", "3", "28", "20"]
+    kinds = [(found["type"], found["value"]) for found in page.of("input")]
+    assert kinds == [("radio", "0"), ("radio", "1"), ("range", "1"), ("range", "1")]
+    assert [found["aria-label"] for found in page.of("canvas")] == ["real image", *(f"t = {t}" for t in range(4))]
+    (sheet,) = (found for found in page.of("img") if found.get("id") == "explorer-sheet")
+    assert base64.b64decode(sheet["src"].partition(",")[2]) == b"sheet"
+    assert (sheet["width"], sheet["height"]) == (str(28 * (7 * 4 + 1)), str(20 * 2 * 3))
+    without = Page(render_report(report(pictures=[picture("traversals", "Alone")])))
+    assert not without.of("input") and not without.of("canvas")
 
 
 def test_anchors_of_titles_are_ids() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import re
 from html.parser import HTMLParser
 
@@ -66,11 +68,16 @@ def check(page: Page) -> None:
     assert links and all(link[0] == "#" and link[1:] in ids for link in links)
     named = [found["aria-labelledby"] for _, found in page.elements if "aria-labelledby" in found]
     assert all(name in ids for name in named)
-    assert not {"script", "link", "iframe", "object", "base"} & {tag for tag, _ in page.elements}
+    assert not {"link", "iframe", "object", "base"} & {tag for tag, _ in page.elements}
+    (script,) = page.words["script"]
+    assert page.of("script") == [{}] and not re.search("fetch|XMLHttp|innerHTML|eval|import", script)
     assert not any(name in found for _, found in page.elements for name in ("onload", "onclick", "action", "poster"))
     (style,) = page.words["style"]
     assert "url(" not in style and "@import" not in style and "prefers-color-scheme: dark" in style
     (policy,) = (found["content"] for found in page.of("meta") if found.get("http-equiv") == "Content-Security-Policy")
-    assert policy.startswith("default-src 'none'")
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert policy.startswith("default-src 'none'; ") and policy.endswith(f"; script-src 'sha256-{digest}'")
+    labelled = {found["for"] for found in page.of("label") if "for" in found}
+    assert {found["id"] for found in page.of("input") if found["type"] == "range"} <= labelled
     assert [found["lang"] for found in page.of("html")] == ["en"] and len(page.words["title"]) == 1
     assert [tag for tag, _ in page.elements if tag in ("header", "nav", "main")] == ["header", "nav", "main"]
