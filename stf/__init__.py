@@ -20,6 +20,7 @@ __all__ = [
     "figures",
     "fit",
     "load",
+    "plot",
 ]
 __version__ = "0.2.0"
 
@@ -36,8 +37,8 @@ _HOMES = {
 
 def __getattr__(name: str):
     """Import the parts that need torch only when they are asked for."""
-    if name == "data":
-        return import_module("stf.data")
+    if name in ("data", "plot"):
+        return import_module(f"stf.{name}")
     if name in _HOMES:
         return getattr(import_module(_HOMES[name]), name)
     raise AttributeError(f"module 'stf' has no attribute {name!r}")

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-import matplotlib
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from numpy.typing import ArrayLike
 
 from stf.plot.compute.roles import FieldRole
-from stf.plot.drawing.style import HEADING, SMALL, TEXT, Page, field_style, ink_on
+from stf.plot.drawing.panel import array, panel, titled
+from stf.plot.drawing.style import HEADING, SMALL, TEXT, chip, field_style, ink_on
 
 COLOUR_MAP = "cividis"
 CELL = 0.72
-TOP, COLUMN = 1.55, 0.72
+"""Side of a cell in inches."""
 
 
 def draw_matrix(
@@ -26,11 +27,9 @@ def draw_matrix(
     title: str,
     subtitle: str,
     unit: str,
-    columns: dict[str, Sequence[float | None]] | None = None,
+    columns: Mapping[str, Sequence[float | None]] | None = None,
 ) -> Figure:
-    """Draw rows of transformations against columns of fields, in the order of ``roles``, with matched cells outlined.
-
-    The numbers have the gids ``J/K``, with K the number of the field.
+    """Draw rows of transformations against columns of fields in axes labelled ``matrix``; see :func:`plot_alignment`.
 
     Args:
         matrix: ``(J, K)``, rows of nan where nothing is known.
@@ -40,64 +39,84 @@ def draw_matrix(
         subtitle: one sentence that says what to see.
         unit: what the numbers are.
         columns: further columns of numbers, one per transformation, by name.
+    """
+    wide = 1.4 + 0.105 * max(map(len, transformations)) + CELL * (len(roles) + len(columns or {}))
+    figure, body = titled(max(wide, 6.4), 2.4 + CELL * len(transformations), title, subtitle)
+    ax = plot_alignment(matrix, transformations, body.subplots(), roles=roles, columns=columns)
+    ax.set_label("matrix")
+    bar = figure.colorbar(ax.images[0], ax=ax, location="bottom", aspect=45, pad=0.03)
+    bar.ax.tick_params(labelsize=SMALL, length=2)
+    bar.set_label(unit, fontsize=TEXT, labelpad=2)
+    return figure
+
+
+def plot_alignment(
+    matrix: ArrayLike,
+    names: Sequence[str] | None = None,
+    ax: Axes | None = None,
+    *,
+    roles: Sequence[FieldRole] | None = None,
+    columns: Mapping[str, Sequence[float | None]] | None = None,
+) -> Axes:
+    """Draw how much each field acts while each transformation does: numbers on colours, matched cells outlined.
+
+    The numbers have the gids ``J/K``, with K the number of the field.
+
+    Args:
+        matrix: ``(J, K)``, rows of nan where nothing is known, as from
+            :func:`ffrl.evaluation.measures.alignment.activity_matrix`.
+        names: of the J transformations.
+        ax: where; axes of a new figure for None.
+        roles: of all K fields, the columns in their order, with those that are matched outlined; fields in their own
+            order and nothing outlined for None.
+        columns: further columns of numbers, one per transformation, by name.
 
     Example:
-        >>> figure = draw_matrix([[0.0, 1.0]], [FieldRole(1, 0, "hue"), FieldRole(0)], ["hue"], "title", "", "share")
-        >>> [text.get_text() for text in figure.axes[1].texts]
+        >>> ax = plot_alignment([[0.0, 1.0]], ["hue"], roles=[FieldRole(1, 0, "hue"), FieldRole(0)])
+        >>> [text.get_text() for text in ax.texts][:2]
         ['1.00', '0.00']
     """
-    matrix, columns = np.asarray(matrix, dtype=np.float64), columns or {}
-    count, fields = len(transformations), len(roles)
-    wide, high = CELL * fields, CELL * count
-    left = 0.35 + max(0.85, 0.105 * max(map(len, transformations)))
-    right = left + wide + 0.1
-    width = max(right + COLUMN * len(columns) + 0.3, 6.4)
-    page = Page(width, TOP + high + 0.95)
-    page.title(title, subtitle)
-    axes = page.axes(left, TOP, wide, high, label="matrix")
-    order = [role.field for role in roles]
+    matrix, columns = np.atleast_2d(array(matrix)), columns or {}
+    count, fields = matrix.shape
+    roles = [FieldRole(field) for field in range(fields)] if roles is None else roles
+    ax = panel(ax, 1.8 + CELL * (fields + len(columns)), 0.8 + CELL * count)
     top = np.nanmax(matrix) if np.isfinite(matrix).any() else 1.0
-    shown = axes.imshow(matrix[:, order], cmap=COLOUR_MAP, vmin=0, vmax=max(top, 1e-9), aspect="auto")
-    colours = matplotlib.colormaps[COLOUR_MAP]
-    for row in range(count):
-        for place, field in enumerate(order):
-            value = matrix[row, field]
-            text = "–" if np.isnan(value) else f"{value:.2f}"
-            ink = "black" if np.isnan(value) else ink_on(colours(shown.norm(value)))
-            options = dict(fontsize=HEADING, ha="center", va="center", color=ink)
-            axes.text(place, row, text, gid=f"{row}/{field}", **options)
+    ordered = matrix[:, [role.field for role in roles]]
+    shown = ax.imshow(ordered, cmap=COLOUR_MAP, vmin=0, vmax=max(top, 1e-9), aspect="auto")
+    middle = dict(ha="center", va="center")
+    for (row, place), value in np.ndenumerate(ordered):
+        ink = "black" if np.isnan(value) else ink_on(shown.cmap(shown.norm(value)))
+        options = dict(fontsize=HEADING, color=ink, gid=f"{row}/{roles[place].field}")
+        ax.text(place, row, "–" if np.isnan(value) else f"{value:.2f}", **middle, **options)
+    above = dict(textcoords="offset points", annotation_clip=False, ha="center")
     for place, role in enumerate(roles):
-        x = left + (place + 0.5) * CELL
-        page.chip(x, TOP - 0.2, str(role.field), role.field, HEADING, ha="center")
+        ax.annotate(str(role.field), (place, -0.5), (0, 14), va="center", fontsize=HEADING, **chip(role.field), **above)
         if role.silent:
-            page.text(x, TOP - 0.38, "silent", SMALL, ha="center", va="bottom")
+            ax.annotate("silent", (place, -0.5), (0, 27), va="bottom", fontsize=SMALL, **above)
         if role.row is not None:
-            outline(axes, place, role)
-    page.text(left - 0.12, TOP - 0.2, "field", TEXT, ha="right", va="center")
-    for row, name in enumerate(transformations):
-        y = TOP + (row + 0.5) * CELL
-        page.text(left - 0.12, y, name, HEADING, ha="right", va="center", weight="bold")
-        for place, values in enumerate(columns.values()):
-            text = "–" if values[row] is None else f"{values[row]:.3f}"
-            page.text(right + (place + 0.5) * COLUMN, y, text, HEADING, ha="center", va="center")
-    for place, name in enumerate(columns):
-        page.text(right + (place + 0.5) * COLUMN, TOP - 0.08, name, SMALL, ha="center", va="bottom", linespacing=1.1)
-    axes.set(xticks=[], yticks=[])
-    axes.spines[:].set_visible(False)
-    bar = page.axes(left, TOP + high + 0.18, wide, 0.14, label="colours")
-    page.figure.colorbar(shown, cax=bar, orientation="horizontal")
-    bar.tick_params(labelsize=SMALL, length=2)
-    bar.set_xlabel(unit, fontsize=TEXT, labelpad=2)
-    return page.figure
+            outline(ax, place, role)
+    ax.annotate("field", (-0.5, -0.5), (-9, 14), va="center", fontsize=TEXT, **above | {"ha": "right"})
+    for place, (name, values) in enumerate(columns.items()):
+        x = 72 * CELL * (place + 0.64)
+        ax.annotate(name, (fields - 0.5, -0.5), (x, 6), va="bottom", fontsize=SMALL, linespacing=1.1, **above)
+        for row, value in enumerate(values):
+            text = "–" if value is None else f"{value:.3f}"
+            ax.annotate(text, (fields - 0.5, row), (x, 0), va="center", fontsize=HEADING, **above)
+    names = [str(row) for row in range(count)] if names is None else names
+    ax.set_yticks(range(count), names, fontsize=HEADING, weight="bold")
+    ax.set_xticks([])
+    ax.tick_params(axis="y", length=0, pad=8)
+    ax.spines[:].set_visible(False)
+    return ax
 
 
-def outline(axes: Any, place: int, role: FieldRole) -> None:
+def outline(ax: Axes, place: int, role: FieldRole) -> None:
     """Outline the matched cell of a column in the colour of its field, on white so that it shows on every colour."""
     look = field_style(role.field)
     inset = 0.035
     for colour, thickness, line in (("white", 5.5, "-"), (look.colour, 3.0, look.line)):
         corner, size = (place - 0.5 + inset, role.row - 0.5 + inset), 1 - 2 * inset
-        axes.add_patch(Rectangle(corner, size, size, fill=False, edgecolor=colour, linewidth=thickness, linestyle=line))
+        ax.add_patch(Rectangle(corner, size, size, fill=False, edgecolor=colour, linewidth=thickness, linestyle=line))
 
 
 def draw_alignment(alignment: dict[str, Any], roles: Sequence[FieldRole]) -> Figure:

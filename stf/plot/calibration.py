@@ -13,26 +13,14 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike, NDArray
 
 from ffrl.evaluation.measures.alignment import varies
-from ffrl.evaluation.measures.calibration import ECE
+from ffrl.evaluation.measures.calibration import BINS, ECE, expected_calibration_error, reliability
 from stf.plot.compute.observed import Observed
-from stf.plot.drawing.style import (
-    FAINT,
-    HEADING,
-    NEUTRAL,
-    SMALL,
-    TEXT,
-    TRUTH,
-    FieldStyle,
-    Page,
-    field_name,
-    field_style,
-    fitted,
-)
+from stf.plot.drawing.panel import array, label, panel, titled
+from stf.plot.drawing.style import HEADING, NEUTRAL, SMALL, TEXT, TRUTH, chip, field_name, field_style, fitted
 
-PANEL, BARS, LEFT, PITCH = 1.8, 0.5, 0.85, 2.5
-"""Side of a panel, height of a histogram, place of the first panel, and from one to the next, in inches."""
-TOP, HEAD, UNDER, GAP, FOOT = 1.4, 0.52, 0.12, 0.8, 0.66
-PER_ROW = 5
+PITCH, BAND, HEIGHTS, LEAST, PER_ROW = 2.5, 6.1, (1.8, 0.5, 1.8), 3, 5
+"""Width and height of the panels of a transformation in inches, their relative heights, and for how many there is room
+side by side, at least and at most."""
 MOST_POINTS = 150
 """Steps that are drawn of a transformation."""
 
@@ -56,154 +44,197 @@ def draw_reliability(calibration: Mapping[str, Any], alignment: Mapping[str, Any
         >>> seen = Observed(None, truth, truth, None, Certainty(0.9 * (truth > 0), 0.1 * truth))
         >>> found = align(truth, truth, ["hue"])
         >>> made = calibrate(0.9 * (truth > 0), truth, 0.1 * truth, truth, found)
-        >>> [axes.get_title("left") for axes in draw_reliability(made, found, seen).axes[1:]]
+        >>> [axes.get_title("left") for axes in draw_reliability(made, found, seen).axes]
         ['ECE 0.100', '', 'RMSE 0.00, 100 % within 1 dev.']
     """
     described, pooled = calibration["transformations"], calibration["pooled"]
-    columns = min(len(described), PER_ROW)
-    band = HEAD + PANEL + UNDER + BARS + GAP + PANEL + FOOT
+    columns = min(max(len(described), LEAST), PER_ROW)
     bands = -(-len(described) // columns)
-    page = Page(max(LEFT + columns * PITCH - 0.4, 8.2), TOP + bands * band)
     error = "undefined" if pooled["ece"] is None else f"{pooled['ece']:.3f}"
-    page.title(
+    figure, body = titled(
+        0.7 + columns * PITCH,
+        1.4 + bands * BAND,
         f"Reliability: is the model as sure as it should be? ECE {error}",
         "Above: how often a transformation acts, by how probable the model calls its field, and how many such steps.\n"
         f"ECE: expected calibration error, pooled, at most {ECE:g} is wanted. Below: inferred against true speeds.",
     )
-    _key(page, calibration)
     limits = _limits(alignment, observed)
+    parts = np.ravel(body.subfigures(bands))
+    panels = [part.subplots(3, columns, squeeze=False, height_ratios=HEIGHTS) for part in parts]
     for j, (name, one) in enumerate(described.items()):
-        row, column = divmod(j, columns)
-        x, y, first = LEFT + column * PITCH, TOP + row * band, column == 0
-        page.text(x, y + 0.08, name, fitted(name, HEADING, PITCH - 0.2), weight="bold", va="center")
+        above, bars, speed = panels[j // columns][:, j % columns]
+        heading = dict(xycoords="axes fraction", textcoords="offset points", annotation_clip=False)
+        size = fitted(name, HEADING, PITCH - 0.6)
+        above.annotate(name, (0, 1), (0, 26), fontsize=size, weight="bold", **heading)
         if one["field"] is None:
-            page.text(x, y + HEAD, f"No field matches {name}.", TEXT, va="top", wrap=True)
+            above.text(0, 1, f"No field matches\n{name}.", fontsize=TEXT, va="top", transform=above.transAxes)
+            above.set_axis_off()
+            bars.remove()
+            speed.remove()
             continue
-        page.chip(x + PANEL - 0.06, y + HEAD - 0.14, field_name(one["field"]), one["field"], SMALL, ha="right")
-        look = field_style(one["field"])
-        y += HEAD
-        above = page.axes(x, y, PANEL, PANEL, f"reliability-{j}")
-        draw_diagram(above, one["reliability"], pooled["reliability"], look)
-        above.set_title(f"ECE {one['ece']:.3f}" if one["ece"] is not None else "ECE undefined", **TITLE)
-        bars = page.axes(x, y + PANEL + UNDER, PANEL, BARS, f"pairs-{j}")
-        draw_pairs(bars, one["reliability"]["count"], look)
-        speed = page.axes(x, y + PANEL + UNDER + BARS + GAP, PANEL, PANEL, f"speed-{j}")
-        entry = alignment["transformations"][name]
-        draw_speeds(speed, *_speeds(entry, j, observed), limits, look, varies(observed.truth[..., j]))
-        speed.set_title(_title(entry["speed_rmse"], one["coverage"]["one_deviation"]), **TITLE | {"fontsize": SMALL})
-        if first:
-            above.set_ylabel("observed frequency", fontsize=TEXT, labelpad=3)
-            bars.set_ylabel("steps", fontsize=TEXT, labelpad=3)
-            speed.set_ylabel("inferred speed [unit steps]", fontsize=TEXT, labelpad=3)
-    return page.figure
+        field, entry = one["field"], alignment["transformations"][name]
+        above.annotate(field_name(field), (1, 1), (-4, 9), fontsize=SMALL, ha="right", **chip(field), **heading)
+        for ax, what in ((above, "reliability"), (bars, "pairs"), (speed, "speed")):
+            ax.set_label(f"{what}-{j}")
+        plot_bins(one["reliability"], above, field=field, pooled=pooled["reliability"])
+        above.set_title(f"ECE {one['ece']:.3f}" if one["ece"] is not None else "ECE undefined", **HEAD)
+        above.tick_params(labelbottom=False)
+        plot_pairs(one["reliability"]["count"], bars, field=field)
+        found = _speeds(entry, j, observed)
+        plot_speed_errors(*found, ax=speed, limits=limits, field=field, vary=varies(observed.truth[..., j]))
+        speed.set_title(_title(entry["speed_rmse"], one["coverage"]["one_deviation"]), **HEAD | {"fontsize": SMALL})
+        for ax in (above, bars, speed):
+            ax.set_ylabel(ax.get_ylabel() if j % columns == 0 else "")
+        above.set_xlabel("")
+    for ax in [ax for band in panels for ax in band.T.flat][3 * len(described) :]:
+        ax.remove()
+    figure.legend(handles=_key(calibration), loc="outside lower left", ncols=4, fontsize=SMALL, frameon=False)
+    return figure
 
 
-TITLE = dict(fontsize=TEXT, loc="left", pad=5)
+HEAD = dict(fontsize=TEXT, loc="left", pad=5)
 
 
-def draw_diagram(axes: Axes, found: Mapping[str, Any], pooled: Mapping[str, Any], look: FieldStyle) -> None:
+def plot_reliability(
+    probability: ArrayLike, on: ArrayLike, ax: Axes | None = None, *, field: int = 0, bins: int = BINS
+) -> Axes:
+    """Draw how often something happened over how probable it was called, in bins; the title is the calibration error.
+
+    Args:
+        probability: called, ``(...)``, as ``probability`` of :meth:`model.activity`.
+        on: whether it happened, ``(...)``.
+        ax: where; axes of a new figure for None.
+        field: whose colour it has.
+        bins: how many.
+
+    Example:
+        >>> plot_reliability([0.25, 0.25, 0.25, 0.25, 0.75], [0, 0, 0, 1, 1]).get_title("left")
+        'ECE 0.050'
+    """
+    probability, on = array(probability), array(on) != 0
+    ax = plot_bins(reliability(probability, on, bins), ax, field=field)
+    error = expected_calibration_error(probability, on, bins)
+    ax.set_title("ECE undefined" if error is None else f"ECE {error:.3f}", **HEAD)
+    return ax
+
+
+def plot_bins(
+    found: Mapping[str, Any], ax: Axes | None = None, *, field: int = 0, pooled: Mapping[str, Any] | None = None
+) -> Axes:
     r"""Draw frequencies over mean probabilities of the bins that hold pairs, of one transformation and pooled.
 
     Bars reach two standard errors of a frequency to either side, :math:`2 \sqrt{p (1 - p) / n}` with the mean
     probability p of the n pairs of a bin: where they miss the diagonal, it is hardly by chance.
 
     Args:
-        axes: where.
         found: from :func:`ffrl.evaluation.measures.calibration.reliability`.
+        ax: where; axes of a new figure for None.
+        field: whose colour it has.
         pooled: the same of all transformations.
-        look: of the field.
     """
-    axes.plot([0, 1], [0, 1], color=TRUTH, linewidth=0.9, zorder=1)
-    p, frequency, _ = _filled(pooled)
-    axes.plot(p, frequency, color=NEUTRAL, linewidth=2.4, linestyle=(0, (2, 1)), gid="pooled", zorder=2)
+    ax, look = panel(ax, 3, 3), field_style(field)
+    ax.plot([0, 1], [0, 1], color=TRUTH, linewidth=0.9, zorder=1)
+    if pooled is not None:
+        p, frequency, _ = _filled(pooled)
+        ax.plot(p, frequency, gid="pooled", zorder=2, **POOLED)
     p, frequency, count = _filled(found)
     bars = 2 * np.sqrt(np.maximum(p * (1 - p), 0) / np.maximum(count, 1))
-    axes.errorbar(p, frequency, bars, fmt="none", ecolor=look.colour, elinewidth=1.1, capsize=2, zorder=3)
+    ax.errorbar(p, frequency, bars, fmt="none", ecolor=look.colour, elinewidth=1.1, capsize=2, zorder=3)
     line = dict(color=look.colour, linestyle=look.line, linewidth=1.4)
     edge = dict(markersize=5.5, markeredgecolor=TRUTH, markeredgewidth=0.5)
-    axes.plot(p, frequency, marker=look.marker, gid="bins", zorder=4, **line, **edge)
-    axes.set(xlim=(-0.04, 1.04), ylim=(-0.04, 1.04), xticks=TICKS, yticks=TICKS)
-    axes.tick_params(labelbottom=False)
-    axes.grid(color=FAINT, linewidth=0.5)
+    ax.plot(p, frequency, marker=look.marker, gid="bins", zorder=4, **line, **edge)
+    ax.set(xlim=(-0.04, 1.04), ylim=(-0.04, 1.04), xticks=TICKS, yticks=TICKS)
+    label(ax, ON, "observed frequency")
+    return ax
 
 
-TICKS = (0, 0.25, 0.5, 0.75, 1)
+TICKS, ON = (0, 0.25, 0.5, 0.75, 1), "inferred probability of on"
+POOLED = dict(color=NEUTRAL, linewidth=2.4, linestyle=(0, (2, 1)))
 
 
-def draw_pairs(axes: Axes, count: ArrayLike, look: FieldStyle) -> None:
-    """Draw how many pairs every bin of the probability holds ``(M,)``, on a logarithmic scale."""
-    count = np.asarray(count)
+def plot_pairs(count: ArrayLike, ax: Axes | None = None, *, field: int = 0) -> Axes:
+    """Draw how many pairs every bin of the probability holds ``(M,)``, on a logarithmic scale.
+
+    Example:
+        >>> len(plot_pairs([3, 0, 100]).patches)
+        3
+    """
+    ax, look, count = panel(ax, 3, 1), field_style(field), np.asarray(count)
     edges = np.linspace(0, 1, len(count) + 1)
     options = dict(color=look.colour, edgecolor=look.ink, linewidth=0, hatch=look.hatch or None)
-    axes.bar(edges[:-1], np.maximum(count, 0.5) - 0.5, 0.92 / len(count), 0.5, align="edge", gid="pairs", **options)
-    axes.set(yscale="log", xlim=(-0.04, 1.04), ylim=(0.5, 2 * max(count.max(initial=1), 1)), xticks=TICKS)
-    axes.set_xticklabels([f"{tick:g}" for tick in TICKS])
+    ax.bar(edges[:-1], np.maximum(count, 0.5) - 0.5, 0.92 / len(count), 0.5, align="edge", gid="pairs", **options)
+    ax.set(yscale="log", xlim=(-0.04, 1.04), ylim=(0.5, 2 * max(count.max(initial=1), 1)), xticks=TICKS)
+    ax.set_xticklabels([f"{tick:g}" for tick in TICKS])
     powers = int(np.log10(max(count.max(initial=1), 1)))
-    axes.set_yticks([1, 10**powers] if powers else [1])
-    axes.minorticks_off()
-    axes.set_xlabel("inferred probability of on", fontsize=TEXT, labelpad=2)
+    ax.set_yticks([1, 10**powers] if powers else [1])
+    ax.minorticks_off()
+    ax.set_xlabel(ON, fontsize=TEXT, labelpad=2)
+    ax.set_ylabel("steps", fontsize=TEXT, labelpad=3)
+    return ax
 
 
-def draw_speeds(
-    axes: Axes,
+def plot_speed_errors(
     speeds: ArrayLike,
     deviations: ArrayLike,
     truth: ArrayLike,
-    limits: tuple[float, float],
-    look: FieldStyle,
+    ax: Axes | None = None,
+    *,
+    field: int = 0,
+    limits: tuple[float, float] | None = None,
     vary: bool = True,
-) -> None:
+) -> Axes:
     """Draw inferred over true speeds with bars of one deviation, of at most :data:`MOST_POINTS` steps.
 
     Args:
-        axes: where.
         speeds: inferred where both are on, ``(S,)`` [unit steps].
         deviations: of them, ``(S,)`` [unit steps].
         truth: ``(S,)`` [unit steps].
-        limits: range of both axes.
-        look: of the field.
+        ax: where; axes of a new figure for None.
+        field: whose colour it has.
+        limits: range of both axes; what holds all speeds for None.
         vary: whether true speeds do.
+
+    Example:
+        >>> plot_speed_errors([1.1, 2.1], [0.1, 0.2], [1.0, 2.0]).lines[1].get_ydata().tolist()
+        [1.1, 2.1]
     """
-    speeds, deviations, truth = (np.asarray(values) for values in (speeds, deviations, truth))
+    ax, look = panel(ax, 3, 3), field_style(field)
+    speeds, deviations, truth = map(array, (speeds, deviations, truth))
+    limits = holding(speeds, truth) if limits is None else limits
     shown = np.unique(np.linspace(0, len(truth) - 1, MOST_POINTS).astype(int)) if len(truth) else []
-    axes.plot(limits, limits, color=TRUTH, linewidth=0.9, zorder=1)
+    ax.plot(limits, limits, color=TRUTH, linewidth=0.9, zorder=1)
     bars = dict(fmt="none", ecolor=look.colour, elinewidth=0.8, alpha=0.35, zorder=2)
-    axes.errorbar(truth[shown], speeds[shown], deviations[shown], **bars)
+    ax.errorbar(truth[shown], speeds[shown], deviations[shown], **bars)
     points = dict(
         marker=look.marker, markersize=3, markeredgecolor=TRUTH, markeredgewidth=0.25, linestyle="none", alpha=0.8
     )
-    axes.plot(truth[shown], speeds[shown], color=look.colour, gid="points", zorder=3, **points)
+    ax.plot(truth[shown], speeds[shown], color=look.colour, gid="points", zorder=3, **points)
     if not len(truth) or not vary:
         reason = "never on together" if not len(truth) else "true speeds do not vary"
-        axes.text(0.05, 0.95, reason, fontsize=SMALL, transform=axes.transAxes, va="top")
-    axes.set(xlim=limits, ylim=limits)
-    axes.xaxis.set_major_locator(MaxNLocator(5))
-    axes.yaxis.set_major_locator(MaxNLocator(5))
-    axes.grid(color=FAINT, linewidth=0.5)
-    axes.set_xlabel("true speed [unit steps]", fontsize=TEXT, labelpad=2)
+        ax.text(0.05, 0.95, reason, fontsize=SMALL, transform=ax.transAxes, va="top")
+    ax.set(xlim=limits, ylim=limits)
+    for axis in (ax.xaxis, ax.yaxis):
+        axis.set_major_locator(MaxNLocator(5))
+    label(ax, "true speed [unit steps]", "inferred speed [unit steps]")
+    return ax
 
 
 def _title(error: float | None, within: float | None) -> str:
     return "RMSE undefined" if error is None else f"RMSE {error:.2f}, {100 * within:.0f} % within 1 dev."
 
 
-def _key(page: Page, calibration: Mapping[str, Any]) -> None:
+def _key(calibration: Mapping[str, Any]) -> list[Line2D]:
     """What lines, marks and bars are, for all panels; marks as in the first one."""
     fields = [one["field"] for one in calibration["transformations"].values() if one["field"] is not None]
     look = field_style(fields[0] if fields else 0)
-    mark = dict(color=look.colour, marker=look.marker, markersize=5.5)
-    handles = [
-        Line2D([], [], linestyle=look.line, linewidth=1.4, label="one transformation", **mark),
-        Line2D([], [], color=NEUTRAL, linewidth=2.4, linestyle=(0, (2, 1)), label="all pooled"),
+    return [
+        Line2D([], [], color=look.colour, marker=look.marker, markersize=5.5, linestyle=look.line, linewidth=1.4,
+               label="one transformation"),
+        Line2D([], [], label="all pooled", **POOLED),
         Line2D([], [], color=TRUTH, linewidth=0.9, label="ideal"),
         Line2D([], [], color=look.colour, marker="|", markersize=11, linestyle="none",
                label="bars: two standard errors; of speeds, one deviation"),
     ]  # fmt: skip
-    place = (0.17 / page.width, 1 - 0.98 / page.height)
-    page.figure.legend(
-        handles=handles, loc="upper left", bbox_to_anchor=place, ncols=4, fontsize=SMALL, frameon=False,
-        borderaxespad=0, borderpad=0, columnspacing=1.6,
-    )  # fmt: skip
 
 
 def _filled(found: Mapping[str, Any]) -> tuple[NDArray[np.float64], ...]:
@@ -226,7 +257,17 @@ def _speeds(entry: Mapping[str, Any], row: int, observed: Observed) -> tuple[NDA
 def _limits(alignment: Mapping[str, Any], observed: Observed) -> tuple[float, float]:
     """What speeds of all transformations lie in, and 0.5 to 1.5, with a margin."""
     each = [_speeds(entry, row, observed) for row, entry in enumerate(alignment["transformations"].values())]
-    every = np.concatenate([[0.5, 1.5], *(values for speeds, _, truth in each for values in (speeds, truth))])
+    return holding(*(values for speeds, _, truth in each for values in (speeds, truth)))
+
+
+def holding(*speeds: NDArray[np.float64]) -> tuple[float, float]:
+    """Return what all speeds that are finite lie in, and 0.5 to 1.5, with a margin.
+
+    Example:
+        >>> [round(end, 2) for end in holding(np.array([1.0, np.nan]), np.array([2.0]))]
+        [0.41, 2.09]
+    """
+    every = np.concatenate([[0.5, 1.5], *speeds])
     every = every[np.isfinite(every)]
     margin = 0.06 * np.ptp(every)
     return float(every.min() - margin), float(every.max() + margin)

@@ -10,13 +10,16 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from matplotlib.lines import Line2D
+from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 from numpy.typing import ArrayLike, NDArray
 
 from stf.plot.compute.numbers import series
-from stf.plot.drawing.style import COLOURS, FAINT, HEADING, NEUTRAL, SMALL, TEXT, Page
+from stf.plot.drawing.panel import label, panel, titled
+from stf.plot.drawing.style import COLOURS, HEADING, NEUTRAL, SMALL, TEXT, legend
 
 TRAIN, VALIDATION = COLOURS[0], COLOURS[1]
+LOOKS = {"train": dict(color=TRAIN), "validation": dict(color=VALIDATION, marker="o", markersize=3.5)}
 ABOUT = {
     "loss": ("Loss (minimised)", "nats per frame"),
     "l1": ("L1 error", "summed over a frame"),
@@ -146,7 +149,7 @@ def _scheduled(schedule: Sequence[Any], steps: int) -> dict[str, float]:
     return ends
 
 
-def _marks(ends: Mapping[str, float]) -> dict[str, Any]:
+def _lines(ends: Mapping[str, float]) -> dict[str, Any]:
     """Line of the end of each phase."""
     others = itertools.cycle(OTHER_MARKS)
     return {what: MARKS[what] if what in MARKS else next(others) for what in ends}
@@ -170,80 +173,94 @@ def draw_curves(
 
     Example:
         >>> figure = draw_curves([{"step": step, "train/loss": 1 / step} for step in (1, 2, 3)])
-        >>> figure.axes[1].lines[0].get_xdata().tolist()
+        >>> figure.axes[0].lines[0].get_xdata().tolist()
         [1.0, 2.0, 3.0]
     """
-    groups = [names for names in (terms(metrics), discovery_terms(metrics)) if names]
-    rows = [math.ceil(len(names) / COLUMNS) for names in groups]
-    page = Page(COLUMNS * WIDE + 0.2, 1.25 + max(1, sum(rows)) * HIGH + SEPARATE * bool(discovery_terms(metrics)))
-    last = max((entry["step"] for entry in metrics), default=0)
-    reached = {what: end for what, end in (ends or {}).items() if 0 < end <= last}
+    groups = [names for names in (terms(metrics), discovery_terms(metrics)) if names] or [[]]
+    rows = [max(1, math.ceil(len(names) / COLUMNS)) for names in groups]
+    last = _last(metrics)
+    ends = {what: end for what, end in (ends or {}).items() if 0 < end <= last}
     done = f"{last:,} of {total:,} steps" if total else f"{last:,} steps"
     skipped = max((entry.get("skipped_steps") or 0 for entry in metrics), default=0)
     subtitle = f"{done}; averages since the last line of metrics.jsonl (train), fixed held-out sequences (validation)."
     subtitle += f" {skipped} step(s) skipped as not finite." if skipped else ""
-    page.title("Training curves" + (f" of {name}" if name else ""), subtitle)
-    top = 1.15
-    for names, count in zip(groups, rows, strict=True):
-        if names[0] in DISCOVERY:
-            page.text(0.2, top, "Discovery of the fields", HEADING + 1, weight="bold")
-            top += SEPARATE
-        _draw_group(page, metrics, names, reached, last, top)
-        top += count * HIGH
-    if groups:
-        _legend(page, reached)
-    return page.figure
+    title = "Training curves" + (f" of {name}" if name else "")
+    figure, body = titled(COLUMNS * WIDE, 1.1 + HIGH * sum(rows) + SEPARATE * (len(groups) - 1), title, subtitle)
+    heights = [count * HIGH + SEPARATE * bool(number) for number, count in enumerate(rows)]
+    parts = body.subfigures(len(groups), 1, squeeze=False, height_ratios=heights)[:, 0]
+    for names, count, part in zip(groups, rows, parts, strict=True):
+        if names and names[0] in DISCOVERY:
+            look = dict(ha="left", fontsize=HEADING + 1, weight="bold")
+            part.suptitle("Discovery of the fields", x=0.2 / (COLUMNS * WIDE), **look)
+        for number, ax in enumerate(part.subplots(count, COLUMNS, squeeze=False).flat):
+            if number >= len(names):
+                ax.remove()
+                continue
+            ax.set_label(names[number])
+            plot_curve(metrics, names[number], ax, ends=ends, key=False)
+            if number + COLUMNS < len(names):
+                ax.set_xlabel("")
+    figure.legend(handles=_handles(ends), loc="outside lower left", ncols=5, fontsize=TEXT, frameon=False)
+    return figure
 
 
-def _draw_group(
-    page: Page,
+def plot_curve(
     metrics: Sequence[dict[str, Any]],
-    names: Sequence[str],
-    ends: Mapping[str, float],
-    last: int,
-    top: float,
-) -> None:
-    """Draw the panels of some terms in rows from ``top``."""
-    for number, term in enumerate(names):
-        x, y = 0.1 + number % COLUMNS * WIDE, top + number // COLUMNS * HIGH
-        axes = page.axes(x + 0.75, y + 0.1, WIDE - 0.95, HIGH - 0.75, term)
-        draw_term(axes, metrics, term, last)
-        _mark(axes, ends, last)
-        if number // COLUMNS == (len(names) - 1 - number % COLUMNS) // COLUMNS:
-            axes.set_xlabel("optimisation step", fontsize=TEXT, labelpad=2)
+    term: str = "loss",
+    ax: Axes | None = None,
+    *,
+    ends: Mapping[str, float] | None = None,
+    key: bool = True,
+) -> Axes:
+    """Draw the course of one term: training as a line, validation as a line with markers.
 
+    Args:
+        metrics: entries of ``metrics.jsonl``, as :attr:`stf.run.Run.metrics` has them.
+        term: what was recorded, such as ``loss``, ``l1`` or ``kl_spike``; see :func:`terms`.
+        ax: where; axes of a new figure for None.
+        ends: steps at which phases of training end, to mark, by what ends there.
+        key: whether to add a legend.
 
-def draw_term(axes: Axes, metrics: Sequence[dict[str, Any]], term: str, last: int) -> None:
-    """Draw one term of a run of ``last`` steps: training as a line, validation as a line with markers."""
+    Example:
+        >>> ax = plot_curve([{"step": step, "train/l1": 1 / step} for step in (1, 2, 3)], "l1")
+        >>> ax.get_title("left"), ax.get_ylabel()
+        ('L1 error', 'summed over a frame')
+    """
+    ax, last = panel(ax), _last(metrics)
     keys = {"train": f"train/{term}", "validation": f"validation/{term}"}
     if term == "learning_rate":
         keys = {"train": term}
     every, early = [], []
-    for label, key in keys.items():
-        steps, values = series(metrics, key)
-        steps, values = _interrupted(steps, values, metrics, term)
+    for name, key_ in keys.items():
+        steps, values = _interrupted(*series(metrics, key_), metrics, term)
         every.append(values)
         early.append(steps <= EARLY * last)
-        look = dict(color=TRAIN, linewidth=1.3) if label == "train" else dict(color=VALIDATION, linewidth=1.3)
-        marker = dict(marker="o", markersize=3.5) if label == "validation" or len(steps) == 1 else {}
+        marker = LOOKS[name] if len(steps) != 1 else LOOKS["validation"] | {"color": LOOKS[name]["color"]}
         if len(steps):
-            axes.plot(steps, values, label=label, **look, **marker)
+            ax.plot(steps, values, label=name, linewidth=1.3, **marker)
     scale, options = axis_scale(np.concatenate(every))
     window = None if scale == "log" else later_window(np.concatenate(every), np.concatenate(early))
     if window is None:
-        axes.set_yscale(scale, **options)
+        ax.set_yscale(scale, **options)
     else:
-        axes.set_ylim(window)
+        ax.set_ylim(window)
     if scale == "log":
-        _label_decades(axes)
+        _label_decades(ax)
     title, unit = ABOUT.get(term, (term.replace("_", " "), ""))
+    label(ax, "optimisation step", unit, title)
     note = "start off the axis" if window else "" if scale == "linear" else f"{scale} axis"
-    axes.set_title(title, fontsize=HEADING, loc="left", pad=4)
-    axes.set_title(note, fontsize=SMALL, loc="right", pad=4, color=NEUTRAL)
-    axes.set_ylabel(unit, fontsize=TEXT, labelpad=3)
-    axes.grid(color=FAINT, linewidth=0.5)
-    axes.margins(x=0.02)
-    axes.ticklabel_format(axis="x", style="plain")
+    ax.set_title(note, fontsize=SMALL, loc="right", pad=4, color=NEUTRAL)
+    for what, line in _lines(ends or {}).items():
+        ax.axvline(ends[what], color=NEUTRAL, linestyle=line, linewidth=1, label=what)
+    ax.set_xlim(0, max(last, 1) * 1.02)
+    ax.ticklabel_format(axis="x", style="plain")
+    if key:
+        legend(ax)
+    return ax
+
+
+def _last(metrics: Sequence[dict[str, Any]]) -> int:
+    return max((entry["step"] for entry in metrics), default=0)
 
 
 def _interrupted(
@@ -260,33 +277,16 @@ def _interrupted(
     return np.insert(steps, gaps, math.nan), np.insert(values, gaps, math.nan)
 
 
-def _label_decades(axes: Axes) -> None:
+def _label_decades(ax: Axes) -> None:
     """Label powers of ten, and 2 and 5 times them where there are less than two."""
-    low, high = axes.get_ylim()
+    low, high = ax.get_ylim()
     subs = (1.0,) if math.log10(high / low) >= 2 else (1.0, 2.0, 5.0)
-    axes.yaxis.set_major_locator(LogLocator(subs=subs))
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axes.yaxis.set_minor_formatter(NullFormatter())
+    ax.yaxis.set_major_locator(LogLocator(subs=subs))
+    ax.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    ax.yaxis.set_minor_formatter(NullFormatter())
 
 
-def _mark(axes: Axes, ends: Mapping[str, float], last: float) -> None:
-    marks = _marks(ends)
-    for what, end in ends.items():
-        axes.axvline(end, color=NEUTRAL, linestyle=marks[what], linewidth=1, label=what)
-    axes.set_xlim(0, max(last, 1) * 1.02)
-
-
-def _legend(page: Page, ends: Mapping[str, float]) -> None:
-    """Explain lines once, at the top right of the page."""
-    entries = [("train", dict(color=TRAIN)), ("validation", dict(color=VALIDATION, marker="o", markersize=3.5))]
-    entries += [(what, dict(color=NEUTRAL, linestyle=line)) for what, line in _marks(ends).items()]
-    x, y = page.width - 0.2 - sum(map(_entry_width, entries)), 0.3
-    for entry in entries:
-        label, look = entry
-        page.sheet.plot([x, x + 0.35], [y, y], linewidth=1.5, markevery=[0], **look)
-        page.text(x + 0.42, y, label, TEXT, va="center")
-        x += _entry_width(entry)
-
-
-def _entry_width(entry: tuple[str, Any]) -> float:
-    return 0.65 + 0.073 * len(entry[0])
+def _handles(ends: Mapping[str, float]) -> list[Line2D]:
+    """What the lines of all panels are."""
+    known = [Line2D([], [], label=name, **look) for name, look in LOOKS.items()]
+    return known + [Line2D([], [], color=NEUTRAL, linestyle=line, label=what) for what, line in _lines(ends).items()]

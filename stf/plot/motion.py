@@ -10,6 +10,7 @@ from matplotlib.image import AxesImage
 from numpy.typing import NDArray
 
 from stf.plot.compute.observed import Traversal
+from stf.plot.drawing.page import Page, height_of
 from stf.plot.drawing.style import (
     FAINT,
     HEADING,
@@ -17,7 +18,6 @@ from stf.plot.drawing.style import (
     SHADE,
     SMALL,
     TEXT,
-    Page,
     enlarged,
     field_name,
     field_style,
@@ -26,7 +26,8 @@ from stf.plot.drawing.style import (
 )
 
 CELL, BETWEEN, LEFT, TOP = 1.0, 0.06, 1.0, 0.62
-LINE, BOTTOM = 0.22, 0.5
+LINE, BOTTOM, STATE = 0.22, 0.5, 2.3
+"""Room above and under the line of steps, and width of what says where on it the images are."""
 NARROWEST = 4.4
 DPI = 100
 STEP_SECONDS, HOLD_SECONDS = 0.14, 0.6
@@ -73,7 +74,7 @@ def draw_moment(one: Traversal, place: int) -> Figure:
         >>> figure.axes[0].texts[1].get_text()
         'hue'
     """
-    return _Stage(one).show(place).figure
+    return _MovingPage(one).show(place).figure
 
 
 def motion_frames(one: Traversal) -> list[NDArray[np.uint8]]:
@@ -81,40 +82,39 @@ def motion_frames(one: Traversal) -> list[NDArray[np.uint8]]:
 
     The times are those of :func:`durations`.
     """
-    stage = _Stage(one)
+    stage = _MovingPage(one)
     drawn = [stage.show(place).pixels() for place in range(len(one.steps))]
     return [drawn[place] for place in order(one.steps)]
 
 
-class _Stage:
-    """A page on which everything stands still but the pictures and the mark on the line of steps."""
+class _MovingPage:
+    """A page of which only the pictures and the mark on the line of steps change."""
 
     def __init__(self, one: Traversal) -> None:
         self.one = one
         role, rows = one.role, 2 if one.truth else 1
         cell = CELL * enlarged(one.inputs.shape[-1])
-        pitch = cell + BETWEEN
-        wide = LEFT + len(one.inputs) * pitch + 0.1
-        page = Page(max(wide, NARROWEST), TOP + rows * pitch + LINE + BOTTOM)
+        high, pitch = height_of(one.inputs, cell), cell + BETWEEN
+        page = Page(max(LEFT + len(one.inputs) * pitch + 0.1, NARROWEST), TOP + rows * (high + BETWEEN) + LINE + BOTTOM)
         page.figure.set_dpi(DPI)
         self.figure = page.figure
         look = field_style(role.field)
         page.chip(0.18, 0.3, field_name(role.field), role.field, HEADING + 1)
         name = role.caption
-        page.text(LEFT, 0.3, name, fitted(name, HEADING + 1, 1.35), va="center", weight="bold")
+        page.text(LEFT, 0.3, name, fitted(name, HEADING + 1, page.width - LEFT - STATE), va="center", weight="bold")
         self.state = page.text(page.width - 0.14, 0.3, "", TEXT, ha="right", va="center")
-        blank = np.ones((1, 1, 1))
+        blank, lower = np.ones(one.inputs.shape[-3:]), TOP + high + BETWEEN
         self.moved, self.true = [], []
         for number in range(len(one.inputs)):
             x = LEFT + number * pitch
-            self.moved.append(page.picture(blank, x, TOP, cell, role.field, f"image-{number}"))
+            self.moved.append(page.picture(blank, x, TOP, cell, role.field, f"image-{number}", high))
             if one.truth:
-                self.true.append(page.picture(blank, x, TOP + pitch, cell, name=f"true-{number}"))
-        page.text(LEFT - 0.1, TOP + cell / 2, "moved by\nthe field", TEXT, ha="right", va="center", linespacing=1.2)
+                self.true.append(page.picture(blank, x, lower, cell, name=f"true-{number}", high=high))
+        page.text(LEFT - 0.1, TOP + high / 2, "moved by\nthe field", TEXT, ha="right", va="center", linespacing=1.2)
         if one.truth:
             label, size = f"true\n{name}", fitted(name, TEXT, LEFT)
-            page.text(LEFT - 0.1, TOP + pitch + cell / 2, label, size, ha="right", va="center", linespacing=1.2)
-        y = TOP + rows * pitch + LINE
+            page.text(LEFT - 0.1, lower + high / 2, label, size, ha="right", va="center", linespacing=1.2)
+        y = TOP + rows * (high + BETWEEN) + LINE
         left, right = LEFT, page.width - 0.25
         span = one.steps[-1] - one.steps[0]
         self.at = {step: left + (step - one.steps[0]) / span * (right - left) for step in one.steps}
@@ -130,7 +130,7 @@ class _Stage:
         (self.mark,) = page.sheet.plot([0], [y], marker=look.marker, markersize=9, color=look.colour, gid="mark")
         self.mark.set(markeredgecolor="black", markeredgewidth=0.8, zorder=4)
 
-    def show(self, place: int) -> _Stage:
+    def show(self, place: int) -> _MovingPage:
         """Move everything to one step."""
         step = self.one.steps[place]
         for images, frames in ((self.moved, self.one.frames[:, place]), (self.true, self.one.truth.get(step))):

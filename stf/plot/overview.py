@@ -10,10 +10,11 @@ from numpy.typing import ArrayLike
 
 from stf.plot.compute.certainty import Certainty
 from stf.plot.compute.observed import Traversal
-from stf.plot.compute.roles import FieldRole, Lane, lanes, remainder, silence
-from stf.plot.drawing.activity_rows import draw_frames, draw_lanes, speed_limits
+from stf.plot.compute.roles import ActivityRow, FieldRole, activity_rows, remainder, silence
+from stf.plot.drawing.activity_rows import place_frames, plot_rows
 from stf.plot.drawing.certainty import PALER
-from stf.plot.drawing.style import FAINT, HEADING, NEUTRAL, SMALL, TEXT, Page, enlarged, field_name, fitted
+from stf.plot.drawing.page import Page
+from stf.plot.drawing.style import FAINT, HEADING, NEUTRAL, SMALL, TEXT, enlarged, field_name, fitted
 
 HEIGHT = 5.5
 LEFT, SPAN, CELL = 1.32, 3.69, 0.6
@@ -58,7 +59,7 @@ def draw_overview(
 ) -> Figure:
     """Draw one sequence with its activity and prediction (left) and every matched field alone (right).
 
-    Fields without a transformation have a lane only if they act in this sequence. Where no transformations are known,
+    Fields without a transformation have a row only if they act in this sequence. Where no transformations are known,
     the right half shows the most used fields.
 
     The gids of the pictures are ``input/T``, ``predicted/T`` and ``field-K/image-N/STEP``.
@@ -75,7 +76,9 @@ def draw_overview(
         certainty: of the inferred activity, ``(T, K)``, where the model has a posterior of it.
     """
     title, caption = WORDS[mode]
-    drawn = [lane for lane in lanes(roles, transformations) if lane.row is not None or np.any(lane.speeds(inferred))]
+    drawn = [
+        row for row in activity_rows(roles, transformations) if row.row is not None or np.any(row.speeds(inferred))
+    ]
     matched = [one for one in traversals if one.role.row is not None or one.role.used is not None][:MOST_FIELDS]
     larger = enlarged(np.shape(frames)[-1])
     span, rest = larger * SPAN, NAMES + larger * (REST - NAMES)
@@ -100,7 +103,7 @@ def _left(
     sequence: tuple[ArrayLike, ArrayLike],
     inferred: ArrayLike,
     truth: ArrayLike,
-    drawn: Sequence[Lane],
+    drawn: Sequence[ActivityRow],
     explained: str,
     span: float,
     certainty: Certainty | None,
@@ -111,7 +114,7 @@ def _left(
     width, name_edge = pitch * len(frames), LEFT - 0.3
     y = 0.86
     page.text(0.2, 0.52, "One held-out sequence", HEADING + 0.5, weight="bold")
-    size = draw_frames(page, frames, LEFT, y, pitch, "input")
+    size = place_frames(page, frames, LEFT, y, pitch, "input", tight=True)
     lane_top, lane_bottom = y + size + 0.36, page.height - size - 1.32
     page.text(name_edge, y + size / 2, "frames", TEXT, ha="right", va="center", weight="bold")
     if certainty is None:
@@ -121,12 +124,12 @@ def _left(
         page.text(LEFT, lane_top - 0.14, PALER, SMALL - 1, color=NEUTRAL)
     box = (LEFT, lane_top, width, lane_bottom - lane_top)
     if drawn:
-        draw_lanes(page, drawn, inferred, truth, box, speed_limits(drawn, inferred, truth, certainty), certainty)
+        plot_rows(drawn, inferred, truth, page.axes(*box), certainty=certainty)
     else:
         page.text(LEFT, lane_top + 0.2, "No field acts in this sequence.", TEXT)
     y = lane_bottom + 0.43
     page.text(LEFT, y - 0.21, "↓  the first frame, moved by these speeds", TEXT)
-    draw_frames(page, predicted, LEFT, y, pitch, "predicted")
+    place_frames(page, predicted, LEFT, y, pitch, "predicted", tight=True)
     page.text(name_edge, y + size / 2, "predicted", TEXT, ha="right", va="center", weight="bold")
 
 

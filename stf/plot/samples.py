@@ -15,13 +15,14 @@ from ffrl.core.seed import generator
 from ffrl.data.base import SequenceBatch, SequenceData, Split
 from ffrl.evaluation.protocol.data_summary import described
 from ffrl.evaluation.protocol.sequences import choose
-from stf.plot.compute.roles import Lane
-from stf.plot.drawing.activity_rows import draw_frames, draw_lane, speed_limits, stride
-from stf.plot.drawing.style import FAINT, HEADING, SMALL, TEXT, Page, enlarged, fitted, save
+from stf.plot.compute.roles import ActivityRow
+from stf.plot.drawing.activity_rows import place_frames, plot_rows, speed_limits, stride
+from stf.plot.drawing.page import Page, height_of
+from stf.plot.drawing.style import FAINT, HEADING, SMALL, TEXT, enlarged, fitted, save
 
 CELL, LABELS, GAP = 0.52, 1.15, 0.3
-TOP, LANE, NARROW, FEW = 1.1, 0.36, 0.27, 6
-"""Height of a lane, and that of one where there are more than a few."""
+TOP, ROW, NARROW, FEW = 1.1, 0.36, 0.27, 6
+"""Height of a row of speeds, and of one where there are more than a few."""
 NARROWEST, WIDEST = 9.0, 12.6
 SEQUENCES = 6
 
@@ -57,7 +58,7 @@ def draw_samples(
 ) -> Figure:
     """Draw mixed sequences with their true activity, and each transformation alone.
 
-    The gids of the pictures are ``sequence-N/T`` and ``single-J/T``; the axes of the lanes are labelled ``lane-J``,
+    The gids of the pictures are ``sequence-N/T`` and ``single-J/T``; the axes of the rows are labelled ``row-J``,
     sequence by sequence.
 
     Args:
@@ -75,32 +76,36 @@ def draw_samples(
         'sheet'
     """
     count, frames = mixed.frames.shape[:2]
-    lanes = [Lane(None, row, name) for row, name in enumerate(transformations)]
+    drawn = [ActivityRow(None, row, name) for row, name in enumerate(transformations)]
     truth = mixed.activity.cpu().numpy()
-    cell, lane = CELL * enlarged(mixed.frames.shape[-1]), LANE if len(lanes) <= FEW else NARROW
+    cell, high = CELL * enlarged(mixed.frames.shape[-1]), ROW if len(drawn) <= FEW else NARROW
     pitch, labels = cell / stride(frames), min(1.7, max(LABELS, 0.35 + 0.085 * max(map(len, ("", *transformations)))))
-    width = pitch * frames
+    width, cell = pitch * frames, height_of(mixed.frames, cell)
     columns = 2 if count > 1 and 2 * (labels + width) + GAP + 0.4 <= WIDEST else 1
     total = max(columns * (labels + width) + (columns - 1) * GAP + 0.4, NARROWEST)
     column = (total - 0.4 + GAP) / columns
-    row = cell + 0.1 + lane * len(lanes) + 0.4
+    row = cell + 0.1 + high * len(drawn) + 0.4
     rows = -(-count // columns)
     singles = TOP + rows * row + 0.1
-    page = Page(total, singles + (0.1 if single is None else 0.5 + len(lanes) * (cell + 0.08) + 0.35))
+    page = Page(total, singles + (0.1 if single is None else 0.5 + len(drawn) * (cell + 0.08) + 0.35))
     page.title(
         f"What the data hold: {about}",
         "Random mixed sequences, and the true speeds of what acts in them, in unit steps per transition. What is drawn "
         "between\nframes t − 1 and t moves the one to the other. Unsupervised training sees frames like these, and no "
         "activity."
-        if lanes
+        if drawn
         else "Random sequences as training sees them. Which transformations act in them is not known.",
     )
-    limits = speed_limits(lanes, np.zeros((count, frames - 1, 1)), truth)
+    limits = speed_limits(drawn, np.zeros((count, frames - 1, 1)), truth)
     for number in range(count):
         x, y = 0.2 + number % columns * column + labels, TOP + number // columns * row
-        draw_frames(page, mixed.frames[number].cpu(), x, y, pitch, f"sequence-{number}")
+        place_frames(page, mixed.frames[number].cpu(), x, y, pitch, f"sequence-{number}", tight=True)
         page.text(x - 0.3, y + cell / 2, f"sequence {number + 1}", TEXT, ha="right", va="center", weight="bold")
-        _lanes(page, lanes, truth[number], (x, y + cell + 0.1, width, lane), limits)
+        if drawn:
+            zeros, box = np.zeros((frames - 1, 1)), (x, y + cell + 0.1, width, high * len(drawn))
+            ax = plot_rows(drawn, zeros, truth[number], page.axes(*box), limits=limits, named=False)
+            for inner, one in zip(ax.child_axes, drawn, strict=True):
+                inner.stairs(one.truth(truth[number]), fill=True, color=FAINT, zorder=1)
     if single is None:
         return page.figure
     page.text(
@@ -115,7 +120,7 @@ def draw_samples(
         label = f"t = {t}" if t == 0 else str(t)
         page.text(left + (t + 0.5) * pitch, y - 0.06, label, SMALL, ha="center", va="bottom")
     for j, name in enumerate(transformations):
-        draw_frames(page, single.frames[j].cpu(), left, y, pitch, f"single-{j}")
+        place_frames(page, single.frames[j].cpu(), left, y, pitch, f"single-{j}", tight=True)
         look = dict(ha="right", va="center", weight="bold")
         page.text(left - 0.12, y + cell / 2, name, fitted(name, TEXT, labels - 0.15), **look)
         words = unit_steps.get(name)
@@ -124,20 +129,6 @@ def draw_samples(
             page.text(left + width + 0.1, y + cell / 2, words, fitted(words, TEXT, 1.2 * room), va="center")
         y += cell + 0.08
     return page.figure
-
-
-def _lanes(page: Page, lanes: Sequence[Lane], truth: Any, box: tuple[float, float, float, float], limits: Any) -> None:
-    """Draw the true activity of one sequence; the box is x, y, the width and the height of one lane."""
-    x, y, width, high = box
-    for number, lane in enumerate(lanes):
-        last = number == len(lanes) - 1
-        axes = page.axes(x, y + number * high, width, high - 0.1, label=f"lane-{number}")
-        axes.stairs(lane.truth(truth), fill=True, color=FAINT, zorder=1)
-        draw_lane(axes, lane, np.zeros((len(truth), 1)), truth, limits)
-        axes.tick_params(axis="x", labelbottom=last, bottom=last, pad=1)
-        name = str(lane.transformation)
-        size = fitted(name, TEXT, min(1.35, x - 0.45))
-        page.text(x - 0.3, y + (number + 0.5) * high - 0.05, name, size, ha="right", va="center")
 
 
 def write_samples(data: SequenceData, summary: dict[str, Any], out: Path) -> list[Path]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.patches import PathPatch
 from matplotlib.path import Path
 from matplotlib.patheffects import Normal, withStroke
@@ -17,15 +18,13 @@ from matplotlib.transforms import blended_transform_factory
 
 from stf.discovery.moves_text import quantity
 from stf.plot.compute.roles import FieldRole
-from stf.plot.compute.search_log import Life, Move, Search
+from stf.plot.compute.search_log import Life, Move, Search, read_search
 from stf.plot.curves import EARLY, TRAIN, VALIDATION, later_window
-from stf.plot.drawing.style import FAINT, NEUTRAL, SMALL, TEXT, TITLE, Page, field_name, field_style, fitted
+from stf.plot.drawing.panel import panel, titled
+from stf.plot.drawing.style import FAINT, NEUTRAL, SMALL, TEXT, chip, field_name, field_style, fitted
 
-LEFT, WIDE, RIGHT, NAMES = 1.05, 9.2, 0.35, 1.3
-"""Widths of the names of the fields, of the lanes, of the margin, and of what the fields became."""
-LEGEND, LINE, STARTS = 0.72, 0.19, 0.24
-"""Inches from the top to the legend but for the lines above it, of one of these, and from the legend to the lanes."""
-EVIDENCE, BETWEEN, BOTTOM = 1.75, 0.34, 0.6
+WIDTH, EVIDENCE, NAMES = 11.2, 1.75, 1.3
+"""Width of the figure, height of the log evidence, and width of what the fields became, in inches."""
 BEND, LEAST_BEND = 0.016, 0.004
 """Width of a join or a branch, as a share of the steps of the search, and where moves follow closely on each other."""
 INK = "#303030"
@@ -64,45 +63,72 @@ def draw_search(search: Search, roles: Sequence[FieldRole] = (), name: str = "")
         >>> from stf.plot.compute.search_log import read_search
         >>> start = {"move": "start", "fields": [], "alive": [0, 1], "accepted": True}
         >>> figure = draw_search(read_search([{"step": 0, "search": start}]))
-        >>> figure.axes[0].texts[0].get_text()
+        >>> figure.get_suptitle()
         'Search for the fields: 2 fields allocated, 2 alive so far, after 0 moves'
     """
-    held_out = [(move.step, move.evidence) for move in search.moves if move.accepted and move.evidence is not None]
-    known = bool(np.isfinite(search.training).any() or held_out)
-    pitch = lane_pitch(search.num_fields)
-    high = pitch * search.num_fields + 0.1
-    below = BETWEEN + EVIDENCE if known else 0.0
-    subtitle = _subtitle(search, known)
-    marks = LEGEND + LINE * len(subtitle)
-    top = marks + STARTS
-    page = Page(LEFT + WIDE + (NAMES if roles else RIGHT), top + high + below + BOTTOM)
+    known = bool(np.isfinite(search.training).any() or _held_out(search))
+    heights = [lane_pitch(search.num_fields) * search.num_fields + 0.1, EVIDENCE][: 1 + known]
     title = f"Search for the fields{f' of {name}' if name else ''}: {search.outcome}"
-    page.title(title, "\n".join(subtitle))
-    page.sheet.texts[0].set_fontsize(fitted(title, TITLE, page.width - 0.4))
-    axes = page.axes(LEFT, top, WIDE, high, label="lanes")
-    _Lanes(axes, search, pitch).draw()
-    _names(page, search, roles, top + 0.05, pitch)
-    lowest = axes
-    if known:
-        axes.tick_params(axis="x", bottom=False, labelbottom=False)
-        lowest = page.axes(LEFT, top + high + BETWEEN, WIDE, EVIDENCE, label="evidence")
-        draw_evidence(lowest, search, held_out)
-    lowest.set_xlabel("optimisation step", fontsize=TEXT, labelpad=2)
-    _legend(page, search, marks)
-    return page.figure
+    figure, body = titled(WIDTH, 2.2 + sum(heights), title, _subtitle(search, known))
+    lanes, *below = body.subplots(len(heights), squeeze=False, height_ratios=heights, sharex=True)[:, 0]
+    lanes.set_label("lanes")
+    plot_search(search, lanes, roles=roles)
+    for ax in below:
+        ax.set_label("evidence")
+        plot_evidence(search, ax)
+        lanes.tick_params(axis="x", bottom=False, labelbottom=False)
+        lanes.set_xlabel("")
+    figure.legend(handles=_legend(search), loc="outside lower left", ncols=5, fontsize=SMALL, frameon=False)
+    return figure
 
 
-def _subtitle(search: Search, known: bool) -> list[str]:
-    """Lines that say what to see."""
+def plot_search(
+    search: Search | Sequence[Mapping[str, Any]], ax: Axes | None = None, *, roles: Sequence[FieldRole] = ()
+) -> Axes:
+    """Draw a lane for each field over the steps of a search, with what merged, ended and branched.
+
+    Args:
+        search: from :func:`stf.plot.compute.search_log.read_search`, or entries of ``metrics.jsonl`` that hold one.
+        ax: where; axes of a new figure for None.
+        roles: what the fields turned out to do, written where their lanes end; none if that is not known.
+
+    Raises:
+        ValueError: the entries hold no search.
+
+    Example:
+        >>> start = {"move": "start", "fields": [], "alive": [0, 1], "accepted": True}
+        >>> plot_search([{"step": 0, "search": start}, {"step": 9, "train/log_evidence": -1.0}]).get_xlabel()
+        'optimisation step'
+    """
+    search = _read(search)
+    ax = panel(ax, 8, 0.8 + lane_pitch(search.num_fields) * search.num_fields)
+    _Lanes(ax, search).draw()
+    _names(ax, search, roles)
+    ax.set_xlabel("optimisation step", fontsize=TEXT, labelpad=2)
+    return ax
+
+
+def _read(search: Search | Sequence[Mapping[str, Any]]) -> Search:
+    found = search if isinstance(search, Search) else read_search(search)
+    if found is None:
+        raise ValueError("search: found metrics without one, expected those of a run that searched for its fields")
+    return found
+
+
+def _held_out(search: Search) -> list[tuple[float, float]]:
+    """Steps and held-out log evidence where it is known."""
+    return [(move.step, move.evidence) for move in search.moves if move.accepted and move.evidence is not None]
+
+
+def _subtitle(search: Search, known: bool) -> str:
+    """What to see, on two or three lines."""
     lines = ["A lane for each field that was allocated, drawn while it is there."]
-    kinds = {move.kind for move in search.moves}
-    if "merge" in kinds:
-        ratio = "the log evidence that the merge loses, relative to what leaving the field out loses."
+    if any(move.kind == "merge" for move in search.moves):
         lines[0] += " A field that is merged bends into the lane of the other; beside it its ratio:"
-        lines.append(ratio)
+        lines.append("the log evidence that the merge loses, relative to what leaving the field out loses.")
     if known:
-        lines[-1] += " Below: log evidence of the encoded steps."
-    return lines
+        lines.append("Below: log evidence of the encoded steps, in training tempered while fields form and in trials.")
+    return "\n".join(lines)
 
 
 def _span(search: Search) -> float:
@@ -119,7 +145,22 @@ class _Lanes:
 
     axes: Axes
     search: Search
-    pitch: float
+
+    @property
+    def inches(self) -> tuple[float, float]:
+        """Width and height of the axes."""
+        box = self.axes.get_window_extent()
+        return box.width / self.axes.figure.dpi, box.height / self.axes.figure.dpi
+
+    @property
+    def pitch(self) -> float:
+        """Inches from lane to lane."""
+        return (self.inches[1] - 0.1) / self.search.num_fields
+
+    @property
+    def inch(self) -> float:
+        """Steps to an inch."""
+        return _span(self.search) / self.inches[0]
 
     @property
     def width(self) -> float:
@@ -205,7 +246,7 @@ class _Lanes:
 
     def _ratio(self, life: Life, text: str, lives: Sequence[Life]) -> None:
         """Write a ratio on the empty lane that a merge left, or, where there is no room on it, above that lane."""
-        inch = _span(self.search) / WIDE
+        inch = self.inch
         room = 0.04 * inch + CHARACTER * len(text) * inch
         after = [other.begin for other in lives if other.field == life.field and other.begin >= life.end]
         free = min([*after, _limits(self.search)[1]]) - life.end
@@ -239,7 +280,7 @@ class _Lanes:
     def _starts(self) -> None:
         """Mark further starts, and where the best of several was chosen."""
         marked = [move for move in self.search.moves[1:] if move.kind in ("start", "choose")]
-        above, inch = blended_transform_factory(self.axes.transData, self.axes.transAxes), _span(self.search) / WIDE
+        above, inch = blended_transform_factory(self.axes.transData, self.axes.transAxes), self.inch
         for number, move in enumerate(marked):
             start = sum(other.kind == "start" for other in marked[: number + 1]) + 1
             others = [other.step for other in marked if other is not move]
@@ -251,14 +292,22 @@ class _Lanes:
             self.axes.text(move.step, 1.0, words, **options)
 
 
-def draw_evidence(axes: Axes, search: Search, held_out: Sequence[tuple[float, float]]) -> None:
+def plot_evidence(search: Search | Sequence[Mapping[str, Any]], ax: Axes | None = None) -> Axes:
     """Draw training log evidence as a line, with gaps between starts, and held-out evidence at moves as dots.
 
     Args:
-        axes: where.
-        search: the search.
-        held_out: steps and held-out log evidence, nats per transition.
+        search: from :func:`stf.plot.compute.search_log.read_search`, or entries of ``metrics.jsonl`` that hold one.
+        ax: where; axes of a new figure for None.
+
+    Raises:
+        ValueError: the entries hold no search.
+
+    Example:
+        >>> start = {"move": "start", "fields": [], "alive": [0], "accepted": True, "evidence": -2.0}
+        >>> plot_evidence([{"step": 0, "search": start}]).get_ylabel()
+        'log evidence\\n[nats per transition]'
     """
+    search, axes = _read(search), panel(ax, 8, 2.2)
     for move in search.moves:
         if move.changes:
             axes.axvline(move.step, color=FAINT, linewidth=0.6, zorder=0)
@@ -272,11 +321,11 @@ def draw_evidence(axes: Axes, search: Search, held_out: Sequence[tuple[float, fl
             *line,
             color=TRAIN,
             linewidth=1.3,
-            label="training, tempered while fields form and in trials",
+            label="training",
             gid="training",
             **marker,
         )
-    x, y = np.array(held_out, dtype=np.float64).reshape(-1, 2).T
+    x, y = np.array(_held_out(search), dtype=np.float64).reshape(-1, 2).T
     if len(x):
         look = dict(linestyle="none", marker="D", markersize=4.5, markeredgecolor="white", markeredgewidth=0.5)
         axes.plot(x, y, color=VALIDATION, label="held out, at moves", gid="held-out", zorder=4, **look)
@@ -291,42 +340,39 @@ def draw_evidence(axes: Axes, search: Search, held_out: Sequence[tuple[float, fl
     axes.ticklabel_format(axis="both", style="plain", useOffset=False)
     axes.grid(axis="y", color=FAINT, linewidth=0.5)
     axes.set_ylabel("log evidence\n[nats per transition]", fontsize=TEXT, labelpad=3)
-    axes.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=2, fontsize=SMALL, frameon=False, handlelength=1.4)
+    axes.set_xlabel("optimisation step", fontsize=TEXT, labelpad=2)
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=2, fontsize=SMALL, frameon=False, handlelength=1.4)
+    return axes
 
 
-def _names(page: Page, search: Search, roles: Sequence[FieldRole], top: float, pitch: float) -> None:
+def _names(ax: Axes, search: Search, roles: Sequence[FieldRole]) -> None:
     """Name the lanes at the left, and at the right say what became of the fields that are alive."""
-    known = {role.field: role for role in roles}
+    known, beside = {role.field: role for role in roles}, blended_transform_factory(ax.transAxes, ax.transData)
+    small = SMALL if _Lanes(ax, search).pitch > 0.24 else SMALL - 1
+    look = dict(xycoords=beside, textcoords="offset points", va="center", annotation_clip=False)
     for place in range(search.num_fields):
-        y = top + (place + 0.5) * pitch
-        page.chip(LEFT - 0.12, y, field_name(place), place, SMALL if pitch > 0.24 else SMALL - 1, ha="right")
+        ax.annotate(field_name(place), (0, place), (-9, 0), fontsize=small, ha="right", **chip(place), **look)
         role = known.get(place)
         if place in search.alive and role is not None:
             words = "silent" if role.silent else role.caption
-            page.text(LEFT + WIDE + 0.06, y, words, fitted(words, TEXT, NAMES - 0.15), va="center")
+            ax.annotate(words, (1, place), (4, 0), fontsize=fitted(words, TEXT, NAMES - 0.15), **look)
 
 
-def _legend(page: Page, search: Search, y: float) -> None:
-    """Explain the marks that are there, in a row above the lanes."""
+def _legend(search: Search) -> list[Line2D]:
+    """Explain the marks that are there."""
     kinds = {move.kind for move in search.moves if move.accepted}
-    refused = {move.kind for move in search.refused()}
+    refused = {f"refused {move.kind}" for move in search.refused()}
     mark = dict(color=FAINT, markeredgecolor=INK, markeredgewidth=0.7, linestyle="none")
     trial = dict(color=NEUTRAL, markerfacecolor="white", markeredgewidth=0.9, linestyle=":", linewidth=0.8)
     entries = {
-        "merged": ("merge" in kinds, dict(marker="o", markersize=5) | mark),
-        "deleted": ("delete" in kinds, dict(marker="X", markersize=6.5) | mark),
-        "hardly ever on, dropped": ("silent" in kinds, dict(marker="s", markersize=5) | mark),
-        "refill taken back": ("undo" in kinds, dict(marker="<", markersize=5.5) | mark),
-        "copied to another lane": ("refill" in kinds, dict(marker=">", markersize=5) | mark),
-        "best refused merge of a round": ("merge" in refused, dict(marker="o", markersize=4.2) | trial),
-        "best refused deletion": ("delete" in refused, dict(marker="D", markersize=4.2) | trial),
-        "round without a move": ("keep" in kinds, dict(marker="|", markersize=6, color=NEUTRAL, linestyle="none")),
+        "merge": ("merged", dict(marker="o", markersize=5) | mark),
+        "delete": ("deleted", dict(marker="X", markersize=6.5) | mark),
+        "silent": ("hardly ever on, dropped", dict(marker="s", markersize=5) | mark),
+        "undo": ("refill taken back", dict(marker="<", markersize=5.5) | mark),
+        "refill": ("copied to another lane", dict(marker=">", markersize=5) | mark),
+        "refused merge": ("best refused merge of a round", dict(marker="o", markersize=4.2) | trial),
+        "refused delete": ("best refused deletion", dict(marker="D", markersize=4.2) | trial | {"linestyle": "none"}),
+        "keep": ("round without a move", dict(marker="|", markersize=6, color=NEUTRAL, linestyle="none")),
     }
-    x = 0.2
-    for words, (there, look) in entries.items():
-        if there:
-            two = look.get("linestyle") == ":" and look["marker"] == "o"
-            page.sheet.plot([x + 0.05, x + 0.27] if two else [x + 0.05], [y, y] if two else [y], **look)
-            x += 0.36 if two else 0.16
-            page.text(x, y, words, SMALL, va="center_baseline")
-            x += 0.2 + 0.056 * len(words)
+    return [Line2D([], [], label=words, **look) for kind, (words, look) in entries.items() if kind in kinds | refused]

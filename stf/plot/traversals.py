@@ -7,19 +7,20 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from numpy.typing import ArrayLike
 
 from stf.plot.compute.numbers import percent
 from stf.plot.compute.observed import ErrorCurve, Traversal
 from stf.plot.compute.roles import FieldRole, silence
-from stf.plot.drawing.empty import draw_nothing
+from stf.plot.drawing.empty import empty_figure
+from stf.plot.drawing.page import Page, height_of
+from stf.plot.drawing.panel import array, label, panel
 from stf.plot.drawing.style import (
-    FAINT,
     HEADING,
     NEUTRAL,
     SMALL,
     TEXT,
     TRUTH,
-    Page,
     enlarged,
     field_name,
     field_style,
@@ -53,9 +54,10 @@ def draw_traversals(traversals: Sequence[Traversal], roles: Sequence[FieldRole])
     """
     title = "Traversals: each field applied alone to held-out images"
     if not traversals:
-        return draw_nothing(title, roles)
+        return empty_figure(title, roles)
     left, cell = _columns(traversals[0])
-    heights = [len(one.inputs) * (cell + NUMBERS) + (cell + TRUE_ROW if one.truth else 0) for one in traversals]
+    high = height_of(traversals[0].inputs, cell)
+    heights = [len(one.inputs) * (high + NUMBERS) + (high + TRUE_ROW if one.truth else 0) for one in traversals]
     bottom = TOP + sum(heights) + BLOCK_GAP * (len(heights) - 1)
     page = Page(_width(left, cell), bottom + 0.75)
     page.title(
@@ -76,7 +78,7 @@ def draw_strip(one: Traversal, curve: ErrorCurve | None = None) -> Figure:
     """Draw the traversal of one field: each image moved, the true transformation under it, and mean errors of many.
 
     The gids of the pictures are ``image-N/PLACE`` (decoded), ``input-N`` and ``true-N/STEP``, those of the errors
-    ``error-N/STEP``; the lines of the axes labelled ``errors`` have the gids ``flow``, ``still`` and
+    ``error-N/STEP``; the lines of the axes labelled ``errors`` have the gids ``flow``, ``unmoved`` and
     ``reconstruction``.
 
     Args:
@@ -91,7 +93,8 @@ def draw_strip(one: Traversal, curve: ErrorCurve | None = None) -> Figure:
         'Traversal of field 4: hue'
     """
     role, (left, cell) = one.role, _columns(one)
-    pitch, row = cell + BETWEEN, cell + NUMBERS + (cell if one.truth else 0) + PAIR_GAP
+    pitch, high = cell + BETWEEN, height_of(one.inputs, cell)
+    row = high + NUMBERS + (high if one.truth else 0) + PAIR_GAP
     bottom = TOP + len(one.inputs) * row
     page = Page(_width(left, cell), bottom + (0.35 if curve is None else PANEL + 0.75))
     name = caption(role)
@@ -99,7 +102,7 @@ def draw_strip(one: Traversal, curve: ErrorCurve | None = None) -> Figure:
     page.title(
         f"Traversal of {field_name(role.field)}: {name}",
         "Held-out images, moved by this field alone at unit speed and decoded"
-        + (f"; under each, what {name} really does to the image." if one.truth else ".")
+        + ("; under each, the true images." if one.truth else ".")
         + f"\nIt should change one thing and keep the rest, also backwards and beyond the trained length.{turned}",
     )
     page.chip(LABELS + 0.05, TOP - 0.3, field_name(role.field), role.field, HEADING)
@@ -107,24 +110,26 @@ def draw_strip(one: Traversal, curve: ErrorCurve | None = None) -> Figure:
     y, edge = TOP, left[one.steps[0]] - 0.09
     errors = one.errors()
     for number, (image, frames) in enumerate(zip(one.inputs, one.frames, strict=True)):
-        page.picture(image, INPUT, y, cell, name=f"input-{number}")
-        page.text(INPUT - 0.1, y + cell / 2, f"moved by {field_name(role.field)}", TEXT, ha="right", va="center")
-        page.pictures(frames, left[one.steps[0]], y, cell, pitch, role.field, f"image-{number}")
-        y += cell
+        page.picture(image, INPUT, y, cell, name=f"input-{number}", high=high)
+        page.text(INPUT - 0.1, y + high / 2, f"moved by {field_name(role.field)}", TEXT, ha="right", va="center")
+        page.pictures(frames, left[one.steps[0]], y, cell, pitch, role.field, f"image-{number}", high)
+        y += high
         _errors(page, errors, number, (left, cell), y, "error")
         y += NUMBERS
         if one.truth:
-            page.text(edge, y + cell / 2, f"true {role.transformation}", TEXT, ha="right", va="center")
+            words = f"true {role.transformation}"
+            page.text(edge, y + high / 2, words, fitted(words, TEXT, edge - 0.1), ha="right", va="center")
             for step in errors:
-                page.picture(one.truth[step][number], left[step], y, cell, name=f"true-{number}/{step}")
-            y += cell
+                page.picture(one.truth[step][number], left[step], y, cell, name=f"true-{number}/{step}", high=high)
+            y += high
         y += PAIR_GAP
     if curve is not None:
         wide = len(one.steps) * pitch
         axes = page.axes(left[one.steps[0]] - BETWEEN / 2, y + 0.12, wide, PANEL - 0.12, label="errors")
         stride = one.steps[1] - one.steps[0]
         axes.set(xlim=(one.steps[0] - stride / 2, one.steps[-1] + stride / 2), xticks=one.steps)
-        draw_errors(axes, curve, role)
+        plot_errors(curve.steps, curve.flow, axes, unmoved=curve.unmoved, reconstruction=curve.reconstruction,
+                    field=role.field, names=False)  # fmt: skip
         page.text(edge - 0.42, y + 0.5, "L1 error\nper frame", TEXT, ha="right", linespacing=1.2)
         page.text(edge - 0.42, y + 0.85, f"mean over {len(curve.flow)}\nheld-out images", SMALL, ha="right")
         page.text(left[one.steps[-1]] + pitch / 2, y + PANEL + 0.22, "step t", TEXT, ha="center")
@@ -132,24 +137,52 @@ def draw_strip(one: Traversal, curve: ErrorCurve | None = None) -> Figure:
     return page.figure
 
 
-def draw_errors(axes: Axes, curve: ErrorCurve, role: FieldRole) -> None:
-    """Draw the mean errors of a field over steps, against those of standing still and of plain reconstruction."""
-    look = field_style(role.field)
-    name = "moved by " + field_name(role.field)
-    axes.set_facecolor("none")
-    for values, gid, label, style in (
-        (curve.still, "still", "not moved: decoded z₀", dict(color=NEUTRAL, linestyle="--")),
-        (curve.reconstruction, "reconstruction", "true frame, encoded and decoded", dict(color=TRUTH, linestyle=":")),
-        (curve.flow, "flow", name, dict(color=look.colour, marker=look.marker, markersize=4, linewidth=2)),
-    ):
-        axes.plot(curve.steps, values.mean(0), gid=gid, label=label, **({"linewidth": 1.4} | style))
-    low, high = np.percentile(curve.flow, [25, 75], axis=0)
-    axes.fill_between(curve.steps, low, high, color=look.colour, alpha=0.25, linewidth=0, label="middle half of images")
-    axes.set_ylim(0, None)
-    axes.grid(color=FAINT, linewidth=0.5)
-    ncols = 4 if axes.get_window_extent().width / axes.figure.dpi > WIDE_LEGEND else 2
-    legend(axes, loc="upper center", ncols=ncols, columnspacing=1.2, bbox_to_anchor=(0.5, 1.0))
-    axes.set_ylim(0, (1.18 if ncols == 4 else 1.4) * axes.get_ylim()[1])
+def plot_errors(
+    steps: ArrayLike,
+    flow: ArrayLike,
+    ax: Axes | None = None,
+    *,
+    unmoved: ArrayLike | None = None,
+    reconstruction: ArrayLike | None = None,
+    field: int = 0,
+    names: bool = True,
+) -> Axes:
+    """Draw the mean errors of a field over steps, against those of images that are not moved and of reconstruction.
+
+    The lines have the gids ``flow``, ``unmoved`` and ``reconstruction``.
+
+    Args:
+        steps: the S steps, in order.
+        flow: errors of N moved images, ``(N, S)``.
+        ax: where; axes of a new figure for None.
+        unmoved: of the decoded images that are not moved, ``(N, S)``.
+        reconstruction: of the true frames encoded and decoded, ``(N, S)``.
+        field: whose errors they are.
+        names: whether to name the axes.
+
+    Example:
+        >>> ax = plot_errors([0, 1, 2], [[1.0, 2.0, 3.0], [1.0, 4.0, 5.0]])
+        >>> ax.lines[0].get_ydata().tolist()
+        [1.0, 3.0, 4.0]
+    """
+    ax, look, flow = panel(ax, 6, 2.2), field_style(field), array(flow)
+    ax.set_facecolor("none")
+    for values, gid, words, style in (
+        (unmoved, "unmoved", "not moved: decoded z₀", dict(color=NEUTRAL, linestyle="--")),
+        (reconstruction, "reconstruction", "true frame, encoded and decoded", dict(color=TRUTH, linestyle=":")),
+        (flow, "flow", "moved by " + field_name(field),
+         dict(color=look.colour, marker=look.marker, markersize=4, linewidth=2)),
+    ):  # fmt: skip
+        if values is not None:
+            ax.plot(steps, array(values).mean(0), gid=gid, label=words, **({"linewidth": 1.4} | style))
+    low, high = np.percentile(flow, [25, 75], axis=0)
+    ax.fill_between(steps, low, high, color=look.colour, alpha=0.25, linewidth=0, label="middle half of images")
+    ax.set_ylim(0, None)
+    ncols = 4 if ax.get_window_extent().width / ax.figure.dpi > WIDE_LEGEND else 2
+    label(ax, *(("step t", "L1 error per frame") if names else ()))
+    legend(ax, loc="upper center", ncols=ncols, columnspacing=1.2, bbox_to_anchor=(0.5, 1.0))
+    ax.set_ylim(0, (1.18 if ncols == 4 else 1.4) * ax.get_ylim()[1])
+    return ax
 
 
 def caption(role: FieldRole) -> str:
@@ -227,17 +260,17 @@ def _block(page: Page, one: Traversal, left: dict[int, float], cell: float, y: f
         page.text(LABELS, y + 0.4, role.transformation, size, weight="bold")
     if role.direction < 0:
         page.text(LABELS, y + 0.62, "forwards is speed −1\n(its sign is turned)", SMALL, color=NEUTRAL)
-    errors = one.errors()
+    errors, high = one.errors(), height_of(one.inputs, cell)
     for number, (image, frames) in enumerate(zip(one.inputs, one.frames, strict=True)):
-        page.picture(image, INPUT, y, cell, name=f"{name}/input-{number}")
-        page.pictures(frames, left[one.steps[0]], y, cell, cell + BETWEEN, role.field, f"{name}/image-{number}")
-        _errors(page, errors, number, (left, cell), y + cell, f"{name}/error")
-        y += cell + NUMBERS
+        page.picture(image, INPUT, y, cell, name=f"{name}/input-{number}", high=high)
+        page.pictures(frames, left[one.steps[0]], y, cell, cell + BETWEEN, role.field, f"{name}/image-{number}", high)
+        _errors(page, errors, number, (left, cell), y + high, f"{name}/error")
+        y += high + NUMBERS
     if one.truth:
         edge = left[min(errors)] - 0.09
-        page.text(edge, y + cell / 2, f"true {role.transformation}", SMALL, ha="right", va="center")
+        page.text(edge, y + high / 2, f"true {role.transformation}", SMALL, ha="right", va="center")
         for step in errors:
-            page.picture(one.truth[step][-1], left[step], y + 0.02, cell, name=f"{name}/true/{step}")
+            page.picture(one.truth[step][-1], left[step], y + 0.02, cell, name=f"{name}/true/{step}", high=high)
 
 
 def _caption(traversals: Sequence[Traversal], roles: Sequence[FieldRole]) -> str:

@@ -16,7 +16,7 @@ from stf.plot.alignment import draw_alignment, draw_confusion
 from stf.plot.calibration import draw_reliability
 from stf.plot.compute.assignment import Assignment, assign
 from stf.plot.compute.observed import Observed, Traversal, error_curve, move_images, prior_counts
-from stf.plot.compute.roles import FieldRole, lanes
+from stf.plot.compute.roles import FieldRole, activity_rows
 from stf.plot.compute.search_log import read_search
 from stf.plot.curves import draw_curves
 from stf.plot.drawing.style import field_name
@@ -141,7 +141,7 @@ def _overview(model: Any, found: Assignment, moved: list[Traversal], names: tupl
         GLANCE,
         "Overview",
         draw_overview(frames.cpu(), predicted.cpu(), inferred, truth, moved, found.roles, names, mode, sure),
-        captions.of_overview(lanes(found.roles, names), inferred, truth, error, still, told),
+        captions.of_overview(activity_rows(found.roles, names), inferred, truth, error, still, told),
         "Left: the frames of a sequence, the speed of each field over time, and the predicted frames. "
         "Right: other images moved by each field alone.",
     )

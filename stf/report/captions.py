@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 from stf.discovery.moves_text import quantity
 from stf.plot.compute.numbers import percent, series
 from stf.plot.compute.observed import ErrorCurve, Traversal
-from stf.plot.compute.roles import FieldRole, Lane, listed, silent_fields
+from stf.plot.compute.roles import ActivityRow, FieldRole, listed, silent_fields
 from stf.plot.compute.search_log import Move, Search
 from stf.plot.drawing.style import field_name
 from stf.plot.traversals import caption as does
@@ -94,27 +94,25 @@ def _others(roles: Sequence[FieldRole]) -> list[str]:
 
 
 def of_overview(
-    lanes: Sequence[Lane], inferred: ArrayLike, truth: ArrayLike, error: float, still: float, given: bool
+    rows: Sequence[ActivityRow], inferred: ArrayLike, truth: ArrayLike, error: float, still: float, given: bool
 ) -> str:
     """Say how well one sequence is explained.
 
     Args:
-        lanes: one per transformation, with its field if it has one.
+        rows: one per transformation, with its field if it has one.
         inferred: speeds of the sequence, ``(T, K)``.
         truth: ``(T, J)``.
         error: mean L1 error of its predicted frames t = 1 .. T.
         still: the same if nothing moved.
         given: whether the speeds are given and not inferred.
     """
-    known = [lane for lane in lanes if lane.row is not None]
-    acting = [str(lane.transformation) for lane in known if np.any(lane.truth(truth))]
+    known = [row for row in rows if row.row is not None]
+    acting = [str(row.transformation) for row in known if np.any(row.truth(truth))]
     if not known:
-        acting = [field_name(lane.role.field) for lane in lanes if np.any(lane.speeds(inferred))]
+        acting = [field_name(row.role.field) for row in rows if np.any(row.speeds(inferred))]
     start = f"In this held-out sequence {join(acting or ['nothing'])} {'acts' if len(acting) <= 1 else 'act'}"
     if known and not given:
-        differences = [
-            np.abs(lane.truth(truth) - (0 if lane.role is None else lane.speeds(inferred))) for lane in known
-        ]
+        differences = [np.abs(row.truth(truth) - (0 if row.role is None else row.speeds(inferred))) for row in known]
         start += f" and the inferred speeds are off by {np.mean(differences):.2f} unit steps on average"
     return (
         f"{start}; moving only its first frame predicts the others with an L1 error of {error:.0f} per frame, where "
@@ -211,7 +209,7 @@ def of_strip(one: Traversal, curve: ErrorCurve | None) -> str:
         what = "matches no transformation" if one.role.used is None else f"is {does(one.role)}"
         return f"{name} {what}, so that what it changes in these images is all there is to judge it by."
     trained, (first, last) = one.trained, (int(curve.steps[0]), int(curve.steps[-1]))
-    still = float(curve.still[:, (curve.steps >= 1) & (curve.steps <= trained)].mean())
+    still = float(curve.unmoved[:, (curve.steps >= 1) & (curve.steps <= trained)].mean())
     text = (
         f"{name} alone does {one.role.transformation} with a mean L1 error of {curve.mean(1, trained):.0f} over the "
         f"trained length (not moving: {still:.0f})"

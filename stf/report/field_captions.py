@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from stf.plot.compute.field_material import PlaneDerivatives, PlaneField, Shares
+from stf.plot.compute.field_context import PlaneDerivatives, PlaneField, Shares
 from stf.plot.compute.numbers import percent
-from stf.plot.compute.transported_density import Carried
+from stf.plot.compute.transported_density import TransportedDensity
 from stf.plot.drawing.style import field_name
 from stf.plot.fields.differential import ROUNDING, relative, scientific
 from stf.plot.fields.helmholtz import norm_share
@@ -29,7 +29,7 @@ def of_planes(fields: Sequence[PlaneField]) -> str:
     )
 
 
-def of_composition(carried: Carried) -> str:
+def of_composition(carried: TransportedDensity) -> str:
     """Say how many fields carry the density, and what that does to it."""
     steps = len(carried.activity)
     active = int((carried.activity != 0).any(0).view(-1, len(carried.roles)).any(0).sum())

@@ -7,10 +7,10 @@ from typing import Any
 
 from ffrl.data.base import SequenceData, Split
 from stf.plot.composition import draw_composition
-from stf.plot.compute.field_material import plane_derivatives, plane_fields, shares, surroundings
+from stf.plot.compute.field_context import field_context, plane_derivatives, plane_fields, shares
 from stf.plot.compute.observed import Observed
 from stf.plot.compute.roles import FieldRole
-from stf.plot.compute.transported_density import carried
+from stf.plot.compute.transported_density import transported_density
 from stf.plot.fields.differential import draw_differential
 from stf.plot.fields.helmholtz import draw_helmholtz
 from stf.plot.fields.landscape import draw_landscape
@@ -45,8 +45,8 @@ def field_exhibits(
         UserError: no such plane, or no such split.
     """
     tell("field planes")
-    around = surroundings(model, data, observed, split, plane, seed, roles)
-    fields = plane_fields(around, roles)
+    context = field_context(model, data, observed, split, plane, seed, roles)
+    fields = plane_fields(context, roles)
     yield Exhibit(
         "field-planes",
         LATENT,
@@ -57,7 +57,7 @@ def field_exhibits(
         "space, with the density of encoded frames and the path of a real image.",
     )
     tell("composition")
-    moved = carried(model, around, observed, roles)
+    moved = transported_density(model, context, observed, roles)
     yield Exhibit(
         "composition",
         LATENT,
@@ -79,7 +79,7 @@ def field_exhibits(
         )
     if getattr(model.field_model, "rotational", None) is not None:
         tell("Helmholtz shares")
-        found = shares(around, observed, roles)
+        found = shares(context, observed, roles)
         yield Exhibit(
             "helmholtz",
             LATENT,
@@ -89,7 +89,7 @@ def field_exhibits(
             "Norms of the curl-free against the divergence-free part of each field, and their shares as bars.",
         )
     tell("divergence and curl")
-    derivatives = plane_derivatives(around, fields)
+    derivatives = plane_derivatives(context, fields)
     yield Exhibit(
         "differential",
         LATENT,

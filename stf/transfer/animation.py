@@ -1,4 +1,4 @@
-"""Transfer in motion: the sequence, the images under its activity, and where on the activity's lanes they are."""
+"""Transfer in motion: the sequence, the images under its activity, and where on the activity's rows they are."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from numpy.typing import NDArray
 from stf.plot.compute.roles import FieldRole
 from stf.plot.drawing.activity_rows import speed_limits
 from stf.plot.drawing.certainty import PALER
-from stf.plot.drawing.style import HEADING, TEXT, Page, fitted, to_image
-from stf.transfer.figure import Transfer, applied_truth, draw_activity, drawn_lanes, or_zeros, stretch
+from stf.plot.drawing.page import Page
+from stf.plot.drawing.style import HEADING, TEXT, fitted, to_image
+from stf.transfer.figure import Transfer, applied_truth, draw_activity, drawn_rows, or_zeros, stretch
 
 PIXELS = 100
 """Per inch."""
 PANEL, GAP, ARROW, MARGIN = 112, 10, 54, 20
-TOP, LANE, LABELS, RIGHT = 34, 42, 150, 90
+TOP, ROW, LABELS, RIGHT = 34, 42, 150, 90
 NARROWEST, WIDEST, HEADLINE, LARGEST = 640, 1600, 350, 256
 SHOWN, MOST_FRAMES = 6, 120
 SECONDS, FIRST, LAST = 0.3, 0.9, 1.2
@@ -97,12 +98,12 @@ def _background(
     transformations: Sequence[str],
     layout: tuple[int, int, int, int],
 ) -> tuple[NDArray[np.uint8], tuple[int, int, int, int]]:
-    """All that does not move, and the box of the lanes in pixels."""
+    """All that does not move, and the box of the rows in pixels."""
     width, high, left, sources = layout
-    drawn, truth = drawn_lanes(transfer, roles, transformations), applied_truth(transfer)
+    drawn, truth = drawn_rows(transfer, roles, transformations), applied_truth(transfer)
     limits = speed_limits(drawn, transfer.applied, or_zeros(truth, transfer.applied, drawn), transfer.certainty)
     top = TOP + high + 44
-    box = (LABELS, top, width - RIGHT, top + round(LANE * stretch(limits)) * max(1, len(drawn)))
+    box = (LABELS, top, width - RIGHT, top + round(ROW * stretch(limits)) * max(1, len(drawn)))
     page = Page(width / PIXELS, (box[3] + 24) / PIXELS)
     if sources:
         heading = "a sequence" if sources == 1 else "two sequences"

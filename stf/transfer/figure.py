@@ -12,15 +12,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from stf.plot.compute.certainty import Certainty
-from stf.plot.compute.roles import FieldRole, Lane, lanes
-from stf.plot.drawing.activity_rows import draw_frames, draw_lanes, speed_limits, stride
+from stf.plot.compute.roles import ActivityRow, FieldRole, activity_rows
+from stf.plot.drawing.activity_rows import place_frames, plot_rows, speed_limits, stride
 from stf.plot.drawing.certainty import PALER
-from stf.plot.drawing.style import HEADING, NEUTRAL, SMALL, TEXT, Page, enlarged, fitted
+from stf.plot.drawing.page import Page
+from stf.plot.drawing.style import HEADING, NEUTRAL, SMALL, TEXT, enlarged, fitted
 from stf.transfer.sources import Source, Targets
 
 CELL, LEFT, RIGHT = 0.6, 2.0, 1.15
 INPUT = 0.95
-TOP, LANE, GAP, HEAD, FOOT = 1.05, 0.42, 0.34, 0.27, 0.25
+TOP, ROW, GAP, HEAD, FOOT = 1.05, 0.42, 0.34, 0.27, 0.25
 NARROWEST = 8.6
 MORE = 0.2
 """Height of a further line of the caption."""
@@ -88,17 +89,18 @@ class Transfer:
         return tuple(one[:, 1:].abs().sum((-3, -2, -1)).mean(1).tolist() for one in differences)
 
 
-def drawn_lanes(transfer: Transfer, roles: Sequence[FieldRole], transformations: Sequence[str]) -> list[Lane]:
-    """Return lanes of the fields that act or have a transformation, and of true transformations without a field."""
+def drawn_rows(transfer: Transfer, roles: Sequence[FieldRole], transformations: Sequence[str]) -> list[ActivityRow]:
+    """Return rows of the fields that act or have a transformation, and of true transformations without a field."""
     active = np.flatnonzero(np.any(np.concatenate([transfer.applied, *transfer.activities]) != 0, axis=0))
     if not transformations:
         known = {role.field: role for role in roles if role.used is not None}
         return [
-            Lane(known.get(field, FieldRole(field)), None, None if known else "unknown") for field in active.tolist()
+            ActivityRow(known.get(field, FieldRole(field)), None, None if known else "unknown")
+            for field in active.tolist()
         ]
-    known = lanes([replace(role, silent=role.field not in active) for role in roles], transformations)
+    known = activity_rows([replace(role, silent=role.field not in active) for role in roles], transformations)
     true = any(source.truth is not None for source in transfer.sources)
-    return [lane for lane in known if lane.role is not None or true]
+    return [row for row in known if row.role is not None or true]
 
 
 def known_truth(source: Source) -> NDArray | None:
@@ -111,14 +113,14 @@ def applied_truth(transfer: Transfer) -> NDArray | None:
     return None if any(known_truth(source) is None for source in transfer.sources) else transfer.truth
 
 
-def or_zeros(truth: NDArray | None, activity: NDArray, drawn: Sequence[Lane]) -> NDArray:
+def or_zeros(truth: NDArray | None, activity: NDArray, drawn: Sequence[ActivityRow]) -> NDArray:
     """Return the true speeds, or zeros in their place."""
-    rows = [lane.row + 1 for lane in drawn if lane.row is not None]
+    rows = [row.row + 1 for row in drawn if row.row is not None]
     return np.zeros((len(activity), max(rows, default=0))) if truth is None else truth
 
 
 def stretch(limits: tuple[float, float]) -> float:
-    """Return how many times higher than usual lanes are for a range of speeds, so that 0 and 1 stay apart.
+    """Return how many times higher than usual rows are for a range of speeds, so that 0 and 1 stay apart.
 
     Example:
         >>> stretch((0.0, 1.8)), stretch((-2.2, 1.1)), stretch((-9.0, 9.0))
@@ -131,7 +133,7 @@ def draw_transfer(transfer: Transfer, roles: Sequence[FieldRole], transformation
     """Draw the sources with their activity, the activity that was applied, and the images under it.
 
     The gids of the pictures are ``source-S/T``, ``image-N`` (inputs), ``moved-N/T`` and ``true-N/T``, those of the
-    errors ``error-N``; the axes of the lanes are labelled ``lane-L``, block by block: sources, then what was applied
+    errors ``error-N``; the axes of the rows are labelled ``row-L``, block by block: sources, then what was applied
     if that differs.
 
     Args:
@@ -139,7 +141,7 @@ def draw_transfer(transfer: Transfer, roles: Sequence[FieldRole], transformation
         roles: of all fields.
         transformations: names of the J transformations; none if it is not known what the fields do.
     """
-    drawn = drawn_lanes(transfer, roles, transformations)
+    drawn = drawn_rows(transfer, roles, transformations)
     blocks = _blocks(transfer)
     columns = max(len(activity) for _, _, activity, _ in blocks) + 1
     side = CELL * enlarged(transfer.frames.shape[-1])
@@ -152,9 +154,9 @@ def draw_transfer(transfer: Transfer, roles: Sequence[FieldRole], transformation
         for (_, _, activity, truth), one in zip(blocks, sure, strict=True)
     ]
     limits = min(low for low, _ in ranges), max(high for _, high in ranges)
-    lane = LANE * stretch(limits)
+    high = ROW * stretch(limits)
     strips = [0.0 if frames is None else stride(len(frames)) * pitch + 0.06 for _, frames, _, _ in blocks]
-    heights = [HEAD + strip + lane * max(1, len(drawn)) + GAP for strip in strips]
+    heights = [HEAD + strip + high * max(1, len(drawn)) + GAP for strip in strips]
     known, y = transfer.true_frames is not None, TOP + MORE * any(one is not None for one in sure)
     rows = shown * cell + side * known
     page = Page(max(left + columns * pitch + RIGHT, NARROWEST), y + sum(heights) + 0.5 + rows + 0.2 + FOOT * known)
@@ -164,10 +166,10 @@ def draw_transfer(transfer: Transfer, roles: Sequence[FieldRole], transformation
         page.text(0.2, y, heading, size, weight="bold")
         top = y + HEAD
         if frames is not None:
-            draw_frames(page, frames.cpu(), left, top, pitch, f"source-{number}")
+            place_frames(page, frames.cpu(), left, top, pitch, f"source-{number}")
             page.text(left - 0.3, top + strips[number] / 2 - 0.04, "frames", TEXT, ha="right", va="center")
             top += strips[number]
-        box = (left, top, pitch * (len(activity) + 1), lane * len(drawn))
+        box = (left, top, pitch * (len(activity) + 1), high * len(drawn))
         draw_activity(page, drawn, activity, truth, box, limits, sure[number])
         y += heights[number]
     _targets(page, transfer, shown, (left, y), pitch, cell)
@@ -176,17 +178,18 @@ def draw_transfer(transfer: Transfer, roles: Sequence[FieldRole], transformation
 
 def draw_activity(
     page: Page,
-    drawn: Sequence[Lane],
+    drawn: Sequence[ActivityRow],
     activity: NDArray,
     truth: NDArray | None,
     box: tuple[float, float, float, float],
     limits: tuple[float, float],
     certainty: Certainty | None = None,
 ) -> None:
-    """Draw the lanes of an activity, without true speeds where there are none; see :func:`lanes.draw_lanes`."""
-    known = drawn if truth is not None else [replace(lane, row=None) for lane in drawn]
+    """Draw the rows of an activity, without true speeds where there are none; see :func:`plot_rows`."""
+    known = drawn if truth is not None else [replace(row, row=None) for row in drawn]
     if known:
-        draw_lanes(page, known, activity, or_zeros(truth, activity, drawn), box, limits, certainty)
+        truth = or_zeros(truth, activity, drawn)
+        plot_rows(known, activity, truth, page.axes(*box), limits=limits, certainty=certainty)
     else:
         page.text(box[0], box[1], "no field acts", TEXT)
 
@@ -194,7 +197,7 @@ def draw_activity(
 def _blocks(
     transfer: Transfer,
 ) -> list[tuple[str, Tensor | None, NDArray[np.float64], NDArray[np.float64] | None]]:
-    """Heading, frames, activity and true activity of everything that has lanes."""
+    """Heading, frames, activity and true activity of everything that has rows."""
     prefixes = {None: [""], "then": ["First: ", "Then: "], "and": ["One: ", "And at the same time: "]}[transfer.join]
     blocks = [
         (prefix + source.about, source.frames, activity, known_truth(source))
@@ -234,14 +237,14 @@ def _targets(
         page.text(right, y - 0.05, "L1 error per frame", SMALL, va="bottom")
     for row in range(shown):
         page.picture(transfer.targets.images[row], INPUT, y, side - 0.02, name=f"image-{row}")
-        draw_frames(page, frames[row], left, y, pitch, f"moved-{row}")
+        place_frames(page, frames[row], left, y, pitch, f"moved-{row}")
         if errors is not None:
             moved, still = (values[row] for values in errors)
             page.text(right, y + side / 2 - 0.01, f"{moved:.0f}", TEXT, va="bottom", weight="bold", gid=f"error-{row}")
             page.text(right, y + side / 2 + 0.01, f"unmoved: {still:.0f}", SMALL, color=NEUTRAL)
         y += cell
     if transfer.true_frames is not None:
-        draw_frames(page, transfer.true_frames[shown - 1], left, y, pitch, f"true-{shown - 1}")
+        place_frames(page, transfer.true_frames[shown - 1], left, y, pitch, f"true-{shown - 1}")
         page.text(
             left - 0.12, y + side / 2, "the last one under\nthe true transformations", SMALL, ha="right", va="center"
         )

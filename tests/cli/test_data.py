@@ -25,7 +25,7 @@ from ffrl.data.digits.render import parameters
 from ffrl.data.fetch import recipes as fetch
 from ffrl.evaluation.protocol.data_summary import activity_statistics, pixel_statistics
 from stf.plot import samples
-from stf.plot.drawing import style
+from stf.plot.drawing import page, style
 
 
 @pytest.fixture(autouse=True)
@@ -91,7 +91,7 @@ def test_tables_and_samples_are_made(capsys):
 
 
 def test_flags_choose_the_data(capsys, monkeypatch):
-    monkeypatch.setattr(samples, "draw_samples", lambda *arguments: style.Page(1, 1).figure)
+    monkeypatch.setattr(samples, "draw_samples", lambda *arguments: page.Page(1, 1).figure)
     flags = "--data.protocol sta --data.num-steps 3 --data.on-rate 0.3 --data.off-rate 0.7 --seed 5 --split train"
     assert main(["data", *flags.split(), "--out", "new/folder"]) == 0
     assert capsys.readouterr().out.endswith("\nnew/folder\n")
@@ -121,7 +121,7 @@ def idx(folder, name, array):
 
 
 def test_the_full_data_have_a_test_split(capsys, monkeypatch):
-    monkeypatch.setattr(samples, "draw_samples", lambda *arguments: style.Page(1, 1).figure)
+    monkeypatch.setattr(samples, "draw_samples", lambda *arguments: page.Page(1, 1).figure)
     root = Path("root")
     root.mkdir()
     for part, name in (("train", "images-idx3-ubyte"), ("train", "labels-idx1-ubyte")):
@@ -139,7 +139,7 @@ def test_the_full_data_have_a_test_split(capsys, monkeypatch):
 
 
 def test_the_defaults_are_those_of_the_data_set(capsys, monkeypatch):
-    monkeypatch.setattr(samples, "draw_samples", lambda *arguments: style.Page(1, 1).figure)
+    monkeypatch.setattr(samples, "draw_samples", lambda *arguments: page.Page(1, 1).figure)
     monkeypatch.setattr(ffrl.evaluation.protocol.data_summary, "SEQUENCES", 20)
     assert main(["data", "--data.name", "shapes3d"]) == 0
     summary = json.loads(Path("data-shapes3d/summary.json").read_text())

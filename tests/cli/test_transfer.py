@@ -21,7 +21,7 @@ from ffrl.data import load
 from ffrl.training.checkpoint import TrainingState, save_checkpoint
 from ffrl.training.config_io import encode_config, write_config
 from stf.plot.drawing import style
-from stf.plot.drawing.style import Page
+from stf.plot.drawing.page import Page
 from stf.registry import CONFIGS
 from stf.run import build_model
 from stf.transfer import run as transfer_run

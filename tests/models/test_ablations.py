@@ -19,7 +19,7 @@ from ffrl.evaluation.likelihood.estimate import draw, log_weights
 from ffrl.evaluation.likelihood.pixels import PixelLikelihood
 from ffrl.objective.elbo import elbo_terms
 from stf.fields.unconstrained import UnconstrainedFields
-from stf.plot.compute.field_material import parts_of, plane_derivatives, plane_fields, surroundings
+from stf.plot.compute.field_context import field_context, parts_of, plane_derivatives, plane_fields
 from stf.plot.compute.observed import observe
 from stf.plot.compute.roles import FieldRole
 from stf.plot.fields.differential import draw_differential
@@ -260,8 +260,8 @@ def test_figures_say_what_became_of_the_parts() -> None:
     for model, exact in ((usual, True), (alone, True), (penalised, False)):
         with torch.no_grad():
             observed = observe(model, [batch])
-            around = surroundings(model, data, observed, "validation", "pca", 0, roles)
-        planes = plane_derivatives(around, plane_fields(around, roles))
+            context = field_context(model, data, observed, "validation", "pca", 0, roles)
+        planes = plane_derivatives(context, plane_fields(context, roles))
         assert ("penalised" in of_differential(planes)) != exact
         said = texts(draw_differential(planes, roles))
         assert ("r turns but never compresses" in said) == exact

@@ -24,17 +24,17 @@ from visualize_tools import (
 
 from stf.plot.composition import draw_composition
 from stf.plot.compute.certainty import certainty
-from stf.plot.compute.field_material import surroundings
+from stf.plot.compute.field_context import field_context
 from stf.plot.compute.observed import Observed, count_distribution, observe
 from stf.plot.compute.roles import FieldRole
-from stf.plot.compute.transported_density import carried
+from stf.plot.compute.transported_density import transported_density
 from stf.plot.drawing.certainty import PALER, opacity
 from stf.plot.drawing.style import field_style
 from stf.plot.overview import draw_overview
 from stf.plot.raster import draw_raster
 from stf.report.all_figures import _typical
 from stf.transfer.animation import animate
-from stf.transfer.figure import draw_transfer, drawn_lanes
+from stf.transfer.figure import draw_transfer, drawn_rows
 from stf.transfer.run import Request, compute
 
 ROLES = [FieldRole(2, 1, "rotation"), FieldRole(0, 0, "scaling"), FieldRole(1)]
@@ -92,7 +92,7 @@ def test_the_raster_shows_how_sure_the_activity_is() -> None:
     figure = draw_raster(shown, ROLES, TRANSFORMATIONS, count_distribution([0.5] * 3))
     total = 0
     for lane, field in enumerate((0, 2, None, 1)):
-        for n, axes in enumerate(axes_of(figure, f"lane-{lane}") if field is not None else ()):
+        for n, axes in enumerate(axes_of(figure, f"row-{lane}") if field is not None else ()):
             rows = (found.inferred, found.certainty.probability, found.certainty.deviation)
             total += check_lane(axes, *(values[n, :, field] for values in rows), field)
     assert total > 5 and PALER in texts(figure) and not sticks_out(figure)
@@ -138,7 +138,7 @@ def test_the_overview_shows_how_sure_the_activity_is() -> None:
     options = dict(traversals=[], roles=ROLES, transformations=TRANSFORMATIONS)
     figure = draw_overview(found.frames[0], found.frames[0], *one, certainty=found.certainty[0], **options)
     for lane, field in enumerate((0, 2)):
-        (axes,) = axes_of(figure, f"lane-{lane}")
+        (axes,) = axes_of(figure, f"row-{lane}")
         rows = (one[0], found.certainty.probability[0], found.certainty.deviation[0])
         check_lane(axes, *(values[:, field] for values in rows), field)
     assert PALER in texts(figure) and not sticks_out(figure)
@@ -152,8 +152,8 @@ def test_the_composition_shows_how_sure_the_activity_is(posterior: bool) -> None
     model.has_activity_posterior = False
     model = sure(model) if posterior else model
     shown = observed(model)
-    around = surroundings(model, SparseData(), shown, "validation", "trajectories", 0)
-    found = carried(model, around, shown, ROLES)
+    context = field_context(model, SparseData(), shown, "validation", "trajectories", 0)
+    found = transported_density(model, context, shown, ROLES)
     figure = draw_composition(found)
     bars = artists(figure, "speed-")
     assert bars and "speeds inferred" in texts(figure) and (PALER in texts(figure)) == posterior
@@ -174,17 +174,17 @@ def test_a_transfer_shows_how_sure_the_inferred_activity_is() -> None:
     transfer, _, roles, names = compute(sure(tiny_model()), SparseData, Request())
     figure = draw_transfer(transfer, roles, names)
     (known,) = transfer.certainties
-    drawn = [(number, lane.role) for number, lane in enumerate(drawn_lanes(transfer, roles, names)) if lane.role]
+    drawn = [(number, lane.role) for number, lane in enumerate(drawn_rows(transfer, roles, names)) if lane.role]
     assert len(drawn) >= 2
     for number, role in drawn:
-        (axes,) = axes_of(figure, f"lane-{number}")
+        (axes,) = axes_of(figure, f"row-{number}")
         rows = (role.direction * transfer.applied, known.probability, known.deviation)
         check_lane(axes, *(values[:, role.field] for values in rows), role.field)
     assert PALER in texts(figure) and not sticks_out(figure)
     assert transfer.certainty is known and len(animate(transfer, roles, names)) == 5
     edited, _, roles, names = compute(sure(tiny_model()), SparseData, Request(scale=2.0))
     assert edited.certainty is None  # what is applied is what the user says
-    both = axes_of(draw_transfer(edited, roles, names), f"lane-{drawn[0][0]}")
+    both = axes_of(draw_transfer(edited, roles, names), f"row-{drawn[0][0]}")
     assert [len(axes.findobj(lambda artist: artist.get_gid() == "deviation")) for axes in both] == [1, 0]
 
 

@@ -29,13 +29,13 @@ from visualize_tools import (
 )
 
 from stf.plot.composition import draw_composition
-from stf.plot.compute.field_material import (
-    surroundings,
+from stf.plot.compute.field_context import (
+    field_context,
 )
 from stf.plot.compute.observed import observe
 from stf.plot.compute.plane import grid, mixture_density
 from stf.plot.compute.roles import FieldRole
-from stf.plot.compute.transported_density import carried
+from stf.plot.compute.transported_density import transported_density
 from stf.plot.drawing.style import field_style
 
 
@@ -148,7 +148,7 @@ def test_a_supervised_composition_follows_the_given_activity() -> None:
     batch = SparseData().single("validation", torch.arange(9), torch.arange(9) % 3)
     observed = observe(model, [batch])
     roles = [FieldRole(j, j, name) for j, name in enumerate(TRANSFORMATIONS)]
-    around = surroundings(model, SparseData(), observed, "validation", "trajectories", 0)
-    found = carried(model, around, observed, roles)
+    context = field_context(model, SparseData(), observed, "validation", "trajectories", 0)
+    found = transported_density(model, context, observed, roles)
     assert torch.equal(found.activity, batch.activity[0].double())
     assert "moved by the speeds given" in texts(draw_composition(found))

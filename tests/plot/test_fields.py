@@ -42,10 +42,10 @@ from visualize_tools import (
 
 from ffrl.core.errors import UserError
 from ffrl.evaluation.protocol.sequences import choose
-from stf.plot.compute.field_material import (
+from stf.plot.compute.field_context import (
+    field_context,
     plane_derivatives,
     shares,
-    surroundings,
 )
 from stf.plot.compute.observed import observe
 from stf.plot.compute.plane import grid, mixture_density, parse_plane, pca_plane, trajectory_plane, typical
@@ -169,12 +169,12 @@ def test_planes_are_spanned_by_what_they_say() -> None:
     assert plane.names == tuple(f"PC {n + 1} ({100 * v:.0f} % of variance)" for n, v in enumerate(variances))
     line = torch.linspace(0, 6, 9, dtype=torch.float64)
     curve = torch.stack([line, line.sin(), *torch.zeros(3, 9)], 1) @ torch.linalg.qr(encoded[:5]).Q
-    around = trajectory_plane(-curve, encoded)
-    assert around.outside(curve - curve.mean(0)) < 1e-12
-    assert torch.allclose(around.lift(around.coordinates(-curve)), -curve)
-    assert (around.coordinates(-curve[-1]) - around.coordinates(-curve[0]))[0] > 0
+    context = trajectory_plane(-curve, encoded)
+    assert context.outside(curve - curve.mean(0)) < 1e-12
+    assert torch.allclose(context.lift(context.coordinates(-curve)), -curve)
+    assert (context.coordinates(-curve[-1]) - context.coordinates(-curve[0]))[0] > 0
     straight = trajectory_plane(line[:, None] * curve[3], encoded)
-    for one in (plane, around, straight):
+    for one in (plane, context, straight):
         assert torch.allclose(one.axes @ one.axes.T, torch.eye(2, dtype=torch.float64), atol=1e-9)
     one = planes("separate", "0,3")[0][0]
     assert one.plane.axes.tolist() == torch.eye(4)[[0, 3]].tolist()
@@ -208,8 +208,8 @@ def flat_jacobian(model: Any, field: int, z: Tensor, name: str) -> Tensor:
 
 @torch.no_grad()
 def test_shares_come_from_the_frames_at_which_a_field_acts() -> None:
-    model, observed, around = scene()
-    found = shares(around, observed, ROLES)
+    model, observed, context = scene()
+    found = shares(context, observed, ROLES)
     figure = draw_helmholtz(found, ROLES)
     encoded, speeds = model.encode(observed.frames).double(), model.infer(observed.frames)
     (norms,), (bars,), (jacobians,) = (axes_of(figure, name) for name in ("norms", "shares", "jacobian"))
@@ -221,8 +221,8 @@ def test_shares_come_from_the_frames_at_which_a_field_acts() -> None:
         points = np.column_stack(part(norms, f"field-{one.field}").get_data())
         assert np.allclose(points, torch.stack([divergence_free, curl_free], 1), rtol=1e-10)
         share = curl_free.sum() / (curl_free.sum() + divergence_free.sum())
-        assert part(bars, f"norm/{one.field}/curl-free").get_width() == pytest.approx(float(share))
-        assert part(bars, f"norm/{one.field}/divergence-free").get_width() == pytest.approx(1 - float(share))
+        assert part(bars, f"{one.field}/curl-free").get_width() == pytest.approx(float(share))
+        assert part(bars, f"{one.field}/divergence-free").get_width() == pytest.approx(1 - float(share))
         assert 0.02 < share < 0.98
         jacobian = torch.stack([flat_jacobian(model, one.field, point, "whole") for point in z])
         turning = ((jacobian - jacobian.mT) / 2).square().sum()
@@ -230,16 +230,16 @@ def test_shares_come_from_the_frames_at_which_a_field_acts() -> None:
         total = jacobian.square().sum()
         assert 0.02 < turning / total < 0.98
         for kind, value in (("expansion", volume), ("rotation", turning), ("shear", total - volume - turning)):
-            width = part(jacobians, f"jacobian/{one.field}/{kind}").get_width()
+            width = part(jacobians, f"{one.field}/{kind}").get_width()
             assert width == pytest.approx(float(value / total), abs=1e-9)
-    assert not [gid for gid in artists(figure) if gid in ("field-1", "norm/1/curl-free")]
+    assert not [gid for gid in artists(figure) if gid in ("field-1", "1/curl-free")]
 
 
 @torch.no_grad()
 def test_divergence_and_curl_are_exact_and_zero_where_they_should_be() -> None:
-    model, _, around = scene()
+    model, _, context = scene()
     fields = planes()[0]
-    found = plane_derivatives(around, fields)
+    found = plane_derivatives(context, fields)
     figure = draw_differential(found, ROLES)
     for one, field in zip(found, fields, strict=True):
         assert (float(one.x[0]), float(one.y[-1])) == (float(field.x[0]), float(field.y[-1]))
@@ -345,10 +345,10 @@ def test_arrows_have_the_colour_of_their_field() -> None:
 
 
 def test_the_same_seed_gives_the_same_figure_and_the_model_stays_as_it_is() -> None:
-    model, observed, around = scene()
-    again = surroundings(model, SparseData(), observed, "validation", "trajectories", 0)
-    assert torch.equal(around.starts, again.starts)
-    assert not torch.equal(around.starts, surroundings(model, SparseData(), observed, "validation", "pca", 1).starts)
+    model, observed, context = scene()
+    again = field_context(model, SparseData(), observed, "validation", "trajectories", 0)
+    assert torch.equal(context.starts, again.starts)
+    assert not torch.equal(context.starts, field_context(model, SparseData(), observed, "validation", "pca", 1).starts)
     assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
 
 

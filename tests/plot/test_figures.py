@@ -11,6 +11,7 @@ import torch
 from engine_tiny import STEPS, TinyData
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 from visualize_tools import (
     INDICES,
     ROLES,
@@ -45,12 +46,12 @@ from stf.plot.compute.observed import (
     prior_counts,
     prior_on,
 )
-from stf.plot.compute.roles import FieldRole, aligned_roles, confused_roles, given_roles, lanes
+from stf.plot.compute.roles import FieldRole, activity_rows, aligned_roles, confused_roles, given_roles
 from stf.plot.curves import draw_curves, phase_ends
-from stf.plot.drawing.style import Page, field_style
+from stf.plot.drawing.style import field_style
 from stf.plot.motion import draw_moment
 from stf.plot.overview import draw_overview
-from stf.plot.raster import draw_agreement, draw_raster
+from stf.plot.raster import draw_raster, plot_agreement
 from stf.plot.traversals import draw_strip, draw_traversals
 
 
@@ -69,7 +70,7 @@ def test_the_raster_shows_inferred_and_true_speeds() -> None:
         inferred = model.infer(data.frames).numpy()
     assert 0.2 < (inferred != 0).mean() < 0.9 and (inferred < 0).any()
     for lane, (field, sign, row) in enumerate([(0, -1, 0), (2, 1, 1), (None, 0, 2), (1, 1, None)]):
-        every = axes_of(figure, f"lane-{lane}")
+        every = axes_of(figure, f"row-{lane}")
         assert len(every) == 3
         for n, axes in enumerate(every):
             gids = {artist.get_gid() for artist in axes.patches}
@@ -139,8 +140,8 @@ def test_mean_inferred_speeds_are_those_of_bins_of_true_speed() -> None:
     truth = generator.uniform(0.3, 1.7, (40, 4, 1))
     inferred = np.where(generator.random(truth.shape) < 0.8, -0.9 * truth, 0.0)
     truth[truth > 1.61] = 0
-    axes = Page(4, 3).axes(0.5, 0.5, 3, 2)
-    draw_agreement(axes, lanes([FieldRole(0, 0, "hue", direction=-1.0)], ["hue"]), inferred, truth)
+    rows = activity_rows([FieldRole(0, 0, "hue", direction=-1.0)], ["hue"])
+    axes = plot_agreement(inferred, truth, rows=rows)
     both = (inferred != 0) & (truth != 0)
     x, y = truth[both], -inferred[both]
     bins = [(x >= 0.2 * number) & (x < 0.2 * (number + 1)) for number in range(1, 8)]
@@ -281,7 +282,7 @@ def test_the_later_course_of_a_curve_is_seen() -> None:
 def test_phases_that_were_not_reached_are_not_marked() -> None:
     figure = draw_curves(METRICS, {"still frames end": 30.0, "warm-up ends": 400.0})
     assert "warm-up ends" not in texts(figure) and "still frames end" in texts(figure)
-    assert {line.get_label() for axes in figure.axes[1:] for line in axes.lines} == {
+    assert {line.get_label() for axes in figure.axes for line in axes.lines} == {
         "train",
         "validation",
         "still frames end",
@@ -334,7 +335,7 @@ def test_a_field_has_one_colour_in_all_figures() -> None:
         Observed(found.frames[:1], inferred, found.truth), roles, TRANSFORMATIONS, count_distribution([0.5] * 14)
     )
     for lane, role in enumerate(roles):
-        (axes,) = axes_of(raster, f"lane-{lane}")
+        (axes,) = axes_of(raster, f"row-{lane}")
         seen[role.field].add((to_hex(part(axes, "inferred").get_facecolor()), part(axes, "inferred").get_hatch() or ""))
         (panel,) = axes_of(raster, "speeds")
         bars = part(panel, f"field-{role.field}")
@@ -342,7 +343,7 @@ def test_a_field_has_one_colour_in_all_figures() -> None:
     view = draw_overview(found.frames[0], found.frames[0], inferred[0], found.truth[0], strips, roles, TRANSFORMATIONS)
     matrix = draw_alignment(align(inferred, found.truth, TRANSFORMATIONS), roles)
     for figure in (raster, view, draw_traversals(strips, roles), matrix):
-        for text in figure.axes[0].texts:
+        for text in figure.findobj(Text):
             if text.get_bbox_patch() is not None:
                 field = int(text.get_text().removeprefix("field "))
                 box = text.get_bbox_patch()
@@ -419,7 +420,7 @@ def test_roles_put_matched_fields_first_and_silent_ones_last() -> None:
         (0, None, 1.0, True),
         (4, None, 1.0, True),
     ]
-    assert [(lane.row, lane.role and lane.role.field) for lane in lanes(roles, TRANSFORMATIONS)] == [
+    assert [(lane.row, lane.role and lane.role.field) for lane in activity_rows(roles, TRANSFORMATIONS)] == [
         (0, 3),
         (1, 1),
         (2, None),

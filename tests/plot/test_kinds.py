@@ -34,7 +34,7 @@ from ffrl.evaluation.protocol.data_summary import print_summary, summarise
 from ffrl.evaluation.protocol.sequences import choose
 from stf.discovery.moves_text import quantity
 from stf.plot.compute.assignment import assign
-from stf.plot.compute.field_material import plane_fields, surroundings
+from stf.plot.compute.field_context import field_context, plane_fields
 from stf.plot.compute.numbers import percent
 from stf.plot.compute.observed import error_curve, most_eventful, move_images, observe, starting_images, true_frames
 from stf.plot.compute.roles import FieldRole, given_roles
@@ -119,7 +119,7 @@ def test_the_overview_of_a_clip_is_its_frames_its_activity_and_what_that_predict
     found = assign(model, Clips())
     acting = [role for role in found.roles if speeds[0, :, role.field].any()]
     for lane, role in enumerate(acting):
-        (axes,) = axes_of(figure, f"lane-{lane}")
+        (axes,) = axes_of(figure, f"row-{lane}")
         own = [artist.get_gid() for artist in axes.patches if not str(artist.get_gid()).startswith("on-")]
         assert own == ["inferred"]
         assert np.allclose(part(axes, "inferred").get_data().values, speeds[0, :, role.field])
@@ -251,8 +251,8 @@ def test_paths_of_matched_fields_start_where_the_transformation_does() -> None:
     model = tiny_model(num_fields=4, data=data, latent_dim=4)
     roles = [FieldRole(2, 0, "square-number-0"), FieldRole(1)]
     observed = observe(model, [data.mixed("validation", torch.arange(9), torch.Generator().manual_seed(0))])
-    around = surroundings(model, data, observed, "validation", "trajectories", 0, roles)
-    seen = {one.role.field: one.paths[:, 0] for one in plane_fields(around, roles)}
+    context = field_context(model, data, observed, "validation", "trajectories", 0, roles)
+    seen = {one.role.field: one.paths[:, 0] for one in plane_fields(context, roles)}
     indices = choose(data, "validation", 9, 0)
     for field, images in (
         (2, data.single("validation", indices, torch.zeros_like(indices)).frames[:, 0]),
@@ -268,8 +268,8 @@ def test_all_codes_are_kept_where_frames_are_too_large_to_be(monkeypatch: pytest
         observed = observe(model, batches)
         assert len(observed.frames) == 4 and len(observed.codes) == len(observed.inferred) == 9
         assert torch.allclose(observed.codes[7], model.encode(batches[7].frames)[0], atol=1e-6)
-        around = surroundings(model, data, observed, "validation", "pca", 0)
-        assert around.encoded.shape == (9, 5, 3)
+        context = field_context(model, data, observed, "validation", "pca", 0)
+        assert context.encoded.shape == (9, 5, 3)
 
 
 def test_nine_transformations_and_twelve_fields_fit(nine: Any) -> None:
@@ -307,7 +307,7 @@ def test_samples_of_clips_are_frames_alone() -> None:
     assert single is None
     figure = draw_samples(mixed, single, (), {}, "my clips")
     assert pictures(figure) == {f"sequence-{n}/{t}" for n in range(6) for t in range(4)}
-    assert not any(axes.get_label().startswith("lane") for axes in figure.axes) and "not known" in texts(figure)
+    assert not any(axes.get_label().startswith("row") for axes in figure.axes) and "not known" in texts(figure)
     assert not sticks_out(figure)
     data = Grid(9)
     figure = draw_samples(

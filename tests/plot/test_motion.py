@@ -7,12 +7,13 @@ import pytest
 import torch
 from engine_tiny import STEPS, TinyData
 from matplotlib.colors import to_hex
-from visualize_tools import artists, as_drawn, pictures, texts, tiny_model
+from visualize_tools import artists, as_drawn, pictures, sticks_out, texts, tiny_model
 
 from stf.plot.compute.observed import Traversal, move_images
 from stf.plot.compute.roles import FieldRole
 from stf.plot.drawing.style import field_style, to_image
 from stf.plot.motion import draw_moment, durations, motion_frames, order
+from stf.plot.traversals import draw_strip, draw_traversals
 
 INDICES = torch.tensor([4, 0])
 
@@ -81,3 +82,30 @@ def test_a_field_without_a_transformation_has_no_true_row() -> None:
     figure = draw_moment(one, 0)
     assert pictures(figure) == {"image-0", "image-1"} and "no match" in texts(figure)
     assert np.array_equal(drawn(figure, "image-0"), to_image(one.frames[0, 0]))
+
+
+@pytest.mark.parametrize(("height", "width"), [(12, 20), (30, 12)])
+@pytest.mark.parametrize("form", ["motion", "strip", "traversals"])
+def test_images_that_are_not_square_keep_their_proportions(form: str, height: int, width: int) -> None:
+    frames = torch.rand(2, 6, 1, height, width, generator=torch.Generator().manual_seed(0))
+    truth = {step: frames[:, step + 1] for step in range(4)}
+    role, steps = FieldRole(3, 0, "a transformation of some length"), tuple(range(-1, 5))
+    one = Traversal(role, frames[:, 1], steps, frames, 3, truth)
+    draw = {
+        "motion": lambda: draw_moment(one, 5),
+        "strip": lambda: draw_strip(one),
+        "traversals": lambda: draw_traversals([one, one], [role]),
+    }
+    figure = draw[form]()
+    sheet = figure.axes[0]
+    boxes = [image.get_extent() for image in sheet.images]
+    assert len(boxes) >= 4
+    for left, right, bottom, top in boxes:
+        assert (bottom - top) / (right - left) == pytest.approx(height / width)
+    rows = sorted({round(top, 6) for _, _, _, top in boxes})
+    gap = min(np.diff(rows)) - max(bottom - top for _, _, bottom, top in boxes)
+    assert 0 <= gap < 0.4  # rows stand as close as those of squares
+    assert not sticks_out(figure)
+    if form == "motion":
+        name, state = (next(t for t in sheet.texts if t.get_text().startswith(words)) for words in ("a trans", "t = "))
+        assert name.get_window_extent().x1 < state.get_window_extent().x0

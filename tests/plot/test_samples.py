@@ -23,7 +23,7 @@ def test_samples_show_frames_and_true_activity() -> None:
     for gid, frame in expected.items():
         assert np.array_equal(picture(figure, gid), as_drawn(frame)), gid
     for j in range(3):
-        lanes = axes_of(figure, f"lane-{j}")
+        lanes = axes_of(figure, f"row-{j}")
         drawn = np.stack([part(axes, "truth").get_data().values for axes in lanes])
         assert np.array_equal(drawn, mixed.activity[..., j])
     assert (mixed.activity != 0).any() and (mixed.activity == 0).any()

@@ -103,7 +103,7 @@ def test_a_refill_that_is_taken_back_ends_its_lanes_and_brings_back_the_old_ones
     ]
     figure = draw_search(search)
     assert len(artists(figure, "end-")) == 2 and not sticks_out(figure)
-    assert "refill taken back" in {text.get_text() for axes in figure.axes for text in axes.texts}
+    assert "refill taken back" in texts(figure).split("\n")
     assert captions.of_search(search).count("a refill was taken back") == 1
     told = [describe_move(entry, 4) for entry in taken_back() if "search" in entry]
     assert told[3] == "2 of 4 fields alive: took the refill back, cost 0.2 nats"
@@ -265,7 +265,7 @@ def test_every_place_has_a_lane_on_the_page(num_fields: int, moves: int) -> None
     for figure in (draw_search(search, name="a-run-with-quite-a-long-name"), draw_search(search, roles)):
         assert not sticks_out(figure)
         assert {int(gid.split("-")[1]) for gid in artists(figure, "life-")} == set(range(num_fields))
-        names = [text.get_text() for text in figure.axes[0].texts]
+        names = texts(figure).split("\n")
         assert [f"field {place}" in names for place in range(num_fields)] == [True] * num_fields
     assert captions.of_search(search).endswith(".")
 
@@ -309,7 +309,8 @@ def test_terms_of_the_discovery_are_no_losses() -> None:
     figure = draw_curves([*story(), *losses])
     names = [axes.get_label() for axes in figure.axes if axes.get_label() != "sheet"]
     assert names == ["loss", "kl_spike", "log_evidence", "residual", "misfit"]
-    boxes = [axes.get_position() for axes in figure.axes if axes.get_label() in names]
+    figure.draw_without_rendering()
+    boxes = [axes.get_window_extent() for axes in figure.axes]
     assert min(box.y0 for box in boxes[:2]) > max(box.y1 for box in boxes[2:])
     assert "Discovery of the fields" in texts(figure) and not sticks_out(figure)
     kept = [{"step": step, "train/loss": 9.0} for step in (10, 50)]

@@ -11,7 +11,8 @@ import pytest
 from matplotlib.colors import to_rgb
 
 from ffrl.core.errors import UserError
-from stf.plot.drawing.style import COLOURS, DPI, TRUTH, Page, encode, field_style, ink_on, save, to_image
+from stf.plot.drawing.page import Page
+from stf.plot.drawing.style import COLOURS, DPI, TRUTH, encode, field_style, ink_on, save, to_image
 
 
 def luminance(colour: str) -> float:

@@ -159,7 +159,7 @@ def test_errors_are_those_of_each_image_moved_by_the_field_alone(role: FieldRole
         for n in range(2):
             frames = {
                 "flow": moved(model, truth[0][n], [role.field], speed, abs(step)),
-                "still": moved(model, truth[0][n], [role.field], 0.0, 0),
+                "unmoved": moved(model, truth[0][n], [role.field], 0.0, 0),
                 "reconstruction": model.decode(model.encode(truth[int(step)][n][None]))[0],
             }
             for name, frame in frames.items():
@@ -183,7 +183,7 @@ def test_a_strip_shows_every_image_with_its_truth_and_the_mean_errors() -> None:
         assert printed.pop(f"error-{n}/{step}") == f"{(frame - truth[step][n]).abs().sum():.0f}"
     assert printed == {}
     (axes,) = axes_of(figure, "errors")
-    for name in ("flow", "still", "reconstruction"):
+    for name in ("flow", "unmoved", "reconstruction"):
         line = part(axes, name)
         assert line.get_xdata().tolist() == list(range(-2, 7))
         assert line.get_ydata() == pytest.approx(getattr(curve, name).mean(0))

@@ -24,10 +24,10 @@ from ffrl.evaluation.registry import criteria_of
 from ffrl.tables.table import Column, Row
 from ffrl.training.config_io import config_to_dict, flat
 from stf.config import SparseModelConfig
-from stf.plot.compute.field_material import Derivatives, PlaneDerivatives, PlaneField, Shares
+from stf.plot.compute.field_context import Derivatives, PlaneDerivatives, PlaneField, Shares
 from stf.plot.compute.observed import ErrorCurve, Traversal
 from stf.plot.compute.plane import Plane
-from stf.plot.compute.roles import FieldRole, Lane, aligned_roles, confused_roles
+from stf.plot.compute.roles import ActivityRow, FieldRole, aligned_roles, confused_roles
 from stf.plot.drawing.style import field_style
 from stf.report import captions, field_captions
 from stf.report.explorer import Explorer
@@ -285,7 +285,7 @@ def test_captions_tell_the_errors_that_are_drawn() -> None:
         "50 backwards."
     )
     assert "matches no transformation" in captions.of_strip(one, None)
-    lanes = [Lane(FieldRole(1, 0, "hue"), 0, "hue"), Lane(None, 1, "scaling")]
+    lanes = [ActivityRow(FieldRole(1, 0, "hue"), 0, "hue"), ActivityRow(None, 1, "scaling")]
     text = captions.of_overview(lanes, np.array([[0, 0.5], [0, 1]]), np.array([[1.0, 0], [1, 0]]), 12.4, 99.9, False)
     assert "sequence hue acts and the inferred speeds are off by 0.12" in text
     assert "error of 12 per frame, where standing still has 100." in text

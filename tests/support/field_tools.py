@@ -21,15 +21,15 @@ from visualize_tools import (
 from ffrl.core.evaluation_mode import evaluation_mode
 from ffrl.data.base import SequenceData
 from stf.plot.composition import draw_composition
-from stf.plot.compute.field_material import (
+from stf.plot.compute.field_context import (
+    FieldContext,
     PlaneField,
-    Surroundings,
+    field_context,
     plane_fields,
-    surroundings,
 )
 from stf.plot.compute.observed import Observed, observe
 from stf.plot.compute.roles import FieldRole
-from stf.plot.compute.transported_density import Carried, carried
+from stf.plot.compute.transported_density import TransportedDensity, transported_density
 from stf.plot.fields.planes import draw_field_planes
 from stf.report.field_figures import field_exhibits
 
@@ -41,7 +41,7 @@ in_all_cases = pytest.mark.parametrize(("case", "plane"), CASES)
 
 
 @cache
-def scene(case: str = "single", plane: str = "trajectories") -> tuple[Any, Observed, Surroundings]:
+def scene(case: str = "single", plane: str = "trajectories") -> tuple[Any, Observed, FieldContext]:
     """A model, what was observed of it, and what its figures are made of."""
     model = {
         "single": lambda: tiny_model(latent_dim=4),
@@ -52,7 +52,7 @@ def scene(case: str = "single", plane: str = "trajectories") -> tuple[Any, Obser
     batch = SparseData().mixed("validation", torch.arange(9), torch.Generator().manual_seed(0))
     with torch.no_grad():
         observed = observe(model, [batch])
-    return model, observed, surroundings(model, SparseData(), observed, "validation", plane, seed=0)
+    return model, observed, field_context(model, SparseData(), observed, "validation", plane, seed=0)
 
 
 def field_figures(
@@ -74,9 +74,9 @@ def planes(case: str = "single", plane: str = "trajectories") -> tuple[list[Plan
 
 
 @cache
-def composed(case: str = "single") -> tuple[Carried, Figure]:
-    model, observed, around = scene(case)
-    found = carried(model, around, observed, ROLES)
+def composed(case: str = "single") -> tuple[TransportedDensity, Figure]:
+    model, observed, context = scene(case)
+    found = transported_density(model, context, observed, ROLES)
     return found, draw_composition(found)
 
 

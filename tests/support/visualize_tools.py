@@ -169,8 +169,12 @@ def pictures(figure: Figure) -> set[str]:
 
 
 def axes_of(figure: Figure, label: str) -> list[Axes]:
-    """All axes with this label, in the order they were drawn."""
-    return [axes for axes in figure.axes if axes.get_label() == label]
+    """All axes with this label, also inside of others, in the order they were drawn."""
+
+    def within(axes: Axes) -> list[Axes]:
+        return [axes, *(inner for child in axes.child_axes for inner in within(child))]
+
+    return [axes for outer in figure.axes for axes in within(outer) if axes.get_label() == label]
 
 
 def part(axes: Axes, gid: str) -> Any:

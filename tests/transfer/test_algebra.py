@@ -26,7 +26,7 @@ from stf.transfer import algebra as transfer
 from stf.transfer import run as transfer_run
 from stf.transfer.algebra import apply, edit, followed_by, parts_for, together_with
 from stf.transfer.animation import ARROW, GAP, MARGIN, TOP, animate
-from stf.transfer.figure import Transfer, draw_transfer, drawn_lanes
+from stf.transfer.figure import Transfer, draw_transfer, drawn_rows
 from stf.transfer.run import Request, compute
 from stf.transfer.sources import Source, Sources, Targets
 
@@ -320,7 +320,7 @@ def test_the_activity_of_a_clip_moves_other_clips(mode: str) -> None:
     assert made.sources[0].about == "my clips validation clip 2"
     assert made.targets.about == "my clips validation clips 5, 1"
     assert made.truth is None and made.true_frames is None and made.sources[0].truth is None
-    drawn = drawn_lanes(made, compute_roles(model, data), ())
+    drawn = drawn_rows(made, compute_roles(model, data), ())
     acting = [field for field in range(4) if speeds[:, field].any()]
     assert [lane.role.field for lane in drawn] == acting
     assert all(lane.transformation is None and lane.role.used is not None for lane in drawn)

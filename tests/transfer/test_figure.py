@@ -53,11 +53,10 @@ def joined(join: str, **changes: Any) -> Transfer:
     return replace(one, **(values | changes))
 
 
-def drawn_lanes(figure: Any) -> list[tuple[list[float] | None, list[float] | None]]:
-    """Drawn speeds and true speeds of all lanes, block by block."""
-    lanes = [axes for axes in figure.axes if axes.get_label().startswith("lane-")]
+def drawn_rows(figure: Any) -> list[tuple[list[float] | None, list[float] | None]]:
+    """Drawn speeds and true speeds of all rows, block by block."""
     found = []
-    for axes in lanes:
+    for axes in (row for block in figure.axes for row in block.child_axes):
         drawn = {artist.get_gid(): artist.get_data().values.tolist() for artist in axes.patches if artist.get_gid()}
         found.append((drawn.get("inferred"), drawn.get("truth")))
     return found
@@ -76,17 +75,17 @@ def test_every_picture_is_the_frame_it_stands_for() -> None:
     assert not sticks_out(figure)
 
 
-def test_lanes_are_the_activity_in_the_direction_of_the_transformation() -> None:
+def test_rows_are_the_activity_in_the_direction_of_the_transformation() -> None:
     transfer = made()
     figure = draw_transfer(transfer, ROLES, TRANSFORMATIONS)
     activity, truth = transfer.activities[0], transfer.truth
-    assert drawn_lanes(figure) == [
+    assert drawn_rows(figure) == [
         (pytest.approx(-activity[:, 0]), pytest.approx(truth[:, 0])),
         (pytest.approx(activity[:, 2]), pytest.approx(truth[:, 1])),
         (None, pytest.approx(truth[:, 2])),
         (pytest.approx(activity[:, 1]), None),  # matches nothing, but acts here
     ]
-    (axes,) = axes_of(figure, "lane-1")
+    (axes,) = axes_of(figure, "row-1")
     assert to_hex(part(axes, "inferred").get_facecolor()) == field_style(2).colour.lower()
     assert "black line: true speed" in texts(figure) and "What is applied" not in texts(figure)
 
@@ -105,11 +104,11 @@ def test_errors_are_those_of_the_frames() -> None:
 
 
 @pytest.mark.parametrize("join", ["then", "and"])
-def test_two_sequences_and_what_they_make_have_lanes_of_their_own(join: str) -> None:
+def test_two_sequences_and_what_they_make_have_rows_of_their_own(join: str) -> None:
     transfer = joined(join, edits="speeds × 2")
     figure = draw_transfer(transfer, ROLES, TRANSFORMATIONS)
     blocks = [*transfer.activities, transfer.applied]
-    found = drawn_lanes(figure)
+    found = drawn_rows(figure)
     for number, activity in enumerate(blocks):
         assert [inferred for inferred, _ in found[4 * number : 4 * number + 4]] == [
             pytest.approx(-activity[:, 0]),
@@ -131,7 +130,7 @@ def test_a_given_activity_has_no_frames_and_nothing_to_compare_with() -> None:
     transfer = made(sources=[source], activities=[activity], applied=activity, truth=None, true_frames=None)
     figure = draw_transfer(transfer, ROLES, TRANSFORMATIONS)
     assert not [gid for gid in pictures(figure) if gid.startswith("source")]
-    assert all(truth is None for _, truth in drawn_lanes(figure))
+    assert all(truth is None for _, truth in drawn_rows(figure))
     assert "Colour: given speed" in texts(figure) and "black line" not in texts(figure)
 
 
@@ -141,7 +140,7 @@ def test_fields_whose_transformation_is_unknown_are_drawn_if_they_act() -> None:
     source = Source("a.gif", "a.gif", frames(STEPS + 1))
     transfer = made(sources=[source], activities=[activity], applied=activity, truth=None, true_frames=None)
     figure = draw_transfer(transfer, [FieldRole(k) for k in range(3)], ())
-    assert drawn_lanes(figure) == [(pytest.approx(activity[:, 0]), None), (pytest.approx(activity[:, 2]), None)]
+    assert drawn_rows(figure) == [(pytest.approx(activity[:, 0]), None), (pytest.approx(activity[:, 2]), None)]
     silent = replace(transfer, activities=[0 * activity], applied=0 * activity)
     for roles, names in ((ROLES[2:], ()), ([FieldRole(k, silent=True) for k in range(3)], TRANSFORMATIONS)):
         assert "no field acts" in texts(draw_transfer(silent, roles, names)) and animate(silent, roles, names)

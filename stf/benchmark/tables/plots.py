@@ -16,7 +16,8 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormat
 from stf.benchmark.suites import Suite
 from stf.benchmark.tables.footer import span
 from stf.benchmark.tables.series import Panel, Series, error_against_images, error_against_length, error_against_time
-from stf.plot.drawing.style import FAINT, HEADING, NEUTRAL, SMALL, TEXT, Page, field_style, save
+from stf.plot.drawing.page import Page
+from stf.plot.drawing.style import FAINT, HEADING, NEUTRAL, SMALL, TEXT, field_style, save
 
 WIDE, HIGH = 3.1, 3.3
 """Inches of the axes of a panel, and of a panel with what is written over and under it."""

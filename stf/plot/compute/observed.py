@@ -68,13 +68,13 @@ class ErrorCurve:
     Args:
         steps: the S steps, in order.
         flow: of the moved image, ``(N, S)``.
-        still: of the decoded image that is not moved, ``(N, S)``.
+        unmoved: of the decoded image that is not moved, ``(N, S)``.
         reconstruction: of the true frame encoded and decoded, ``(N, S)``: what encoder and decoder leave.
     """
 
     steps: NDArray[np.int64]
     flow: NDArray[np.float64]
-    still: NDArray[np.float64]
+    unmoved: NDArray[np.float64]
     reconstruction: NDArray[np.float64]
 
     def mean(self, first: int, last: int) -> float:
@@ -250,8 +250,8 @@ def error_curve(model: Any, data: SequenceData, split: Split, indices: Tensor, r
                 errors |= {step: found[..., place] for place, step in enumerate(path)}
         steps = sorted(errors)
         pieces.append(torch.stack([errors[step] for step in steps], dim=-1).cpu())
-    flow, reconstruction, still = torch.cat(pieces, dim=1).numpy()
-    return ErrorCurve(np.array(steps), flow, still, reconstruction)
+    flow, reconstruction, unmoved = torch.cat(pieces, dim=1).numpy()
+    return ErrorCurve(np.array(steps), flow, unmoved, reconstruction)
 
 
 @torch.no_grad()

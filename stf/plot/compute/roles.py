@@ -46,7 +46,7 @@ class FieldRole:
 
 
 @dataclass(frozen=True)
-class Lane:
+class ActivityRow:
     """One line of an activity raster: a field, a transformation, or a field with its transformation."""
 
     role: FieldRole | None
@@ -54,11 +54,11 @@ class Lane:
     transformation: str | None
 
     def speeds(self, inferred: ArrayLike) -> NDArray[np.float64] | None:
-        """Inferred speeds ``(..., K)`` -> those of this lane, turned into the direction of the transformation."""
+        """Inferred speeds ``(..., K)`` -> those of this row, turned into the direction of the transformation."""
         return None if self.role is None else self.role.direction * np.asarray(inferred)[..., self.role.field]
 
     def truth(self, truth: ArrayLike) -> NDArray[np.float64] | None:
-        """True speeds ``(..., J)`` -> those of this lane."""
+        """True speeds ``(..., J)`` -> those of this row."""
         return None if self.row is None else np.asarray(truth)[..., self.row]
 
 
@@ -127,16 +127,17 @@ def _roles(
     return matched + sorted(others, key=lambda role: role.silent)
 
 
-def lanes(roles: Sequence[FieldRole], transformations: Sequence[str]) -> list[Lane]:
-    """One lane per transformation, with its field if it has one, then one per active field without a transformation.
+def activity_rows(roles: Sequence[FieldRole], transformations: Sequence[str]) -> list[ActivityRow]:
+    """One row per transformation, with its field if it has one, then one per active field without a transformation.
 
     Example:
-        >>> [lane.transformation for lane in lanes([FieldRole(4), FieldRole(2, 0, "scaling")], ["scaling", "hue"])]
+        >>> roles = [FieldRole(4), FieldRole(2, 0, "scaling")]
+        >>> [row.transformation for row in activity_rows(roles, ["scaling", "hue"])]
         ['scaling', 'hue', None]
     """
     matched = {role.row: role for role in roles if role.row is not None}
-    known = [Lane(matched.get(row), row, name) for row, name in enumerate(transformations)]
-    return known + [Lane(role, None, None) for role in roles if role.row is None and not role.silent]
+    known = [ActivityRow(matched.get(row), row, name) for row, name in enumerate(transformations)]
+    return known + [ActivityRow(role, None, None) for role in roles if role.row is None and not role.silent]
 
 
 def silent_fields(roles: Sequence[FieldRole]) -> list[int]:

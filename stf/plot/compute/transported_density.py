@@ -15,17 +15,17 @@ from ffrl.fields.ridge import RidgeUnits
 from ffrl.flow.density import substep_jacobian
 from ffrl.flow.integrate import Tableau, integrate
 from stf.plot.compute.certainty import Certainty, certainty
-from stf.plot.compute.field_material import FINE, MARGIN, Surroundings, path_plane
+from stf.plot.compute.field_context import FINE, MARGIN, FieldContext, path_plane
 from stf.plot.compute.observed import Observed
 from stf.plot.compute.plane import Plane, bandwidth, grid, mixture_density, window
 from stf.plot.compute.roles import FieldRole
 
 
 @dataclass(frozen=True)
-class Carried:
+class TransportedDensity:
     r"""A density carried along the flow, seen on a plane.
 
-    q_0 is an even mixture of Gaussians of covariance h^2 I around N encoded images. Each is carried to first order,
+    q_0 is an even mixture of Gaussians of covariance h^2 I context N encoded images. Each is carried to first order,
     exactly at its centre: mean z_t, covariance h^2 J J^T with J the Jacobian of the map z_0 -> z_t of the flow. So the
     log-density of a component at its centre changes by exactly -log|det J|.
 
@@ -86,24 +86,26 @@ def step_jacobian(units: RidgeUnits, points: Tensor, g: Tensor, t: Tensor, table
 
 
 @torch.no_grad()
-def carried(model: Any, around: Surroundings, observed: Observed, roles: Sequence[FieldRole]) -> Carried:
+def transported_density(
+    model: Any, context: FieldContext, observed: Observed, roles: Sequence[FieldRole]
+) -> TransportedDensity:
     """The density of all first frames, carried by the activity of the sequence in which most happens."""
-    exact, tableau = around.exact, around.exact.integrator
+    exact, tableau = context.exact, context.exact.integrator
     example = observed.example
     frames = observed.frames[example]
     truth = torch.from_numpy(observed.truth[example])
     activity = truth if given(model) else model.infer(frames[None])[0].cpu().double()
     sure = certainty(model, frames[None])
-    units, z = exact.field_model.units(), around.encoded[:, 0]
+    units, z = exact.field_model.units(), context.encoded[:, 0]
     path = exact.flow(z[example : example + 1], activity[None])[0]
-    plane = path_plane(around, path)
+    plane = path_plane(context, path)
     start = plane.coordinates(z)
     width = bandwidth(start)
     means, log_det = [start], [z.new_zeros(len(z))]
     jacobian = torch.eye(z.shape[-1], dtype=z.dtype).expand(len(z), -1, -1)
     maps = [plane.axes.expand(len(z), -1, -1)]
     for transition, g in enumerate(activity, 1):
-        t, speeds = around.time(transition), g.expand(len(z), -1)
+        t, speeds = context.time(transition), g.expand(len(z), -1)
         z, points = integrate(lambda z, g=speeds, t=t: units.velocity(z, g, t), z, tableau, exact.substeps)
         step = step_jacobian(units, points, speeds, t, tableau)
         jacobian = step @ jacobian
@@ -115,7 +117,7 @@ def carried(model: Any, around: Surroundings, observed: Observed, roles: Sequenc
     most = torch.quantile(centres.flatten(0, 1), torch.tensor([0.02, 0.98], dtype=z.dtype), dim=0)
     most = most + 2 * width * torch.tensor([[-1.0], [1.0]], dtype=z.dtype)
     x, y, points = grid(window(torch.cat([most, plane.coordinates(path)]), MARGIN), FINE)
-    return Carried(
+    return TransportedDensity(
         roles=roles,
         plane=plane,
         x=x,
@@ -126,7 +128,7 @@ def carried(model: Any, around: Surroundings, observed: Observed, roles: Sequenc
         log_det=torch.stack(log_det),
         path=path,
         activity=activity,
-        moves=activity[..., None] * units.per_control(path[:-1], around.time(torch.arange(1, len(path)))),
+        moves=activity[..., None] * units.per_control(path[:-1], context.time(torch.arange(1, len(path)))),
         frames=frames.cpu(),
         decoded=exact.decode(path),
         width=width,

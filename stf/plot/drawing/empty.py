@@ -7,14 +7,15 @@ from collections.abc import Sequence
 from matplotlib.figure import Figure
 
 from stf.plot.compute.roles import FieldRole, silence
-from stf.plot.drawing.style import HEADING, Page
+from stf.plot.drawing.page import Page
+from stf.plot.drawing.style import HEADING
 
 
-def draw_nothing(title: str, roles: Sequence[FieldRole]) -> Figure:
+def empty_figure(title: str, roles: Sequence[FieldRole]) -> Figure:
     """Draw a page that says that there is no field to draw.
 
     Example:
-        >>> draw_nothing("Fields", [FieldRole(0, silent=True)]).axes[0].texts[-1].get_text()
+        >>> empty_figure("Fields", [FieldRole(0, silent=True)]).axes[0].texts[-1].get_text()
         'All fields are silent (field 0): there is nothing to draw.'
     """
     page = Page(9, 1.6)

@@ -1,4 +1,4 @@
-"""The look shared by all figures: one colour per field everywhere, sizes, and pages laid out in inches."""
+"""The look shared by all figures: one colour per field everywhere, sizes, and how figures are written."""
 
 from __future__ import annotations
 
@@ -13,10 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
-from matplotlib.image import AxesImage
-from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
-from matplotlib.text import Text
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
@@ -129,103 +126,45 @@ def legend(axes: Axes, **options: Any) -> None:
     axes.legend(**(dict(fontsize=SMALL) | box | options))
 
 
-class Page:
-    """A figure laid out in inches from its top left corner, without any global state.
-
-    Args:
-        width: inches.
-        height: inches.
-
-    Attributes:
-        figure: the matplotlib figure, with an Agg canvas.
-        sheet: its first axes, which cover the page, with inches as data units and y downwards.
+def chip(field: int) -> dict[str, Any]:
+    """Return the options of a text that stands on the colour of a field.
 
     Example:
-        >>> page = Page(4, 2)
-        >>> image = page.picture(np.zeros((3, 8, 8)), x=1, y=0.5, size=1)
-        >>> [float(edge) for edge in image.get_extent()]  # left, right, bottom, top
-        [1.0, 2.0, 1.5, 0.5]
+        >>> chip(0)["bbox"]["facecolor"] == field_style(0).colour
+        True
     """
+    look = field_style(field)
+    box = dict(boxstyle="round,pad=0.3", facecolor=look.colour, edgecolor=look.ink, linewidth=0, hatch=look.hatch)
+    halo = [withStroke(linewidth=3, foreground=look.colour)] if look.hatch else None
+    return {"weight": "bold", "color": look.ink, "bbox": box, "path_effects": halo}
 
-    def __init__(self, width: float, height: float) -> None:
-        self.width, self.height = width, height
-        self.figure = Figure(figsize=(width, height), dpi=DPI, facecolor="white")
-        FigureCanvasAgg(self.figure)
-        self.sheet = self.figure.add_axes((0, 0, 1, 1), label="sheet")
-        self.sheet.set_axis_off()
-        self.sheet.set(xlim=(0, width), ylim=(height, 0), autoscale_on=False)
 
-    def axes(self, x: float, y: float, width: float, height: float, label: str = "") -> Axes:
-        """Add axes whose top left corner is at (x, y)."""
-        bottom = self.height - y - height
-        box = (x / self.width, bottom / self.height, width / self.width, height / self.height)
-        axes = self.figure.add_axes(box, label=label)
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.tick_params(labelsize=SMALL, length=3)
-        axes.set_axisbelow(True)
-        return axes
+class ShownFigure(Figure):
+    """A figure with an Agg canvas, drawn by a notebook where it is the value of a cell."""
 
-    def text(self, x: float, y: float, text: str, size: float = TEXT, **options: Any) -> Text:
-        """Write ``text`` with its left top corner at (x, y), unless ``ha`` and ``va`` say otherwise."""
-        return self.sheet.text(x, y, text, fontsize=size, **({"ha": "left", "va": "top"} | options))
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **({"dpi": DPI, "facecolor": "white"} | options))
+        FigureCanvasAgg(self)
 
-    def title(self, title: str, subtitle: str = "", x: float = 0.2, y: float = 0.16) -> None:
-        """Write the title of the page and, under it, one line or two that say what to see."""
-        self.text(x, y, title, TITLE, weight="bold")
-        self.text(x, y + 0.3, subtitle, HEADING - 1, color="#303030", linespacing=1.3)
-
-    def chip(self, x: float, y: float, text: str, field: int, size: float = TEXT, **options: Any) -> Text:
-        """Write ``text`` on the colour of a field, centred vertically at y."""
-        look = field_style(field)
-        box = dict(boxstyle="round,pad=0.3", facecolor=look.colour, edgecolor=look.ink, linewidth=0, hatch=look.hatch)
-        halo = [withStroke(linewidth=3, foreground=look.colour)] if look.hatch else None
-        options = {"va": "center", "weight": "bold", "color": look.ink, "bbox": box, "path_effects": halo} | options
-        return self.text(x, y, text, size, **options)
-
-    def picture(
-        self, frame: ArrayLike, x: float, y: float, size: float, field: int | None = None, name: str | None = None
-    ) -> AxesImage:
-        """Draw a frame ``(C, H, W)`` in the middle of a square, bordered in the colour of ``field``.
-
-        Its longer side is that of the square; ``name`` is its gid.
-        """
-        shown = to_image(frame)
-        height, width = (size * side / max(shown.shape[:2]) for side in shown.shape[:2])
-        x, y = x + (size - width) / 2, y + (size - height) / 2
-        image = self.sheet.imshow(shown, extent=(x, x + width, y + height, y), aspect="auto", vmin=0, vmax=1)
-        image.set_gid(name)
-        if field is not None:
-            look = field_style(field)
-            border = Rectangle(
-                (x, y), width, height, fill=False, edgecolor=look.colour, linewidth=1.6, linestyle=look.line
-            )
-            self.sheet.add_patch(border)
-        return image
-
-    def pictures(
-        self, frames: ArrayLike, x: float, y: float, size: float, pitch: float, field: int | None = None, name: str = ""
-    ) -> list[AxesImage]:
-        """Draw frames ``(N, C, H, W)`` in a row, one every ``pitch`` inches, with gids ``name/0``, ``name/1``, ..."""
-        return [
-            self.picture(frame, x + number * pitch, y, size, field, f"{name}/{number}")
-            for number, frame in enumerate(frames)
-        ]
-
-    def shade(self, x: float, y: float, width: float, height: float, colour: str = SHADE) -> None:
-        """Fill a rectangle behind everything else."""
-        self.sheet.add_patch(Rectangle((x, y), width, height, facecolor=colour, edgecolor="none", zorder=-1))
+    def _repr_png_(self) -> bytes:
+        return encode(self)
 
 
 def encode(figure: Figure, form: str = "png") -> bytes:
     """Return ``figure`` as a PNG of 200 dots per inch, or as SVG or PDF; the same figure gives the same bytes.
 
+    Where its panels make room for each other, they do so once: another round would move them a little again.
+
     Example:
-        >>> encode(Page(1, 1).figure)[1:4], encode(Page(1, 1).figure, "svg")[:5]
+        >>> encode(Figure())[1:4], encode(Figure(), "svg")[:5]
         (b'PNG', b'<?xml')
     """
     buffer = BytesIO()
     timeless = {"png": {}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}[form]
     with rc_context({"svg.hashsalt": "stf"}):
+        if figure.get_layout_engine() is not None:
+            figure.draw_without_rendering()
+            figure.set_layout_engine("none")
         figure.savefig(buffer, format=form, dpi=DPI, metadata=timeless)
     return buffer.getvalue()
 

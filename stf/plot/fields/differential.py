@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.collections import QuadMesh
 from matplotlib.figure import Figure
+from numpy.typing import ArrayLike
 from torch import Tensor
 
-from stf.plot.compute.field_material import Derivatives, PlaneDerivatives
+from stf.plot.compute.field_context import Derivatives, PlaneDerivatives
 from stf.plot.compute.roles import FieldRole, silence
-from stf.plot.drawing.empty import draw_nothing
-from stf.plot.drawing.style import HEADING, SMALL, TEXT, TRUTH, Page, field_name, fitted
+from stf.plot.drawing.empty import empty_figure
+from stf.plot.drawing.panel import array, panel, titled
+from stf.plot.drawing.style import HEADING, SMALL, TRUTH, chip, field_name, fitted
 
-PANEL, GAP, LABELS, BAR = 1.95, 0.18, 1.45, 0.1
-TOP, BETWEEN = 1.72, 0.66
+SIDE = 2.15
+"""Of a map with its margins, in inches."""
 DIVERGING, SEQUENTIAL = "RdBu_r", "Purples"
 TITLES = {
     ("divergence", "curl-free"): "div ∇u = Δu",
@@ -48,7 +50,7 @@ def draw_differential(planes: Sequence[PlaneDerivatives], roles: Sequence[FieldR
     ``map``; the largest relative sizes have the gids ``field-K/KIND/PART/largest``.
 
     Args:
-        planes: from :func:`stf.plot.compute.field_material.plane_derivatives`.
+        planes: from :func:`stf.plot.compute.field_context.plane_derivatives`.
         roles: of all fields, to name the silent ones.
 
     Example:
@@ -57,55 +59,78 @@ def draw_differential(planes: Sequence[PlaneDerivatives], roles: Sequence[FieldR
     """
     title = "Divergence and curl: zero where they should be"
     if not planes:
-        return draw_nothing(title, roles)
+        return empty_figure(title, roles)
     split = planes[0].divergence_free is not None
     parts = ("curl-free", "divergence-free") if split else ("curl-free",)
-    group = len(parts) * (PANEL + GAP) + BAR + 0.75
-    page = Page(max(0.2 + LABELS + 2 * group, 9.6), TOP + len(planes) * (PANEL + BETWEEN) + 0.45)
     exact = split and max(float(relative(one.divergence_free, "divergence").max()) for one in planes) <= ROUNDING
-    page.title(title, _subtitle(planes[0], split, exact))
+    figure, body = titled(
+        max(1.6 + 2 * (len(parts) * SIDE + 0.6), 9.6),
+        1.5 + len(planes) * (SIDE + 0.4),
+        title,
+        _subtitle(planes[0], split, exact),
+        f"{silence(roles)} The planes are spanned by {planes[0].plane.spanned}.",
+    )
+    kinds = [(kind, part) for kind in ("divergence", "curl") for part in parts]
+    grid = body.subplots(len(planes), len(kinds), squeeze=False, sharey="row")
     for row, one in enumerate(planes):
-        y = TOP + row * (PANEL + BETWEEN)
-        _label(page, one.role, y)
-        for column, kind in enumerate(("divergence", "curl")):
-            left = 0.2 + LABELS + column * group
-            found = {part: getattr(one, part.replace("-", "_")) for part in parts}
-            limits = _limits(list(found.values()), kind)
-            for place, (part, derivatives) in enumerate(found.items()):
-                x, name = left + place * (PANEL + GAP), f"field-{one.role.field}/{kind}/{part}"
-                axes = page.axes(x, y, PANEL, PANEL, label=name)
-                drawn = draw_map(axes, one, getattr(derivatives, kind), kind, limits)
-                if row == 0:
-                    page.text(x, y - 0.25, TITLES[kind, part], HEADING, weight="bold", va="bottom")
-                largest = float(relative(derivatives, kind).max())
-                zero = (kind, part) in ZERO and largest <= ROUNDING
-                text = f"zero: at most {scientific(largest)} ‖J‖" if zero else f"up to {largest:.2g} ‖J‖"
-                page.text(x, y - 0.04, text, SMALL, va="bottom", gid=f"{name}/largest", weight="bold" if zero else None)
-                if not column and not place:
-                    axes.set_ylabel(one.plane.names[1], fontsize=SMALL, labelpad=1)
-                axes.tick_params(labelleft=not column and not place)
-                axes.set_xlabel(one.plane.names[0], fontsize=SMALL, labelpad=1)
-            bar = page.axes(left + len(parts) * (PANEL + GAP) - GAP + 0.08, y, BAR, PANEL)
-            page.figure.colorbar(drawn, cax=bar)
-            bar.tick_params(labelsize=SMALL - 1, length=2, pad=1)
-            bar.set_title("per step", fontsize=SMALL - 1, pad=3, loc="left")
-    page.text(0.2, page.height - 0.3, f"{silence(roles)} The planes are spanned by {planes[0].plane.spanned}.", TEXT)
-    return page.figure
+        for ax, (kind, part) in zip(grid[row], kinds, strict=True):
+            name, derivatives = f"field-{one.role.field}/{kind}/{part}", getattr(one, part.replace("-", "_"))
+            ax.set_label(name)
+            pair = [getattr(one, part.replace("-", "_")) for part in parts]
+            values, path = getattr(derivatives, kind), one.path
+            plot_map(one.x, one.y, values, ax, signed=kind == "divergence", limit=_limit(pair, kind), path=path)
+            ax.set_xlabel(one.plane.names[0], fontsize=SMALL, labelpad=1)
+            ax.set_title(
+                TITLES[kind, part] + "\n" if row == 0 else "", fontsize=HEADING, loc="left", weight="bold", pad=6
+            )
+            largest = float(relative(derivatives, kind).max())
+            zero = (kind, part) in ZERO and largest <= ROUNDING
+            text = f"zero: at most {scientific(largest)} ‖J‖" if zero else f"up to {largest:.2g} ‖J‖"
+            look = dict(fontsize=SMALL, weight="bold" if zero else None, gid=f"{name}/largest")
+            ax.annotate(text, (0, 1), (0, 3), xycoords="axes fraction", textcoords="offset points", **look)
+            if part == parts[-1]:
+                bar = figure.colorbar(ax.collections[0], cax=ax.inset_axes((1.04, 0, 0.05, 1)))
+                bar.ax.tick_params(labelsize=SMALL - 1, length=2, pad=1)
+                bar.ax.set_title("per step", fontsize=SMALL - 1, pad=3, loc="left")
+        _label(grid[row, 0], one)
+    return figure
 
 
-def draw_map(axes: Axes, one: PlaneDerivatives, values: Tensor, kind: str, limits: tuple[float, float]) -> QuadMesh:
-    """Draw divergence or curl ``(n, n)`` on a plane, with the path of an image."""
-    colours = DIVERGING if kind == "divergence" else SEQUENTIAL
-    x, y = one.x.numpy(), one.y.numpy()
-    options = dict(cmap=colours, vmin=limits[0], vmax=limits[1], shading="nearest", rasterized=True)
-    drawn = axes.pcolormesh(x, y, values.numpy(), gid="map", **options)
-    path = one.path.numpy()
-    axes.plot(*path.T, color="white", linewidth=2.6)
-    axes.plot(*path.T, color=TRUTH, linewidth=1.2, marker="o", markersize=2.5)
-    axes.set(xlim=(x[0], x[-1]), ylim=(y[0], y[-1]), aspect="equal")
-    axes.spines[:].set_visible(True)
-    axes.tick_params(pad=1.5, length=2)
-    return drawn
+def plot_map(
+    x: ArrayLike,
+    y: ArrayLike,
+    values: ArrayLike,
+    ax: Axes | None = None,
+    *,
+    signed: bool = True,
+    limit: float | None = None,
+    path: ArrayLike | None = None,
+) -> Axes:
+    """Draw numbers on a plane as colours, such as the divergence or the curl of a field, with the path of an image.
+
+    Args:
+        x, y: coordinates of the grid, ``(n,)``.
+        values: ``(n, n)``, rows along y.
+        ax: where; axes of a new figure for None.
+        signed: whether values have a sign, as the divergence has and the curl has not.
+        limit: size at which the colours end; that of the largest value for None.
+        path: coordinates, ``(T+1, 2)``.
+
+    Example:
+        >>> plot_map([0, 1], [0, 1], [[0.0, -2.0], [1.0, 0.5]]).collections[0].get_clim()
+        (-2.0, 2.0)
+    """
+    ax, (x, y, values) = panel(ax, 3, 3), map(array, (x, y, values))
+    limit = (np.abs(values).max() or 1.0) if limit is None else limit
+    look = dict(cmap=DIVERGING if signed else SEQUENTIAL, vmin=-limit if signed else 0.0, vmax=limit)
+    ax.pcolormesh(x, y, values, gid="map", shading="nearest", rasterized=True, **look)
+    if path is not None:
+        ax.plot(*array(path).T, color="white", linewidth=2.6)
+        ax.plot(*array(path).T, color=TRUTH, linewidth=1.2, marker="o", markersize=2.5)
+    ax.set(xlim=(x[0], x[-1]), ylim=(y[0], y[-1]), aspect="equal")
+    ax.spines[:].set_visible(True)
+    ax.tick_params(pad=1.5, length=2)
+    return ax
 
 
 def scientific(value: float) -> str:
@@ -118,10 +143,9 @@ def scientific(value: float) -> str:
     return f"{value:.1e}".replace("-", "−") if value else "0"
 
 
-def _limits(pair: Sequence[Derivatives], kind: str) -> tuple[float, float]:
-    """Range of colours that the maps of a pair share; it holds the norms of J, so that rounding errors stay pale."""
-    largest = max(float(getattr(one, name).abs().max()) for one in pair for name in (kind, "size")) or 1.0
-    return (-largest if kind == "divergence" else 0.0), largest
+def _limit(pair: Sequence[Derivatives], kind: str) -> float:
+    """End of the colours that the maps of a pair share; it holds the norms of J, so that rounding errors stay pale."""
+    return max(float(getattr(one, name).abs().max()) for one in pair for name in (kind, "size")) or 1.0
 
 
 def _subtitle(one: PlaneDerivatives, split: bool, exact: bool) -> str:
@@ -134,7 +158,10 @@ def _subtitle(one: PlaneDerivatives, split: bool, exact: bool) -> str:
     )
 
 
-def _label(page: Page, role: FieldRole, y: float) -> None:
-    page.chip(0.25, y + 0.1, field_name(role.field), role.field, HEADING)
-    name = role.caption
-    page.text(0.2, y + 0.3, name, fitted(name, HEADING, LABELS - 0.5), weight="bold")
+def _label(ax: Axes, one: PlaneDerivatives) -> None:
+    """Name the field left of its first map."""
+    beside = dict(xycoords="axes fraction", textcoords="offset points", annotation_clip=False, ha="right")
+    name, role = one.role.caption, one.role
+    ax.set_ylabel(one.plane.names[1], fontsize=SMALL, labelpad=1)
+    ax.annotate(field_name(role.field), (0, 1), (-44, -8), va="center", fontsize=HEADING, **chip(role.field), **beside)
+    ax.annotate(name, (0, 1), (-40, -22), va="top", fontsize=fitted(name, HEADING, 0.95), weight="bold", **beside)

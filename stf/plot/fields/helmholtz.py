@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
+from numpy.typing import ArrayLike
 
-from stf.plot.compute.field_material import Shares
+from stf.plot.compute.field_context import Shares
 from stf.plot.compute.roles import FieldRole, silence
-from stf.plot.drawing.empty import draw_nothing
+from stf.plot.drawing.empty import empty_figure
+from stf.plot.drawing.panel import array, panel, titled
 from stf.plot.drawing.style import (
     FAINT,
     HEADING,
@@ -20,16 +21,16 @@ from stf.plot.drawing.style import (
     SMALL,
     TEXT,
     TRUTH,
-    Page,
+    chip,
     field_name,
     field_style,
     fitted,
     legend,
 )
 
-TOP, SQUARE, NAMES, BARS = 1.5, 2.75, 1.25, 2.5
 ROW, MOST_POINTS, FEW = 0.6, 400, 6
 """Height of a row, most points of a field, and fields up to which their names fit beside the points."""
+NORMS = {"curl-free": (None, "", "curl-free ∇u (in colour)"), "divergence-free": ("white", "", "divergence-free r")}
 KINDS = {
     "expansion": ("#1A1A1A", "", "trace (changes volume): only ∇u can"),
     "shear": ("#FFFFFF", "///", "rest of symmetric part (shears): either can"),
@@ -73,11 +74,11 @@ def jacobian_shares(one: Shares) -> dict[str, float]:
 def draw_helmholtz(shares: Sequence[Shares], roles: Sequence[FieldRole]) -> Figure:
     """Draw the norms of both parts of each field against each other, their shares, and the shares of the Jacobian.
 
-    The points of field K have the gid ``field-K`` in the axes labelled ``norms``; the bars have the gids
-    ``norm/K/PART`` and ``jacobian/K/KIND`` in those labelled ``shares`` and ``jacobian``.
+    The points of field K have the gid ``field-K`` in the axes labelled ``norms``; the bars have the gids ``K/PART``
+    and ``K/KIND`` in those labelled ``shares`` and ``jacobian``.
 
     Args:
-        shares: from :func:`stf.plot.compute.field_material.shares`.
+        shares: from :func:`stf.plot.compute.field_context.shares`.
         roles: of all fields, to name the silent ones.
 
     Example:
@@ -86,105 +87,122 @@ def draw_helmholtz(shares: Sequence[Shares], roles: Sequence[FieldRole]) -> Figu
     """
     title = "Helmholtz shares: does a field push, or does it turn?"
     if not shares:
-        return draw_nothing(title, roles)
-    height = max(SQUARE, ROW * len(shares))
-    names = 0.75 + SQUARE + 0.2
-    page = Page(names + NAMES + 2 * BARS + 0.75, TOP + height + 1.0)
-    page.title(
+        return empty_figure(title, roles)
+    width, high = 10.6, max(2.75, ROW * len(shares))
+    figure, body = titled(
+        width,
+        1.0 + high + 1.7,
         title,
         "Both parts of every field v = ∇u + r at the codes of real held-out frames that the field is about to move.\n"
         "Middle: mean norms of the learned parts. Right: parts of the Jacobian J = ∂v/∂z by squared norm, which are "
         "unique; the split of v is not.",
+        silence(roles),
     )
-    heads = ("Norms at single frames", "Share of the norms", "Share of the Jacobian of v")
-    spots = (0.75, names + NAMES, names + NAMES + BARS + 0.35)
-    for x, head in zip(spots, heads, strict=True):
-        page.text(x, TOP - 0.12, head, HEADING, weight="bold", va="bottom")
-    draw_norms(page.axes(spots[0], TOP, SQUARE, SQUARE, label="norms"), shares)
-    _draw_bars(page.axes(spots[1], TOP, BARS, ROW * len(shares), label="shares"), shares)
-    _draw_jacobians(page.axes(spots[2], TOP, BARS, ROW * len(shares), label="jacobian"), shares)
-    for place, one in enumerate(shares):
-        y, role = TOP + (place + 0.5) * ROW, one.role
-        page.chip(names + NAMES - 0.15, y - 0.11, field_name(role.field), role.field, TEXT, ha="right")
-        name = role.caption
-        page.text(names + NAMES - 0.1, y + 0.06, name, fitted(name, TEXT, NAMES - 0.1), ha="right", weight="bold")
-    _legends(page, spots, TOP + ROW * len(shares) + 0.36)
-    page.text(0.2, page.height - 0.3, silence(roles), TEXT)
-    return page.figure
+    layout = body.subplot_mosaic([["norms", "shares", "jacobian"]], width_ratios=(3.2, 3, 2.4))
+    for name, ax in layout.items():
+        ax.set_label(name)
+    names = {one.role.field: one.role.caption for one in shares}
+    norms = {one.role.field: (one.curl_free, one.divergence_free) for one in shares}
+    plot_norms(norms, layout["norms"], names={one.role.field: one.role.transformation for one in shares})
+    halves = {one.role.field: norm_share(one) for one in shares}
+    split = {field: dict(zip(NORMS, (share, 1 - share), strict=True)) for field, share in halves.items()}
+    plot_shares(split, layout["shares"], names=names, kinds=NORMS)
+    plot_shares({one.role.field: jacobian_shares(one) for one in shares}, layout["jacobian"])
+    for name, head in zip(layout, HEADS, strict=True):
+        layout[name].set_title(head, fontsize=HEADING, weight="bold", loc="left")
+    return figure
 
 
-def draw_norms(axes: Axes, shares: Sequence[Shares]) -> None:
-    """Draw one point per real frame: norm of the divergence-free against that of the curl-free part."""
-    largest, handles = 0.0, []
-    for one in shares:
-        look = field_style(one.role.field)
-        few = slice(None, None, -(-len(one.whole) // MOST_POINTS))
-        x, y = one.divergence_free[few].numpy(), one.curl_free[few].numpy()
+HEADS = ("Norms at single frames", "Share of the norms", "Share of the Jacobian of v")
+
+
+def plot_norms(
+    norms: Mapping[int, tuple[ArrayLike, ArrayLike]],
+    ax: Axes | None = None,
+    *,
+    names: Mapping[int, str | None] | None = None,
+) -> Axes:
+    r"""Draw one point per real frame: norm of the divergence-free against that of the curl-free part.
+
+    Args:
+        norms: \|grad u\| and \|r\| ``(M,)`` of each field, by its number.
+        ax: where; axes of a new figure for None.
+        names: of the fields.
+
+    Example:
+        >>> [text.get_text() for text in plot_norms({0: ([1.0, 2.0], [0.5, 0.1])}).get_legend().get_texts()]
+        ['field 0']
+    """
+    ax, largest = panel(ax, 3.6, 3.6), 1e-12
+    for field, both in norms.items():
+        look = field_style(field)
+        y, x = (array(part)[:: -(-len(part) // MOST_POINTS)] for part in both)
         style = dict(marker=look.marker, color=look.colour, linestyle="none", markeredgewidth=0)
-        axes.plot(x, y, markersize=3, alpha=0.6, gid=f"field-{one.role.field}", **style)
-        name = one.role.transformation or field_name(one.role.field)
-        handles.append(Line2D([], [], markersize=5, label=name, **style))
-        largest = max(largest, x.max(), y.max())
-    largest = 1.06 * max(largest, 1e-12)
-    for share, label in ((0.25, "25 %"), (0.5, "50 % curl-free"), (0.75, "75 %")):
+        ax.plot(x, y, markersize=3, alpha=0.6, gid=f"field-{field}", **style)
+        ax.plot([], [], markersize=5, label=(names or {}).get(field) or field_name(field), **style)
+        largest = max(largest, 1.06 * x.max(), 1.06 * y.max())
+    for share, words in ((0.25, "25 %"), (0.5, "50 % curl-free"), (0.75, "75 %")):
         slope = share / (1 - share)
         end = np.array([1, slope]) * largest / max(1, slope)
-        axes.plot([0, end[0]], [0, end[1]], color=FAINT, linewidth=0.8, zorder=0)
+        ax.plot([0, end[0]], [0, end[1]], color=FAINT, linewidth=0.8, zorder=0)
         look = dict(fontsize=SMALL, color=NEUTRAL, ha="right", va="bottom" if slope < 1 else "top")
         angle = np.degrees(np.arctan(slope))
-        axes.annotate(label, (0.97 if slope <= 1 else 0.7) * end, rotation=angle, rotation_mode="anchor", **look)
-    axes.set(xlim=(0, largest), ylim=(0, largest), aspect="equal")
-    axes.set_xlabel("‖r‖, divergence-free [latent units per step]", fontsize=TEXT, labelpad=2)
-    axes.set_ylabel("‖∇u‖, curl-free [latent units per step]", fontsize=TEXT, labelpad=3)
-    below = dict(bbox_to_anchor=(0, -0.2)) if len(handles) > FEW else {}
-    legend(axes, handles=handles, loc="upper left", handlelength=1, **below)
+        ax.annotate(words, (0.97 if slope <= 1 else 0.7) * end, rotation=angle, rotation_mode="anchor", **look)
+    ax.set(xlim=(0, largest), ylim=(0, largest), aspect="equal", anchor="NW")
+    ax.set_xlabel("‖r‖, divergence-free [latent units per step]", fontsize=TEXT, labelpad=2)
+    ax.set_ylabel("‖∇u‖, curl-free [latent units per step]", fontsize=TEXT, labelpad=3)
+    below = dict(bbox_to_anchor=(0, -0.2), ncols=2) if len(norms) > FEW else {}
+    legend(ax, loc="upper left", handlelength=1, **below)
+    return ax
 
 
-def _draw_bars(axes: Axes, shares: Sequence[Shares]) -> None:
-    """Draw the share of each part in the norms, the curl-free one filled and the other one open."""
-    for place, one in enumerate(shares):
-        look, share = field_style(one.role.field), norm_share(one)
-        common = dict(height=0.56, edgecolor=TRUTH, linewidth=0.9)
-        first = axes.barh(place, share, color=look.colour, hatch=look.hatch or None, **common)
-        second = axes.barh(place, 1 - share, left=share, color="white", **common)
-        for bars, part in ((first, "curl-free"), (second, "divergence-free")):
-            bars[0].set_gid(f"norm/{one.role.field}/{part}")
-        _write(axes, share / 2, place, share)
-        _write(axes, (1 + share) / 2, place, 1 - share)
-    _shape(axes, len(shares))
+def plot_shares(
+    shares: Mapping[int, Mapping[str, float]],
+    ax: Axes | None = None,
+    *,
+    names: Mapping[int, str] | None = None,
+    kinds: Mapping[str, tuple[str | None, str, str]] = KINDS,
+) -> Axes:
+    """Draw the shares of each field as a bar of parts, with the gids ``K/KIND``; they are written where there is room.
 
+    Args:
+        shares: of each field by its number, those of each kind, which add up to 1.
+        ax: where; axes of a new figure for None.
+        names: what the fields do, written beside the bars; without, the bars have no names.
+        kinds: colour (None for that of the field), hatch and meaning of each kind.
 
-def _draw_jacobians(axes: Axes, shares: Sequence[Shares]) -> None:
-    """Draw the three shares of the Jacobian of each field."""
-    for place, one in enumerate(shares):
-        left = 0.0
-        for kind, share in jacobian_shares(one).items():
-            colour, hatch, _ = KINDS[kind]
-            bar = axes.barh(place, share, 0.56, left, color=colour, hatch=hatch, edgecolor=TRUTH, linewidth=0.9)
-            bar[0].set_gid(f"jacobian/{one.role.field}/{kind}")
-            _write(axes, left + share / 2, place, share)
+    Example:
+        >>> ax = plot_shares({0: {"expansion": 0.25, "shear": 0.5, "rotation": 0.25}}, names={0: "hue"})
+        >>> [text.get_text() for text in ax.texts][:3]
+        ['25 %', '50 %', '25 %']
+    """
+    ax = panel(ax, 4, 1 + ROW * len(shares))
+    for place, (field, parts) in enumerate(shares.items()):
+        left, look = 0.0, field_style(field)
+        for kind, share in parts.items():
+            colour, hatch, _ = kinds[kind]
+            filled = (
+                dict(color=look.colour, hatch=look.hatch or None) if colour is None else dict(color=colour, hatch=hatch)
+            )
+            (bar,) = ax.barh(place, share, 0.56, left, edgecolor=TRUTH, linewidth=0.9, **filled)
+            bar.set_gid(f"{field}/{kind}")
+            if share > 0.12:
+                box = dict(boxstyle="round,pad=0.15", facecolor="white", edgecolor="none")
+                look_of = dict(fontsize=SMALL, ha="center", va="center", bbox=box)
+                ax.text(left + share / 2, place, f"{100 * share:.0f} %", **look_of)
             left += share
-    _shape(axes, len(shares))
-
-
-def _write(axes: Axes, x: float, y: float, share: float) -> None:
-    """Write a share in its part of a bar if it is wide enough."""
-    if share > 0.12:
-        box = dict(boxstyle="round,pad=0.15", facecolor="white", edgecolor="none")
-        axes.text(x, y, f"{100 * share:.0f} %", fontsize=SMALL, ha="center", va="center", bbox=box)
-
-
-def _shape(axes: Axes, count: int) -> None:
-    axes.set(xlim=(0, 1), ylim=(count - 0.5, -0.5), yticks=[], xticks=[0, 0.5, 1], xticklabels=["0", "50 %", "100 %"])
-    axes.spines["left"].set_visible(False)
-
-
-def _legends(page: Page, spots: Sequence[float], y: float) -> None:
-    groups = (
-        [Patch(facecolor=NEUTRAL, edgecolor=TRUTH, label="curl-free ∇u (in colour)"),
-         Patch(facecolor="white", edgecolor=TRUTH, label="divergence-free r")],
-        [Patch(facecolor=colour, hatch=hatch, edgecolor=TRUTH, label=text) for colour, hatch, text in KINDS.values()],
-    )  # fmt: skip
-    for x, handles in zip(spots[1:], groups, strict=True):
-        place = dict(loc="upper left", bbox_to_anchor=(x / page.width, 1 - y / page.height), frameon=False)
-        page.figure.legend(handles=handles, fontsize=SMALL, borderpad=0, borderaxespad=0, **place)
+        if names is not None:
+            beside = dict(textcoords="offset points", ha="right", annotation_clip=False)
+            ax.annotate(field_name(field), (0, place), (-10, 5), fontsize=TEXT, **chip(field), **beside)
+            size = fitted(names[field], TEXT, 1.15)
+            ax.annotate(names[field], (0, place), (-7, -4), fontsize=size, weight="bold", va="top", **beside)
+    count = max(len(shares), 3)
+    ax.set(xlim=(0, 1), ylim=(count - 0.5, -0.5), yticks=[], xticks=[0, 0.5, 1], xticklabels=["0", "50 %", "100 %"])
+    ax.spines["left"].set_visible(False)
+    marks = [
+        Patch(facecolor=colour or NEUTRAL, hatch=hatch, edgecolor=TRUTH, label=words)
+        for colour, hatch, words in kinds.values()
+    ]
+    place = dict(loc="upper left", bbox_to_anchor=(0, 0), borderpad=0, borderaxespad=2.4)
+    ax.legend(handles=marks, fontsize=SMALL, frameon=False, **place)
+    return ax

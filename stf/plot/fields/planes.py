@@ -5,19 +5,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import torch
 from matplotlib.axes import Axes
 from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike
 from torch import Tensor
 
-from stf.plot.compute.field_material import PlaneField
+from stf.plot.compute.field_context import PlaneField
 from stf.plot.compute.numbers import percent
 from stf.plot.compute.roles import FieldRole, silence
-from stf.plot.drawing.empty import draw_nothing
-from stf.plot.drawing.style import HEADING, NEUTRAL, SMALL, TEXT, TRUTH, Page, field_name, field_style, fitted
+from stf.plot.drawing.empty import empty_figure
+from stf.plot.drawing.page import Page
+from stf.plot.drawing.panel import array, panel
+from stf.plot.drawing.style import HEADING, NEUTRAL, SMALL, TEXT, TRUTH, field_name, field_style, fitted
 
 PANEL, GAP, LABELS = 2.75, 0.22, 1.62
 TOP, LOW_TOP, BETWEEN = 1.62, 1.1, 0.62
@@ -42,7 +45,7 @@ def draw_field_planes(fields: Sequence[PlaneField], roles: Sequence[FieldRole]) 
     contours ``potential`` and ``density``.
 
     Args:
-        fields: from :func:`stf.plot.compute.field_material.plane_fields`.
+        fields: from :func:`stf.plot.compute.field_context.plane_fields`.
         roles: of all fields, to name the silent ones.
 
     Example:
@@ -51,7 +54,7 @@ def draw_field_planes(fields: Sequence[PlaneField], roles: Sequence[FieldRole]) 
     """
     title = "Field planes: how each field moves a latent code"
     if not fields:
-        return draw_nothing(title, roles)
+        return empty_figure(title, roles)
     split = fields[0].divergence_free is not None
     (width, height, rows, beside), corner = _layout(len(fields), split), (LABELS, 0.0) if split else (EDGES, ABOVE)
     page = Page(max(0.2 + beside * width, 9.8), (TOP if split else LOW_TOP) + rows * height + 0.65)
@@ -63,7 +66,18 @@ def draw_field_planes(fields: Sequence[PlaneField], roles: Sequence[FieldRole]) 
         for place, part in enumerate(TITLES if split else ["whole"]):
             left, top = x + corner[0] + place * (PANEL + GAP), y + corner[1]
             axes = page.axes(left, top, PANEL, PANEL, label=f"field-{one.role.field}/{part}")
-            draw_plane(axes, one, part, scale)
+            whole = part == "whole"
+            plot_field(
+                one.x,
+                one.y,
+                one.plane.components(vectors(one, part)),
+                axes,
+                field=one.role.field,
+                scale=scale,
+                potential=one.potential,
+                density=one.density,
+                path=one.plane.coordinates(one.path) if whole else None,
+            )
             if number < beside and split:
                 page.text(left, top - 0.3, TITLES[part], HEADING, weight="bold", va="bottom")
             note = dict(size=SMALL, va="bottom", color="#303030")
@@ -92,50 +106,76 @@ def vectors(one: PlaneField, part: str) -> Tensor:
 
 
 def arrow_scale(one: PlaneField) -> float:
-    """By how much arrows are shortened in the panels of one field: the longest would else run over its neighbours."""
+    """By how much arrows are shortened in the panels of one field."""
     parts = [one.whole] if one.divergence_free is None else [one.curl_free, one.divergence_free, one.whole]
-    longest = max(float(one.plane.components(part).norm(dim=-1).max()) for part in parts)
-    return LONGEST * EVERY * float(one.x[1] - one.x[0]) / max(longest, 1e-12)
+    return shortened(one.plane.components(torch.stack(parts)), one.x)
 
 
-def draw_plane(axes: Axes, one: PlaneField, part: str, scale: float) -> None:
-    """Draw one part of a field: arrows of true length times ``scale``, streamlines, potential, data and path."""
-    look = field_style(one.role.field)
-    x, y = one.x.numpy(), one.y.numpy()
-    moves = one.plane.components(vectors(one, part)).numpy()
-    density = one.density.numpy()
-    if density.max() > 0:  # codes may be too far from the path to be seen
-        shading = np.linspace(0, density.max(), len(DENSITY) + 1)
-        axes.contourf(x, y, density, levels=shading, colors=DENSITY, zorder=0).set_gid("density")
-    potential = one.potential.numpy()
-    if np.ptp(potential) > 0:
-        contours = axes.contour(x, y, potential, levels=LEVELS, colors=POTENTIAL, linewidths=0.7, linestyles=DASHES)
-        contours.set(gid="potential", zorder=1)
+def plot_field(
+    x: ArrayLike,
+    y: ArrayLike,
+    moves: ArrayLike,
+    ax: Axes | None = None,
+    *,
+    field: int = 0,
+    scale: float | None = None,
+    potential: ArrayLike | None = None,
+    density: ArrayLike | None = None,
+    path: ArrayLike | None = None,
+) -> Axes:
+    """Draw a field on a plane: arrows of true length times ``scale``, and streamlines.
+
+    Arrows have the gid ``arrows``, the path ``path``, the contours ``potential`` and ``density``.
+
+    Args:
+        x, y: coordinates of the grid, ``(n,)``.
+        moves: where each point of it is moved in one step, along both axes, ``(n, n, 2)``, rows along y.
+        ax: where; axes of a new figure for None.
+        field: whose colour it has.
+        scale: of the arrows; such that the longest one does not reach over its neighbour for None.
+        potential: drawn as dashed contours, ``(n, n)``.
+        density: drawn as shades of grey, ``(n, n)``.
+        path: coordinates of a path, ``(T+1, 2)``.
+
+    Example:
+        >>> x = np.linspace(-1, 1, 17)
+        >>> turning = np.stack(np.meshgrid(x, x)[::-1], -1) * [-0.1, 0.1]
+        >>> plot_field(x, x, turning, path=[[0.5, 0.0], [0.5, 0.1]]).get_aspect()
+        1.0
+    """
+    ax, look, (x, y, moves) = panel(ax, 3.2, 3.2), field_style(field), map(array, (x, y, moves))
+    scale = shortened(moves, x) if scale is None else scale
+    if density is not None and array(density).max() > 0:  # codes may be too far from the path to be seen
+        shading = np.linspace(0, array(density).max(), len(DENSITY) + 1)
+        ax.contourf(x, y, array(density), levels=shading, colors=DENSITY, zorder=0).set_gid("density")
+    if potential is not None and np.ptp(array(potential)) > 0:
+        lines = dict(levels=LEVELS, colors=POTENTIAL, linewidths=0.7, linestyles=DASHES)
+        ax.contour(x, y, array(potential), **lines).set(gid="potential", zorder=1)
     if np.ptp(moves) > 0:
         style = dict(color=paler(look.colour), linewidth=0.8, density=0.85, num_arrows=0, zorder=2)
-        axes.streamplot(x, y, moves[..., 0], moves[..., 1], **style).lines.set_gid("streamlines")
+        ax.streamplot(x, y, moves[..., 0], moves[..., 1], **style).lines.set_gid("streamlines")
     some = slice(EVERY // 2, None, EVERY)
-    axes.quiver(
-        x[some],
-        y[some],
-        moves[some, some, 0],
-        moves[some, some, 1],
-        angles="xy",
-        scale_units="xy",
-        scale=1 / scale,
-        color=look.colour,
-        edgecolor=EDGE,
-        linewidth=0.3,
-        width=0.011,
-        zorder=3,
-        gid="arrows",
-    )
-    if part == "whole":
-        draw_path(axes, one.plane.coordinates(one.path).numpy())
-    axes.set(xlim=(x[0], x[-1]), ylim=(y[0], y[-1]), aspect="equal")
-    axes.spines[:].set_visible(True)
-    axes.spines[:].set_color(NEUTRAL)
-    axes.tick_params(pad=1.5, length=2)
+    length = dict(angles="xy", scale_units="xy", scale=1 / scale)
+    arrows = dict(color=look.colour, edgecolor=EDGE, linewidth=0.3, width=0.011, zorder=3, gid="arrows")
+    ax.quiver(x[some], y[some], moves[some, some, 0], moves[some, some, 1], **length, **arrows)
+    if path is not None:
+        plot_path(path, ax)
+    ax.set(xlim=(x[0], x[-1]), ylim=(y[0], y[-1]), aspect="equal")
+    ax.spines[:].set_visible(True)
+    ax.spines[:].set_color(NEUTRAL)
+    ax.tick_params(pad=1.5, length=2)
+    return ax
+
+
+def shortened(moves: ArrayLike, x: ArrayLike) -> float:
+    """Return by how much arrows of a grid with coordinates ``x (n,)`` are shortened, so that none covers its neighbour.
+
+    Example:
+        >>> float(round(shortened([[[4.0, 3.0]]], [0.0, 1.0]), 2))
+        0.92
+    """
+    longest, x = np.linalg.norm(array(moves), axis=-1).max(), array(x)
+    return LONGEST * EVERY * (x[1] - x[0]) / max(longest, 1e-12)
 
 
 def paler(colour: str, share: float = 0.5) -> str:
@@ -148,11 +188,18 @@ def paler(colour: str, share: float = 0.5) -> str:
     return to_hex([share + (1 - share) * part for part in to_rgb(colour)])
 
 
-def draw_path(axes: Axes, path: NDArray[np.float64]) -> None:
-    """Draw a path ``(T+1, 2)`` with a dot per frame; the first is a ring."""
+def plot_path(path: ArrayLike, ax: Axes | None = None) -> Axes:
+    """Draw a path ``(T+1, 2)`` with a dot per frame; the first is a ring.
+
+    Example:
+        >>> plot_path([[0.0, 0.0], [1.0, 2.0]]).lines[0].get_gid()
+        'path'
+    """
+    ax, path = panel(ax, 3.2, 3.2), array(path)
     look = dict(color=TRUTH, markeredgecolor="white", zorder=4)
-    axes.plot(*path.T, marker="o", markersize=4, linewidth=1.4, markeredgewidth=0.6, gid="path", **look)
-    axes.plot(*path[0], marker="o", markersize=5.5, color="white", markeredgecolor=TRUTH, zorder=5, markeredgewidth=1.3)
+    ax.plot(*path.T, marker="o", markersize=4, linewidth=1.4, markeredgewidth=0.6, gid="path", **look)
+    ax.plot(*path[0], marker="o", markersize=5.5, color="white", markeredgecolor=TRUTH, zorder=5, markeredgewidth=1.3)
+    return ax
 
 
 def _label(page: Page, one: PlaneField, x: float, y: float, left: bool) -> None:

@@ -193,7 +193,7 @@ def derivatives(units: RidgeUnits, z: Tensor, speed: float, t: Tensor) -> Deriva
 
 
 @dataclass(frozen=True)
-class Surroundings:
+class FieldContext:
     """What the fields of a model are shown with.
 
     Args:
@@ -228,7 +228,7 @@ class Surroundings:
 
 
 @torch.no_grad()
-def surroundings(
+def field_context(
     model: Any,
     data: SequenceData,
     observed: Observed,
@@ -236,7 +236,7 @@ def surroundings(
     plane: str,
     seed: int,
     roles: Sequence[FieldRole] = (),
-) -> Surroundings:
+) -> FieldContext:
     """Encode real frames and held-out images, and prepare for exact computation.
 
     Args:
@@ -261,7 +261,7 @@ def surroundings(
     codes = model.encode(observed.frames) if observed.codes is None else observed.codes
     starts, rows = encoded(None), [role.row for role in drawn(roles) if role.row is not None]
     begun = {row: begin for row in rows if not torch.equal(begin := encoded(row), starts)}
-    return Surroundings(exact_copy(model), codes.cpu().double(), starts, data.num_steps, chosen, begun)
+    return FieldContext(exact_copy(model), codes.cpu().double(), starts, data.num_steps, chosen, begun)
 
 
 def drawn(roles: Sequence[FieldRole]) -> list[FieldRole]:
@@ -269,29 +269,29 @@ def drawn(roles: Sequence[FieldRole]) -> list[FieldRole]:
     return [role for role in roles if not role.silent]
 
 
-def path_plane(around: Surroundings, path: Tensor) -> Plane:
+def path_plane(context: FieldContext, path: Tensor) -> Plane:
     """The plane on which a path ``(T+1, D)`` is shown: its own, or the one that was asked for."""
-    encoded = around.encoded.flatten(0, 1)
-    if around.plane == "trajectories":
+    encoded = context.encoded.flatten(0, 1)
+    if context.plane == "trajectories":
         return trajectory_plane(path, encoded)
-    return pca_plane(encoded) if around.plane == "pca" else axis_plane(encoded, *around.plane)
+    return pca_plane(encoded) if context.plane == "pca" else axis_plane(encoded, *context.plane)
 
 
 @torch.no_grad()
-def plane_fields(around: Surroundings, roles: Sequence[FieldRole]) -> list[PlaneField]:
+def plane_fields(context: FieldContext, roles: Sequence[FieldRole]) -> list[PlaneField]:
     """All fields that are not silent, each on its plane."""
-    exact, encoded, steps = around.exact, around.encoded.flatten(0, 1), around.steps
+    exact, encoded, steps = context.exact, context.encoded.flatten(0, 1), context.steps
     active = drawn(roles)
     if not active:
         return []
     activity = alone(active, exact.num_fields, exact.num_controls).double()
-    time = around.time(around.middle)
+    time = context.time(context.middle)
     fields = []
     for role, speeds in zip(active, activity, strict=True):
-        starts = around.begun.get(role.row, around.starts)
+        starts = context.begun.get(role.row, context.starts)
         paths = exact.flow(starts, speeds.expand(len(starts), steps, -1))
         path = paths[typical(paths)]
-        plane = path_plane(around, path)
+        plane = path_plane(context, path)
         seen = plane.coordinates(encoded)
         middle, spread = seen.mean(0), seen.std(0)
         corners = torch.cat([plane.coordinates(path), (middle - 1.5 * spread)[None], (middle + 1.5 * spread)[None]])
@@ -314,37 +314,37 @@ def plane_fields(around: Surroundings, roles: Sequence[FieldRole]) -> list[Plane
                 paths=paths,
                 frames=exact.decode(path[chosen]),
                 steps=tuple(chosen),
-                time=(around.middle, exact.num_steps) if around.timed else None,
+                time=(context.middle, exact.num_steps) if context.timed else None,
             )
         )
     return fields
 
 
 @torch.no_grad()
-def plane_derivatives(around: Surroundings, fields: Sequence[PlaneField]) -> list[PlaneDerivatives]:
+def plane_derivatives(context: FieldContext, fields: Sequence[PlaneField]) -> list[PlaneDerivatives]:
     """Derivatives of fields on the planes and windows on which they are shown."""
-    time, found = around.time(around.middle), []
+    time, found = context.time(context.middle), []
     for one in fields:
         limits = (float(one.x[0]), float(one.x[-1]), float(one.y[0]), float(one.y[-1]))
         x, y, points = grid(limits, COARSE)
         both = [
             None if units is None else derivatives(units, one.plane.lift(points), one.role.direction, time)
-            for units in parts_of(around.exact, one.role.field)
+            for units in parts_of(context.exact, one.role.field)
         ]
         found.append(PlaneDerivatives(one.role, one.plane, x, y, *both, one.plane.coordinates(one.path), one.time))
     return found
 
 
 @torch.no_grad()
-def shares(around: Surroundings, observed: Observed, roles: Sequence[FieldRole]) -> list[Shares]:
+def shares(context: FieldContext, observed: Observed, roles: Sequence[FieldRole]) -> list[Shares]:
     """Norms and Jacobians of both parts of each field at the encoded frames that it is about to move."""
-    exact, found = around.exact, []
-    acting = torch.from_numpy(observed.inferred[: len(around.encoded)]) != 0
+    exact, found = context.exact, []
+    acting = torch.from_numpy(observed.inferred[: len(context.encoded)]) != 0
     for role in drawn(roles):
         sequence, step = acting[..., role.field].nonzero(as_tuple=True)
         if not len(sequence):
             continue
-        z, t = around.encoded[sequence, step], around.time(step + 1)
+        z, t = context.encoded[sequence, step], context.time(step + 1)
         gradient, rotational = (part[:, role.field] for part in exact.fields(z, t))
         few = slice(None, None, math.ceil(z.numel() * z.shape[-1] / JACOBIANS))
         unit = z[few].new_ones(len(z[few]), 1)
