@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from ffrl.core.device import widest
 from ffrl.data.base import SequenceData, Split
 from ffrl.evaluation.protocol.kind import activity_of
 from ffrl.evaluation.protocol.sequences import single_batches
@@ -68,7 +69,7 @@ def l1_error(images: Tensor, frames: Tensor) -> Tensor:
         >>> l1_error(torch.zeros(2, 1, 2, 2), torch.ones(2, 1, 2, 2))
         tensor([4., 4.], dtype=torch.float64)
     """
-    return (images - frames).abs().sum((-3, -2, -1), dtype=torch.float64)
+    return (images - frames).abs().sum((-3, -2, -1), dtype=widest(images.device))
 
 
 def frame_errors(model: Any, frames: Tensor, g: Tensor) -> FrameErrors:

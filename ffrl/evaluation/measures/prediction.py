@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ffrl.core.device import widest
 from ffrl.evaluation.measures.equivariance import l1_error, predicted_frames, summarise
 from ffrl.evaluation.protocol.statistics import estimate
 
@@ -41,7 +42,7 @@ class Prediction:
         for kind, images in zip(KINDS, (*predicted_frames(model, frames, g), frames[:, :1]), strict=True):
             self._l1[kind].append(l1_error(images, frames))
             squared = (images - frames)[:, 1:].square()
-            self._squared[kind].append(squared.mean((-4, -3, -2, -1), dtype=torch.float64))
+            self._squared[kind].append(squared.mean((-4, -3, -2, -1), dtype=widest(frames.device)))
 
     def summary(self) -> dict[str, Any]:
         """By kind what :func:`~ffrl.evaluation.measures.equivariance.summarise` says of its L1 errors, and ``psnr``."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import torch
 from torch import Tensor
+
+from ffrl.core.device import exact
 
 
 def estimate(values: Tensor) -> dict[str, float | None]:
@@ -22,7 +23,7 @@ def estimate(values: Tensor) -> dict[str, float | None]:
         >>> estimate(torch.tensor([1.0, 3.0]))
         {'mean': 2.0, 'standard_error': 1.0}
     """
-    values = values.to(torch.float64)
+    values = exact(values)
     count = len(values)
     error = None if count == 1 else values.std().item() / math.sqrt(count)
     return {"mean": values.mean().item(), "standard_error": error}
