@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from ffrl.data.catalogue import FALCOR3D, ISAAC3D
+from ffrl.data.sets.falcor3d import NAMES as FALCOR3D
+from ffrl.data.sets.isaac3d import NAMES as ISAAC3D
 from ffrl.evaluation.measures.equivariance import PUBLISHED_STEPS
 
 SUPERVISED, WEAK = "ours, supervised", "ours, weak"
