@@ -192,7 +192,7 @@ def peek(arguments: Sequence[str], flag: str) -> str | None:
         'weak'
     """
     found = None
-    for token, after in zip(arguments, [*arguments[1:], None], strict=True):
+    for token, after in zip(arguments, [*arguments[1:], None], strict=False):
         name, equals, value = token.partition("=")
         if name.replace("_", "-") == flag:
             found = value if equals else after
