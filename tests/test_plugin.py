@@ -61,9 +61,7 @@ def test_a_name_that_is_nearly_right_is_one_line(site: Path, tmp_path: Path) -> 
     assert only_line(process.stderr).endswith("sprites, bars (did you mean bars?)")
 
 
-def test_the_data_set_is_shown_trained_on_and_measured_also_by_the_measure(
-    site: Path, tmp_path: Path, trained: Path
-) -> None:
+def test_the_data_set_is_shown_trained_on_and_measured(site: Path, tmp_path: Path, trained: Path) -> None:
     stf(site, tmp_path, "data", "--data.name", "bars", "--data.num-steps=3", "--out=shown")
     summary = json.loads((tmp_path / "shown/summary.json").read_text())
     assert summary["title"] == "Bars" and summary["num_steps"] == 3
