@@ -4,10 +4,11 @@ import importlib
 import os
 import sys
 
-_above, _path = os.path.dirname(os.path.dirname(os.path.abspath(__file__))), list(sys.path)
-sys.path[:] = [entry for entry in _path if os.path.abspath(entry) != _above]
-del sys.modules[__name__]
-try:
-    importlib.import_module(__name__)
-finally:
-    sys.path[:] = _path
+if __name__ == "stf":
+    above, path = os.path.dirname(os.path.dirname(os.path.abspath(__file__))), list(sys.path)
+    sys.path[:] = [entry for entry in path if os.path.abspath(entry) != above]
+    del sys.modules[__name__]
+    try:
+        importlib.import_module(__name__)
+    finally:
+        sys.path[:] = path
