@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any, NamedTuple, TypeVar
 
 from ffrl.core.errors import UserError
+from ffrl.training.config_io import sections
 
 T = TypeVar("T")
 
@@ -172,15 +173,10 @@ def updated(config: T, values: Mapping[str, Any]) -> T:
         >>> updated(RunConfig(), {"data.sequences.size": 32, "steps": 5}).data.sequences.size
         32
     """
-    own: dict[str, Any] = {}
-    sections: dict[str, dict[str, Any]] = {}
-    for key, value in values.items():
-        head, dot, rest = key.partition(".")
-        if dot:
-            sections.setdefault(head, {})[rest] = value
-        else:
-            own[head] = value
-    own |= {head: updated(getattr(config, head), inside) for head, inside in sections.items()}
+    own = {
+        name: updated(getattr(config, name), value) if isinstance(value, Mapping) else value
+        for name, value in sections(values).items()
+    }
     return dataclasses.replace(config, **own)  # type: ignore[type-var]
 
 
