@@ -20,7 +20,7 @@ def estimate(values: Tensor) -> dict[str, float | None]:
         ``mean`` and ``standard_error``; the latter is None for a single sequence.
 
     Example:
-        >>> estimate(torch.tensor([1.0, 3.0]))
+        >>> estimate(Tensor([1.0, 3.0]))
         {'mean': 2.0, 'standard_error': 1.0}
     """
     values = exact(values)
