@@ -9,16 +9,16 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
-import tyro
-
+from ffrl.core.device_name import DEVICES, DeviceName
 from ffrl.core.errors import UserError, require
 from ffrl.training.folders import RUNS
 from stf.benchmark.run.cell import Cell, Settings, cells
 from stf.benchmark.suites import SUITES, Suite, find_suite
 
-from .flags import build, flags_of, show_help, split, wants_help
+from .flags import Arg, build, flags_of, split
+from .help import show_help, wants_help
 from .train import configure
 
 CODES_NEED = "sklearn"
@@ -28,7 +28,7 @@ CODES_NEED = "sklearn"
 class DataLocation:
     """Where the sequences come from."""
 
-    root: Annotated[Path | None, tyro.conf.arg(metavar="DIR", help_behavior_hint="")] = None
+    root: Annotated[Path | None, Arg("DIR")] = None
     """Folder of the data set (left out: what comes with the package, or rendered images)."""
 
 
@@ -36,31 +36,32 @@ class DataLocation:
 class Benchmark:
     """Train and measure every model of a suite, and write tables and plots."""
 
-    suite: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="SUITE", help_behavior_hint="")] = ""
-    """Which suite, see above."""
+    suite: Annotated[str, Arg("SUITE", positional=True)] = ""
+    """Which suite, see below."""
     data: DataLocation = field(default_factory=DataLocation)
-    out: Annotated[Path | None, tyro.conf.arg(metavar="DIR", help_behavior_hint="")] = None
+    out: Annotated[Path | None, Arg("DIR")] = None
     """Folder for everything (left out: runs/benchmark-SUITE); one of the same suite and settings is gone on with."""
-    only: Annotated[str | None, tyro.conf.arg(metavar="LABEL,...", help_behavior_hint="")] = None
+    only: Annotated[str | None, Arg("LABEL,...")] = None
     """Only these models (left out: all of the suite)."""
-    seeds: Annotated[str | None, tyro.conf.arg(metavar="INT,...", help_behavior_hint="")] = None
+    seeds: Annotated[str | None, Arg("INT,...")] = None
     """Seeds of training (left out: those of the suite)."""
-    steps: Annotated[int | None, tyro.conf.arg(metavar="INT", help_behavior_hint="")] = None
+    steps: Annotated[int | None, Arg("INT")] = None
     """Optimisation steps of every cell (left out: those of the suite)."""
-    budget: Annotated[float | None, tyro.conf.arg(metavar="SECONDS", help_behavior_hint="")] = None
+    budget: Annotated[float | None, Arg("SECONDS")] = None
     """Seconds of training per cell in place of steps: a short timed trial of every model turns them into steps."""
-    sequences: Annotated[int | None, tyro.conf.arg(metavar="INT", help_behavior_hint="")] = None
+    sequences: Annotated[int | None, Arg("INT")] = None
     """How many sequences to measure on (left out: those of the suite)."""
     jobs: int = 1
     """Cells at a time; timings and budgets are those of as many."""
-    threads: Annotated[int | None, tyro.conf.arg(metavar="INT", help_behavior_hint="")] = None
+    threads: Annotated[int | None, Arg("INT")] = None
     """Threads per cell (left out: as OMP_NUM_THREADS says, or the cores divided by --jobs)."""
-    device: Literal["auto", "cpu", "cuda"] = "auto"
+    device: DeviceName = "auto"
     """Where to compute; auto takes CUDA when there is one."""
     list: bool = False
     """Print the cells and the commands that reproduce them; run nothing."""
 
     def __post_init__(self) -> None:
+        DEVICES.require("--device", self.device)
         for name in ("steps", "sequences", "threads", "jobs"):
             value = getattr(self, name)
             require(value is None or value >= 1, f"--{name}", value, "an integer of at least 1")
@@ -76,13 +77,14 @@ def main(arguments: Sequence[str]) -> int:
         UserError: arguments or a folder that cannot be used.
     """
     if wants_help(arguments):
-        about = "\n".join(f"  {suite.name}: {suite.about}" for suite in SUITES.values())
-        show_help(Benchmark, Benchmark(), "stf benchmark", f"{Benchmark.__doc__} Suites:\n{about}")
+        suites = [f"{suite.name}: {suite.about}" for suite in SUITES.values()]
+        usage, about = "stf benchmark SUITE [FLAG ...]", Benchmark.__doc__ or ""
+        return show_help(arguments, usage, about, [(Benchmark, Benchmark())], notes=["Suites:", *suites])
     given = split(arguments, flags_of(Benchmark), positional=["SUITE"])
     if not given.positional:
         raise UserError(f"stf benchmark: found no suite, expected one of {', '.join(SUITES)}")
     suite = find_suite(given.positional[0])
-    command = build(Benchmark, Benchmark(), given)
+    command = build(Benchmark(), given)
     settings = _settings(command, suite)
     out = command.out or RUNS / f"benchmark-{suite.name}"
     models = suite.choose(None if command.only is None else command.only.split(","))
@@ -165,7 +167,7 @@ def _run(command: Benchmark, suite: Suite, grid: Sequence[Cell], left_out: Seque
     from stf.benchmark.tables.writing import print_tables, write_plots, write_tables
 
     out, settings = grid[0].out, grid[0].settings
-    if settings.device == "cuda":
+    if settings.device not in ("auto", "cpu"):
         from ffrl.core.device import resolve_device
 
         resolve_device(settings.device)  # raises here, and not in every cell

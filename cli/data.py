@@ -7,14 +7,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
 
-import tyro
-
-from ffrl.config import DataConfig, DataName
+from ffrl.config import DataConfig
 from ffrl.core.errors import UserError, require
 from ffrl.data.catalogue import DATA_SETS
 from stf.registry import default_config
 
-from .flags import build, describe, flags_of, peek, show_help, split, wants_help
+from .flags import Arg, build, flags_of, peek, split
+from .help import show_help, wants_help
 
 FETCH = "fetch"
 
@@ -28,20 +27,24 @@ class Data:
     """Which part of the data the samples and the statistics are from."""
     seed: int = 0
     """Seed of the samples; the same seed gives the same ones."""
-    out: Annotated[Path | None, tyro.conf.arg(metavar="DIR", help_behavior_hint="")] = None
+    out: Annotated[Path | None, Arg("DIR")] = None
     """Folder for samples.png and summary.json (left out: data-NAME in the current folder, such as data-mnist)."""
 
     def __post_init__(self) -> None:
         require(0 <= self.seed < 2**63, "--seed", self.seed, "an integer in [0, 2**63)")
 
 
+SHORT = ("--data.name", "--data.root", "--data.num-steps", "--data.active", "--split", "--seed", "--out")
+"""The flags that matter."""
+
+
 @dataclass(frozen=True)
 class Fetch:
     """Fetch the files of a data set (mnist, moving-mnist, shapes3d), or tell how to come by them."""
 
-    name: tyro.conf.Positional[DataName] = "mnist"
+    name: Annotated[str, DATA_SETS, Arg("NAME", positional=True)] = "mnist"
     """The data set, as --data.name takes it."""
-    root: Annotated[Path | None, tyro.conf.arg(metavar="DIR", help_behavior_hint="")] = None
+    root: Annotated[Path | None, Arg("DIR")] = None
     """Folder for the files, the later --data.root; left out: nothing is fetched, only explained."""
     verify: bool = False
     """Fetch nothing: check the files in DIR, every image of them."""
@@ -58,9 +61,9 @@ def main(arguments: Sequence[str]) -> int:
     if arguments and arguments[0] == FETCH:
         return _fetch(arguments[1:])
     if wants_help(arguments):
-        _help(arguments)
+        return _help(arguments)
     given = split(arguments, flags_of(Data))
-    command = build(Data, _defaults(given.flags.get("--data.name") or "mnist"), given)
+    command = build(_defaults(given.flags.get("--data.name") or "mnist"), given)
     out = command.out or Path(f"data-{command.data.name}")
 
     from rich.console import Console
@@ -82,22 +85,23 @@ def _defaults(name: str) -> Data:
     return Data(data=default_config("unsupervised", DataConfig(name=name)).data)
 
 
-def _help(arguments: Sequence[str]) -> None:
-    """Print the flags with the defaults of the data set that ``arguments`` name, and raise SystemExit."""
-    name = peek(arguments, "--data.name", DATA_SETS, "mnist")
-    note = f"These are the defaults of --data.name {name}. See also: stf data fetch --help."
-    show_help(Data, _defaults(name), "stf data", f"{Data.__doc__} {note}")
+def _help(arguments: Sequence[str]) -> int:
+    """Print the flags with the defaults of the data set that ``arguments`` name."""
+    name = peek(arguments, "--data.name")
+    name = name if name in DATA_SETS else DataConfig.name
+    notes = [f"These are the defaults of --data.name {name}. See also: stf data fetch --help."]
+    usage, about = "stf data [--data.name NAME] [--data.root PATH] [FLAG ...]", Data.__doc__ or ""
+    return show_help(arguments, usage, about, [(Data, _defaults(name))], SHORT, notes)
 
 
 def _fetch(arguments: Sequence[str]) -> int:
     """Fetch, check or explain, print what came of it, and return the exit code."""
     if wants_help(arguments):
-        show_help(Fetch, Fetch(), "stf data fetch", Fetch.__doc__ or "")
+        return show_help(arguments, "stf data fetch NAME [FLAG ...]", Fetch.__doc__ or "", [(Fetch, Fetch())])
     given = split(arguments, flags_of(Fetch), ["NAME"])
-    if not given.positional or given.positional[0] not in DATA_SETS:
-        found = repr(given.positional[0]) if given.positional else "no data set"
-        raise UserError(f"stf data fetch: found {found}, expected {describe(DataName)}")
-    command = build(Fetch, Fetch(), given)
+    if not given.positional:
+        raise UserError(f"stf data fetch: found no data set, expected one of {', '.join(DATA_SETS)}")
+    command = build(Fetch(), given)
 
     from ffrl.data.fetch.recipes import explain, fetch, verify
 

@@ -1,4 +1,4 @@
-"""Flags of configuration dataclasses: checked here, so that a mistake is one line; built and explained by tyro."""
+"""Flags of configuration dataclasses: what there is, what a command line gives, and the dataclass that comes of it."""
 
 from __future__ import annotations
 
@@ -8,20 +8,44 @@ import types
 import typing
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, NoReturn, TypeVar
-
-import tyro
+from typing import Annotated, Any, NamedTuple, TypeVar
 
 from ffrl.core.errors import UserError
+from ffrl.training.config_io import sections
 
 T = TypeVar("T")
 
 
+@dataclasses.dataclass(frozen=True)
+class Arg:
+    """How a field is given, in ``Annotated``, where that is not by its own name.
+
+    Args:
+        metavar: what help calls its value.
+        name: of the flag.
+        positional: without a flag.
+    """
+
+    metavar: str = ""
+    name: str = ""
+    positional: bool = False
+
+
 class Flag(NamedTuple):
-    """The type of a flag's value, and for a switch (which takes none) the flag that undoes it."""
+    """A field as the command line has it.
+
+    Args:
+        hint: type of its value, ``Annotated`` with the names it may have: an iterable that has ``require``, such as a
+            :class:`~ffrl.core.registry.Registry`.
+        opposite: for a switch (which takes no value) the flag that undoes it.
+        field: dotted name within the dataclass.
+        arg: how it is given.
+    """
 
     hint: Any
     opposite: str | None = None
+    field: str = ""
+    arg: Arg = Arg()
 
 
 class Arguments(NamedTuple):
@@ -34,25 +58,29 @@ class Arguments(NamedTuple):
 def flags_of(command: type, prefix: str = "") -> dict[str, Flag]:
     """Return the flags of a dataclass by name; a switch has two, ``--x`` and ``--no-x``, a section joins by a dot.
 
+    A positional argument is there by the name of its field.
+
     Example:
         >>> from ffrl.config import StillConfig
-        >>> flags_of(StillConfig)["--fraction"]
-        Flag(hint=<class 'float'>, opposite=None)
+        >>> flags_of(StillConfig)["--fraction"].hint
+        <class 'float'>
     """
     result: dict[str, Flag] = {}
     hints = typing.get_type_hints(command, include_extras=True)
     for field in dataclasses.fields(command):
-        hint, marks = hints[field.name], ()
-        if typing.get_origin(hint) is typing.Annotated:
+        hint, arg = hints[field.name], Arg()
+        if typing.get_origin(hint) is Annotated:
             hint, *marks = typing.get_args(hint)
-        name = field.name.replace("_", "-")
+            arg = next((mark for mark in marks if isinstance(mark, Arg)), arg)
+            hint = next((Annotated[hint, mark] for mark in marks if hasattr(mark, "require")), hint)
+        name, dotted = arg.name or field.name.replace("_", "-"), prefix.replace("-", "_") + field.name
         if dataclasses.is_dataclass(hint):
             result.update(flags_of(hint, f"{prefix}{name}."))
         elif hint is bool:
             on, off = f"--{prefix}{name}", f"--{prefix}no-{name}"
-            result.update({on: Flag(hint, off), off: Flag(hint, on)})
-        elif tyro.conf.Positional not in marks:
-            result[f"--{prefix}{name}"] = Flag(hint)
+            result.update({on: Flag(hint, off, dotted), off: Flag(hint, on, dotted)})
+        else:
+            result[name if arg.positional else f"--{prefix}{name}"] = Flag(hint, None, dotted, arg)
     return result
 
 
@@ -63,7 +91,7 @@ def nearest(flag: str, known: Iterable[str]) -> str:
         >>> nearest("--num-fields", ["--data.num-steps", "--model.num-fields"])
         '--model.num-fields'
     """
-    known = list(known)
+    known = [other for other in known if other.startswith("--")]
     same_name = [other for other in known if other.rpartition(".")[2] == flag.removeprefix("--")]
     return (same_name or difflib.get_close_matches(flag, known, n=1, cutoff=0.0))[0]
 
@@ -76,7 +104,7 @@ def split(
     Args:
         arguments: What follows the command; ``--a b`` and ``--a=b`` both work, and ``_`` for ``-`` within names.
         known: The flags there are.
-        positional: Names of the positional arguments there may be.
+        positional: Names of the positional arguments there may be, as messages have them.
         optional: Flags whose value may be left out; it is then the empty string.
 
     Raises:
@@ -100,7 +128,7 @@ def split(
         name = name.replace("_", "-")
         if name not in known:
             raise UserError(f"found unknown flag {name!r}, did you mean {nearest(name, known)!r}?")
-        hint, opposite = known[name]
+        opposite = known[name].opposite
         if opposite is not None:
             if equals:
                 raise UserError(f"{name}: found value {value!r}, expected none: the flag alone, or {opposite}")
@@ -111,44 +139,60 @@ def split(
             value, equals = queue.pop(), "="
         if name not in optional or value:
             if not equals:
-                raise UserError(f"{name}: found no value, expected {describe(hint)}")
-            _check(name, hint, value)
+                raise UserError(f"{name}: found no value, expected {describe(known[name].hint)}")
+            value_of(name, known[name], value)
         result.flags[name] = value
     return result
 
 
-def build(command: type[T], default: T, arguments: Arguments) -> T:
-    """Return ``default`` with the arguments of :func:`split` put over it.
+def build(default: T, arguments: Arguments) -> T:
+    """Return a dataclass with the arguments of :func:`split` put over it.
 
     Raises:
-        UserError: values that the dataclass refuses.
-    """
-    flags = [name if value is None else f"{name}={value}" for name, value in arguments.flags.items()]
-    config = (tyro.conf.DisallowNone,)
-    return tyro.cli(command, args=[*flags, *arguments.positional], default=default, config=config)
-
-
-def peek(arguments: Sequence[str], flag: str, choices: Iterable[str], default: str) -> str:
-    """Return which of ``choices`` a command line names with ``flag``, before it is taken apart; else the default.
+        UserError: values that it refuses.
 
     Example:
-        >>> peek(["--mode", "weak", "--help"], "--mode", ["supervised", "weak"], "supervised")
+        >>> from ffrl.config import DataConfig
+        >>> build(DataConfig(), Arguments({"--num-steps": "3"}, [])).num_steps
+        3
+    """
+    known = flags_of(type(default))
+    places = [name for name, flag in known.items() if flag.arg.positional]
+    given = dict(zip(places, arguments.positional, strict=False)) | arguments.flags
+    return updated(default, {known[name].field: value_of(name, known[name], text) for name, text in given.items()})
+
+
+def updated(config: T, values: Mapping[str, Any]) -> T:
+    """Return a dataclass with other values, by their dotted names.
+
+    Raises:
+        UserError: values that it refuses.
+
+    Example:
+        >>> from ffrl.config import RunConfig
+        >>> updated(RunConfig(), {"data.sequences.size": 32, "steps": 5}).data.sequences.size
+        32
+    """
+    own = {
+        name: updated(getattr(config, name), value) if isinstance(value, Mapping) else value
+        for name, value in sections(values).items()
+    }
+    return dataclasses.replace(config, **own)  # type: ignore[type-var]
+
+
+def peek(arguments: Sequence[str], flag: str) -> str | None:
+    """Return what a command line has for a flag, before it is taken apart; None for nothing.
+
+    Example:
+        >>> peek(["--mode", "weak", "--help"], "--mode")
         'weak'
     """
-    words = " ".join(arguments).replace(f"{flag} ", f"{flag}=").split()
-    return next((choice for choice in choices if f"{flag}={choice}" in words), default)
-
-
-def wants_help(arguments: Sequence[str]) -> bool:
-    """Tell whether a command line asks for help."""
-    return any(token in ("-h", "--help") for token in arguments)
-
-
-def show_help(command: type, default: Any, prog: str, description: str) -> NoReturn:
-    """Print the flags of ``command`` with the values of ``default`` and raise SystemExit."""
-    config = (tyro.conf.DisallowNone,)
-    tyro.cli(command, prog=prog, description=description, args=["--help"], default=default, config=config)
-    raise AssertionError("tyro returned from --help")
+    found = None
+    for token, after in zip(arguments, [*arguments[1:], None], strict=False):
+        name, equals, value = token.partition("=")
+        if name.replace("_", "-") == flag:
+            found = value if equals else after
+    return found
 
 
 def describe(hint: Any) -> str:
@@ -158,32 +202,64 @@ def describe(hint: Any) -> str:
         >>> describe(int | None)
         'an integer'
     """
-    hint = _inner(hint)
-    if typing.get_origin(hint) is typing.Literal:
-        *others, last = typing.get_args(hint)
+    names = names_of(hint)
+    if names:
+        *others, last = names
         return f"{', '.join(others)} or {last}" if others else last
-    return {int: "an integer", float: "a number", str: "a name", Path: "a path"}[hint]
+    return {int: "an integer", float: "a number", str: "a name", Path: "a path"}[inner(hint)]
 
 
-def _inner(hint: Any) -> Any:
-    """Return X for ``X | None``."""
+def names_of(hint: Any) -> list[str]:
+    """What a value of type ``hint`` may be called; nothing where that is not settled.
+
+    Example:
+        >>> names_of(typing.Literal["a", "b"] | None), names_of(int)
+        (['a', 'b'], [])
+    """
+    if typing.get_origin(hint) is Annotated:
+        return list(typing.get_args(hint)[1])
+    hint = inner(hint)
+    return list(typing.get_args(hint)) if typing.get_origin(hint) is typing.Literal else []
+
+
+def inner(hint: Any) -> Any:
+    """Return X for ``X | None`` and for ``Annotated`` of it.
+
+    Example:
+        >>> inner(int | None)
+        <class 'int'>
+    """
+    if typing.get_origin(hint) is Annotated:
+        hint = typing.get_args(hint)[0]
     if typing.get_origin(hint) in (typing.Union, types.UnionType):
         (hint,) = (option for option in typing.get_args(hint) if option is not type(None))
     return hint
 
 
-def _check(name: str, hint: Any, value: str) -> None:
-    """Raise a UserError unless ``value`` is text of type ``hint``."""
-    inner = _inner(hint)
+def value_of(name: str, flag: Flag, text: str | None) -> Any:
+    """Return the value that a flag is given.
+
+    Args:
+        name: of the flag.
+        flag: from :func:`flags_of`.
+        text: what it is given; None for a switch.
+
+    Raises:
+        UserError: it is none of the flag's type, or none of its names.
+
+    Example:
+        >>> value_of("--steps", Flag(int | None), "3")
+        3
+    """
+    if flag.opposite is not None:
+        return len(name) < len(flag.opposite)  # --x and --no-x
+    if typing.get_origin(flag.hint) is Annotated:
+        typing.get_args(flag.hint)[1].require(name, text)
+        return text
+    kind, names = inner(flag.hint), names_of(flag.hint)
     try:
-        if typing.get_origin(inner) is typing.Literal:
-            fits = value in typing.get_args(inner)
-        elif inner in (int, float):
-            inner(value)
-            fits = True
-        else:
-            fits = value != ""
+        if text and (text in names or not names):
+            return text if names else kind(text)
     except ValueError:
-        fits = False
-    if not fits:
-        raise UserError(f"{name}: found {value!r}, expected {describe(hint)}")
+        pass
+    raise UserError(f"{name}: found {text!r}, expected {describe(flag.hint)}")

@@ -59,11 +59,7 @@ def dispatch(arguments: Sequence[str]) -> int:
         kind = "flag" if command.startswith("-") else "command"
         (nearest,) = difflib.get_close_matches(command, [*COMMANDS, "--help", "--version"], n=1, cutoff=0.0)
         raise UserError(f"found unknown {kind} {command!r}, did you mean {nearest!r}? (stf --help lists the commands)")
-    module = importlib.import_module(f"{__package__}.{COMMANDS[command][0]}")
-    try:
-        return module.main(rest)
-    except SystemExit as stop:  # how tyro ends --help
-        return int(stop.code or 0)
+    return importlib.import_module(f"{__package__}.{COMMANDS[command][0]}").main(rest)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -3,50 +3,58 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import os
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
-from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, Literal
-
-import tyro
+from typing import Annotated, Any
 
 from ffrl.config import ClipsConfig, DataConfig
 from ffrl.core.errors import UserError, require
 from ffrl.data.catalogue import DATA_SETS
 from ffrl.training.folders import CONFIG, EVALUATION, newest, reserved
-from stf.registry import CONFIGS, default_config, fine_tuning
+from stf.registry import CONFIGS, MODES, default_config, fine_tuning
 
 from . import presets
-from .flags import Arguments, build, describe, flags_of, peek, show_help, split, wants_help
+from .flags import Arg, Arguments, Flag, build, flags_of, peek, split
+from .help import show_help, wants_help
 from .hints import hint
-
-Mode = Literal[tuple(CONFIGS)]
-ModeFlag = Annotated[
-    Mode,
-    tyro.conf.arg(
-        help="What is known of the activity (unsupervised: nothing; supervised: which transformation acts; weak: only "
-        "that one acts throughout), or another model to compare with.",
-        help_behavior_hint="(required unless FILE names it)",
-    ),
-]
 
 
 @dataclasses.dataclass(frozen=True)
 class Launch:
     """Flags that are settled before the configuration is built."""
 
-    mode: ModeFlag = "unsupervised"
-    config: Annotated[str | None, tyro.conf.arg(metavar="FILE", help_behavior_hint="")] = None
+    mode: Annotated[str, MODES] = ""
+    """What is known of the activity (unsupervised: nothing; supervised: which transformation acts; weak: only that one
+    acts throughout), or another model to compare with. Needed, unless FILE names it."""
+    config: Annotated[str | None, Arg("FILE")] = None
     """TOML file, or the name of a preset: its values replace the defaults of mode and data set, flags replace those."""
-    init: Annotated[Path | None, tyro.conf.arg(metavar="RUN", help_behavior_hint="")] = None
+    init: Annotated[Path | None, Arg("RUN")] = None
     """Start from the weights of RUN, a run of the same model: frames never stand alone then, and no fields are searched
     for, unless --still.fraction and --discovery.fraction say so."""
-    resume: Annotated[Path | None, tyro.conf.arg(metavar="[RUN]", help_behavior_hint="")] = None
+    resume: Annotated[Path | None, Arg("[RUN]")] = None
     """Go on with RUN (left out: the newest under runs/) as it was configured; only --device may be given anew."""
+
+
+SHORT = (
+    "--mode",
+    "--data.name",
+    "--data.root",
+    "--data.num-steps",
+    "--model.num-fields",
+    "--steps",
+    "--seed",
+    "--out",
+    "--device",
+    "--config",
+    "--init",
+    "--resume",
+)
+"""The flags that matter."""
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -56,7 +64,7 @@ def main(arguments: Sequence[str]) -> int:
         UserError: arguments, files or folders that cannot be used.
     """
     if wants_help(arguments):
-        _help(arguments)
+        return _help(arguments)
     given = _given(arguments)
     if "--resume" in given:
         return _resume(given)
@@ -78,53 +86,66 @@ def configure(arguments: Sequence[str]) -> Any:
     return _configure(given)
 
 
-@cache
-def _flags() -> dict[str, Mapping[str, Any]]:
-    """The flags of every mode."""
-    return {mode: flags_of(config) for mode, config in CONFIGS.items()}
+def _flags(mode: str | None) -> dict[str, Mapping[str, Flag]]:
+    """The flags of the modes that come with the project, and of one more."""
+    return {name: flags_of(CONFIGS[name]) for name in MODES if name == mode or not MODES.source(name)}
 
 
 def _given(arguments: Sequence[str]) -> dict[str, str | None]:
     """The flags that are given, of any mode."""
-    known = {name: flag for flags in _flags().values() for name, flag in flags.items()} | flags_of(Launch)
-    return split(arguments, known, optional=["--resume"]).flags
+    known = {name: flag for flags in _flags(_mode(arguments)).values() for name, flag in flags.items()}
+    return split(arguments, known | flags_of(Launch), optional=["--resume"]).flags
 
 
-def _help(arguments: Sequence[str]) -> None:
-    """Print the flags of the mode that ``arguments`` name, of the unsupervised one for none, and raise SystemExit."""
-    mode = peek(arguments, "--mode", CONFIGS, "unsupervised")
-    name = peek(arguments, "--data.name", DATA_SETS, "mnist")
-    config, defaults = CONFIGS[mode], default_config(mode, DataConfig(name=name))
+def _mode(arguments: Sequence[str]) -> str | None:
+    """The mode that flags or a file name, if there is such a one."""
+    mode, name = peek(arguments, "--mode"), peek(arguments, "--config")
+    if mode is None and name is not None:
+        with suppress(UserError):
+            mode = presets.read(presets.find(name)).get("mode")
+    return mode if isinstance(mode, str) and mode in MODES else None
 
-    @dataclasses.dataclass(frozen=True)
-    class Train(config, Launch):
-        mode: ModeFlag = defaults.mode
 
-    shown = Train(**{field.name: getattr(defaults, field.name) for field in dataclasses.fields(defaults)})
+def _help(arguments: Sequence[str]) -> int:
+    """Print the flags of the mode that ``arguments`` name, of the unsupervised one for none."""
+    mode, name = _mode(arguments) or "unsupervised", peek(arguments, "--data.name")
+    data = DataConfig(name=name if name in DATA_SETS else DataConfig.name)
+    config = CONFIGS[mode]
     note = (
-        f"These are the flags and defaults of --mode {mode} --data.name {name}; "
-        "stf train --mode MODE --data.name NAME --help shows those of others."
+        f"Defaults are those of --mode {mode} --data.name {data.name}; with others beside it, --help shows theirs. "
+        f"Presets for --config: {', '.join(presets.presets())}."
     )
-    show_help(Train, shown, "stf train", f"{config.__doc__} {note} Presets: {', '.join(presets.presets())}.")
+    return show_help(
+        arguments,
+        "stf train --mode MODE [--data.name NAME] [--data.root PATH] [FLAG ...]",
+        f"Train a model in a new run folder. {inspect.getdoc(config)}",
+        [(Launch, None), (config, _shown(mode, data))],
+        SHORT,
+        [note],
+    )
+
+
+def _shown(mode: str, data: DataConfig) -> Any:
+    """The defaults that help shows: those of the data set, if the mode can be trained on it."""
+    with suppress(UserError):
+        return default_config(mode, data)
+    return CONFIGS[mode]()
 
 
 def _configure(given: dict[str, str | None]) -> Any:
     """Return the configuration: mode defaults, then ``--config``, then flags."""
-    modes = _flags()
     mode, name, init = (given.pop(flag, None) for flag in ("--mode", "--config", "--init"))
     path = None if name is None else presets.find(name)
     data = {} if path is None else presets.read(path)
-    named = data.get("mode", mode)
-    if not isinstance(named, str) or named not in CONFIGS:
-        expected = describe(Mode)
-        if path is None or "mode" not in data:
-            raise UserError(f"--mode: found none, expected {expected}")
-        raise UserError(f"{path}: mode: found {named!r}, expected {expected}")
+    if path is None or "mode" not in data:
+        require(mode is not None, "--mode", None, f"one of {', '.join(MODES)}")
+    named = MODES.require("--mode" if "mode" not in data else f"{path}: mode", data.get("mode", mode))
     if mode not in (None, named):
         raise UserError(f"--mode: found {mode!r}, expected {named!r}, the mode of {path}")
+    modes = _flags(named)
     for flag in given:
         _require_mode(flag, flag, named, modes)
-    config: Any = default_config(named, _data_set(given, data))
+    config: Any = default_config(named, _data_set(given, data, path))
     config = config if init is None else fine_tuning(config)
     if path is not None:
         from ffrl.training.config_io import config_from_dict, flat
@@ -132,16 +153,17 @@ def _configure(given: dict[str, str | None]) -> Any:
         for key in flat(data):
             _require_mode(f"--{key}", f"{path}: {key}", named, modes)
         config = config_from_dict(CONFIGS[named], data, str(path), base=config)
-    return build(CONFIGS[named], config, Arguments(given, []))
+    return build(config, Arguments(given, []))
 
 
-def _data_set(given: Mapping[str, str | None], file: Mapping[str, Any]) -> DataConfig:
+def _data_set(given: Mapping[str, str | None], file: Mapping[str, Any], path: Path | None) -> DataConfig:
     """Return what decides on the defaults of a data set: its name, digits per frame, and own frames and their size.
 
-    They are from flags or a file. What these have of another kind, or out of range, is left to their readers.
+    They are from flags or a file. What these have of another kind, or out of range, is left to their readers, but for
+    the name.
     """
     name, root, digits, size = (_early(key, given, file) for key in ("name", "root", "digits", "sequences.size"))
-    data = DataConfig(name=name if isinstance(name, str) and name in DATA_SETS else "mnist")
+    data = DataConfig() if name is None else DataConfig(name=DATA_SETS.require(f"{path}: data.name", name))
     with suppress(TypeError):
         data = dataclasses.replace(data, root=None if root is None else Path(root))
     with suppress(UserError, TypeError, ValueError):

@@ -9,51 +9,52 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
 
-import tyro
-
+from ffrl.core.device_name import DEVICES, DeviceName
 from ffrl.core.errors import UserError, require
 from ffrl.training.folders import newest
 
 from .evaluate import DataLocation
-from .flags import build, flags_of, show_help, split, wants_help
+from .flags import Arg, build, flags_of, split
+from .help import show_help, wants_help
 
 
 @dataclass(frozen=True)
 class Transfer:
     """Infer the activity of one sequence and apply it to other images."""
 
-    run: Annotated[tyro.conf.Positional[Path | None], tyro.conf.arg(metavar="[RUN]", help_behavior_hint="")] = None
+    run: Annotated[Path | None, Arg("[RUN]", positional=True)] = None
     """Run folder (left out: the newest under runs/)."""
-    source: Annotated[str | None, tyro.conf.arg(name="from", metavar="SEQ", help_behavior_hint="")] = None
+    source: Annotated[str | None, Arg("SEQ", name="from")] = None
     """Sequence whose activity is applied (left out: a random one of the run's data)."""
-    to: Annotated[str | None, tyro.conf.arg(metavar="IMAGES", help_behavior_hint="")] = None
+    to: Annotated[str | None, Arg("IMAGES")] = None
     """Images it is applied to: a file (.npy, .npz, .png, .jpg, .gif), a folder, or held-out images by number, such as
     mnist:3,14,15, sequences:3 or, moved before, "mnist:3 hue 4" (left out: four of the run's data)."""
-    then: Annotated[str | None, tyro.conf.arg(metavar="SEQ", help_behavior_hint="")] = None
+    then: Annotated[str | None, Arg("SEQ")] = None
     """Second sequence, whose activity follows that of the first."""
-    plus: Annotated[str | None, tyro.conf.arg(name="and", metavar="SEQ", help_behavior_hint="")] = None
+    plus: Annotated[str | None, Arg("SEQ", name="and")] = None
     """Second sequence, whose activity is added to that of the first step by step; the shorter one rests at its end."""
-    without: Annotated[str | None, tyro.conf.arg(metavar="FIELDS", help_behavior_hint="")] = None
+    without: Annotated[str | None, Arg("FIELDS")] = None
     """Fields to switch off, such as 3,4 or hue: by number, or by the transformation they turned out to do."""
     scale: float = 1.0
     """Factor of all speeds."""
     reverse: bool = False
     """Run everything backwards: the last step first, with negative speeds."""
-    out: Annotated[Path | None, tyro.conf.arg(metavar="DIR", help_behavior_hint="")] = None
+    out: Annotated[Path | None, Arg("DIR")] = None
     """Folder for frames.npy, transfer.png, transfer.gif and activity.json: new, empty, or an earlier transfer's (left
     out: RUN/transfer)."""
-    grey_as: Annotated[Literal["red", "grey"] | None, tyro.conf.arg(metavar="{red,grey}", help_behavior_hint="")] = None
+    grey_as: Annotated[Literal["red", "grey"] | None, Arg("{red,grey}")] = None
     """What grey files become for a model of colour images: red on black, as the digits, or grey (left out: refused)."""
     data: DataLocation = field(default_factory=DataLocation)
     split: Literal["validation", "test"] = "validation"
     """Which part of the data held-out images are taken from."""
     seed: int = 0
     """Seed of everything random; the same seed gives the same transfer."""
-    device: Literal["auto", "cpu", "cuda"] = "auto"
+    device: DeviceName = "auto"
     """Where to compute; auto takes CUDA when there is one."""
 
     def __post_init__(self) -> None:
         require(math.isfinite(self.scale) and abs(self.scale) <= 100, "--scale", self.scale, "a number up to 100")
+        DEVICES.require("--device", self.device)
         require(0 <= self.seed < 2**63, "--seed", self.seed, "an integer in [0, 2**63)")
         if self.then is not None and self.plus is not None:
             raise UserError("--and: found beside --then, expected one of the two")
@@ -63,13 +64,11 @@ MORE = (
     "SEQ is a file (.npy, .npz, .gif), a folder of frames, an activity.json written before, or made of the run's data: "
     '"mnist" is a random sequence, "mnist:17" one of held-out image 17, "mnist:17 rotation 4, scaling+hue 2 at 1.5" '
     "that image under these moves (names, steps, speed). Data are named as by --data.name; of recordings, whose "
-    'transformations are not known, "sequences:17" is held-out clip 17. A supervised model infers nothing: give it '
-    "moves or an activity.json. SEQ may be shorter or longer than in training; for fields that depend on time "
-    "(supervised, weak) what comes after the trained length is extrapolation, as is, for every model, what leaves the "
-    "trained range."
+    'transformations are not known, "sequences:17" is held-out clip 17.',
+    "A supervised model infers nothing: give it moves or an activity.json. SEQ may be shorter or longer than in "
+    "training; for fields that depend on time (supervised, weak) what comes after the trained length is extrapolation, "
+    "as is, for every model, what leaves the trained range.",
 )
-NAMES = {"--source": "--from", "--plus": "--and"}
-"""Flags whose names are words of Python."""
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -79,9 +78,9 @@ def main(arguments: Sequence[str]) -> int:
         UserError: arguments, a run, files or data that cannot be used.
     """
     if wants_help(arguments):
-        show_help(Transfer, Transfer(), "stf transfer", f"{Transfer.__doc__} {MORE}")
-    known = {NAMES.get(name, name): flag for name, flag in flags_of(Transfer).items()}
-    command = build(Transfer, Transfer(), split(arguments, known, positional=["RUN"]))
+        usage, about = "stf transfer [RUN] --from SEQ --to IMAGES [FLAG ...]", Transfer.__doc__ or ""
+        return show_help(arguments, usage, about, [(Transfer, Transfer())], notes=MORE)
+    command = build(Transfer(), split(arguments, flags_of(Transfer), positional=["RUN"]))
     run = command.run or newest()
 
     from stf.transfer.run import Request

@@ -44,7 +44,7 @@ def configure(
 
     Args:
         mode: ``unsupervised``, ``supervised``, ``weak`` or a baseline.
-        settings: as in a configuration file: sections are mappings, ``-`` and ``_`` mean the same.
+        settings: as in a configuration file: sections are mappings or dotted names, ``-`` and ``_`` mean the same.
         data: of a data set; that of MNIST for None.
         spec: of sequences that are there already, in place of what their name says.
         tuning: whether it starts from another run, see :func:`stf.registry.fine_tuning`.
@@ -53,7 +53,7 @@ def configure(
         UserError: an unknown mode or key, or a value of the wrong type or range.
 
     Example:
-        >>> config = configure("unsupervised", {"steps": 100, "model": {"num_fields": 4}})
+        >>> config = configure("unsupervised", {"steps": 100, "model.num-fields": 4})
         >>> config.steps, config.model.num_fields, config.data.num_steps
         (100, 4, 8)
     """

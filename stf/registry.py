@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from ffrl.config import DataConfig, RunConfig, SupervisedConfig
 from ffrl.core.errors import require
+from ffrl.core.registry import Registry
 from ffrl.data.catalogue import describe, image_shape, transformations
 from ffrl.data.spec import DataSpec
 from ffrl.models.baselines.config import BASELINES, CapsuleModelConfig
@@ -21,6 +22,8 @@ CONFIGS: dict[str, type[RunConfig]] = {
     "sta": StaConfig,
 }
 """Configuration class of every mode, the baselines among them."""
+MODES = Registry("stf.models", "mode", {mode: f"{kind.__module__}:{kind.__name__}" for mode, kind in CONFIGS.items()})
+"""Every name of ``--mode``."""
 
 
 SPARE = 3

@@ -5,7 +5,7 @@ Every dataclass is frozen and checks its own values. The string under a field is
 
 from __future__ import annotations
 
-from ffrl.config.data import ClipsConfig, DataConfig, DataName
+from ffrl.config.data import ClipsConfig, DataConfig
 from ffrl.config.model import ModelConfig
 from ffrl.config.objective import ObjectiveConfig
 from ffrl.config.optimizer import OptimizerConfig
@@ -15,7 +15,6 @@ from ffrl.config.run import RunConfig, SupervisedConfig
 __all__ = [
     "ClipsConfig",
     "DataConfig",
-    "DataName",
     "ModelConfig",
     "ObjectiveConfig",
     "OptimizerConfig",

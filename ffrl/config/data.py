@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from ffrl.config.checks import at_least, probability
 from ffrl.core.errors import require
+from ffrl.core.registry import Registry, modules_in
 
-DataName = Literal["mnist", "shapes3d", "falcor3d", "isaac3d", "sprites", "moving-mnist", "sequences", "arrays"]
+DATA_SETS = Registry("stf.data", "data set", modules_in("ffrl.data.sets", "DATA_SET"))
+"""Every :class:`~ffrl.data.catalogue.DataSet` by its ``--data.name``: every file in ``ffrl/data/sets`` is one, and what
+installed packages add. Names alone import nothing heavy."""
 
 
 @dataclass(frozen=True)
@@ -42,9 +45,8 @@ class ClipsConfig:
 class DataConfig:
     """Which sequences the model sees."""
 
-    name: DataName = "mnist"
-    """Data set; its published T, and one field per transformation or three to spare, become defaults. arrays are
-    sequences in memory, given from Python."""
+    name: Annotated[str, DATA_SETS] = "mnist"
+    """Data set; its published T, and one field per transformation or three to spare, become defaults."""
     root: Path | None = None
     """Where the files are: a folder, for shapes3d also 3dshapes.h5 itself, for sequences also one recording. Left out:
     the 10,000 digits that come with the package (mnist, moving-mnist), or rendered images (shapes3d)."""

@@ -12,6 +12,7 @@ from ffrl.config.model import ModelConfig
 from ffrl.config.objective import ObjectiveConfig
 from ffrl.config.optimizer import OptimizerConfig
 from ffrl.config.phases import StillConfig, TrainingPhase
+from ffrl.core.device_name import DEVICES, DeviceName
 from ffrl.core.errors import require
 
 
@@ -36,7 +37,7 @@ class RunConfig:
     """B, sequences per step."""
     seed: int = 0
     """Seed of everything random."""
-    device: Literal["auto", "cpu", "cuda"] = "auto"
+    device: DeviceName = "auto"
     """Where to compute; auto takes CUDA when there is one."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """auto: bfloat16 autocast where the hardware multiplies it natively (CUDA, CPUs with AMX), else float32."""
@@ -71,6 +72,7 @@ class RunConfig:
         for key in ("steps", "batch_size", "checkpoint_every", "keep_checkpoints", "validate_every", "log_every"):
             at_least(key.replace("_", "-"), getattr(self, key), 1)
         require(0 <= self.seed < 2**63, "seed", self.seed, "an integer in [0, 2**63)")
+        DEVICES.require("device", self.device)
         timed = self.model.time_dependent
         for key in ("hj_weight", "hj_initial_weight"):
             value = getattr(self.objective, key)

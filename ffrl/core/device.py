@@ -11,27 +11,77 @@ from typing import Any
 
 import numpy
 import torch
+from torch import Tensor
 
+from ffrl.core.device_name import DEVICES
 from ffrl.core.errors import UserError
 from ffrl.core.files import PACKAGE
+
+NO_FLOAT64 = frozenset({"mps"})
+"""Types of devices that have no float64."""
 
 
 def resolve_device(name: str = "auto") -> torch.device:
     """Return the device called ``name``; ``auto`` is CUDA when there is one, else the CPU.
 
     Raises:
-        UserError: ``cuda`` is asked for and there is none.
+        UserError: there is no such device.
 
     Example:
         >>> resolve_device("cpu")
         device(type='cpu')
     """
-    available = torch.cuda.is_available()
-    if name == "cuda" and not available:
-        raise UserError("device: found 'cuda', expected 'cpu' or 'auto', because no CUDA device is available")
+    DEVICES.require("device", name)
     if name == "auto":
-        name = "cuda" if available else "cpu"
-    return torch.device(name)
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    kind, _, index = name.partition(":")
+    backend = {"cuda": torch.cuda, "mps": torch.backends.mps}.get(kind)
+    if backend is not None and not backend.is_available():
+        raise UserError(f"device: found {name!r}, expected 'cpu' or 'auto', because no {kind.upper()} is available")
+    if index and int(index) >= torch.cuda.device_count():
+        last = torch.cuda.device_count() - 1
+        raise UserError(f"device: found {name!r}, expected one from 'cuda:0' to 'cuda:{last}', which there are")
+    return indexed(torch.device(name))
+
+
+def indexed(device: torch.device | str) -> torch.device:
+    """Return a device with its number, as tensors on it have it, so that ``cuda`` equals ``cuda:0``.
+
+    Example:
+        >>> indexed("cpu")
+        device(type='cpu')
+    """
+    return torch.empty(0, device=device).device
+
+
+def widest(device: torch.device) -> torch.dtype:
+    """Return the widest floating-point type of a device: float64, on MPS float32.
+
+    Example:
+        >>> widest(torch.device("cpu")), widest(torch.device("mps"))
+        (torch.float64, torch.float32)
+    """
+    return torch.float32 if device.type in NO_FLOAT64 else torch.float64
+
+
+def wide(values: Tensor) -> Tensor:
+    """Return values in the :func:`widest` type of their device.
+
+    Example:
+        >>> wide(torch.ones(1)).dtype
+        torch.float64
+    """
+    return values.to(widest(values.device))
+
+
+def exact(values: Tensor) -> Tensor:
+    """Return values in float64: on their device, or on the CPU where it has none.
+
+    Example:
+        >>> exact(torch.ones(1))
+        tensor([1.], dtype=torch.float64)
+    """
+    return (values.cpu() if values.device.type in NO_FLOAT64 else values).double()
 
 
 def native_bfloat16(device: torch.device) -> bool:

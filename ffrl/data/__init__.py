@@ -32,9 +32,10 @@ def load(config: DataConfig, device: torch.device | str = "cpu") -> SequenceData
     from ffrl.data.catalogue import describe
     from ffrl.data.on_device import on_device
 
-    fetched = not config.download or config.name in ("mnist", "moving-mnist")
+    described = describe(config.name)
+    fetched = not config.download or described.downloads
     require(fetched, "data.download", True, f"no such flag: stf data fetch {config.name} says how to get the files")
-    return on_device(resolve(describe(config.name).home)(config, device), device)
+    return on_device(resolve(described.home)(config, device), device)
 
 
 def image_shape(config: DataConfig) -> tuple[int, int, int]:

@@ -2,60 +2,45 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 from ffrl.config import DataConfig
-from ffrl.core.errors import require
-from ffrl.core.homes import resolve
+from ffrl.config.data import DATA_SETS
+from ffrl.core.errors import UserError
+
+ImageShape = tuple[int, int, int]
 
 
 @dataclass(frozen=True)
 class DataSet:
     """A data set: where its class is, its images, its transformations and its published sequence length.
 
-    Attributes:
-        home: ``module:class`` of its :class:`~ffrl.data.base.SequenceData`.
-        image_shape: ``(C, H, W)``; None if the configuration decides.
-        transformations: their names; none if they are not known.
+    Args:
+        home: ``module:class`` of its :class:`~ffrl.data.base.SequenceData`, which is made of a
+            :class:`~ffrl.config.DataConfig` and a device.
+        image_shape: ``(C, H, W)``, or a function of the configuration that returns it.
+        transformations: their names, or a function of the configuration; none if they are not known.
         num_steps: T of the published protocol.
         likelihood: of the pixels, by default. Where nearly all of them are black, so is the median that a Laplace
             likelihood asks for, and a decoder stays at the black image.
+        downloads: whether its class fetches its files, where the configuration asks for that.
+
+    Example:
+        >>> DataSet("my_package.bars:Bars", (1, 16, 16), ("right", "down")).num_steps
+        8
     """
 
     home: str
-    image_shape: tuple[int, int, int] | None
-    transformations: tuple[str, ...]
-    num_steps: int
+    image_shape: ImageShape | Callable[[DataConfig], ImageShape]
+    transformations: tuple[str, ...] | Callable[[DataConfig], tuple[str, ...]] = ()
+    num_steps: int = 8
     likelihood: Literal["bernoulli", "laplace"] = "laplace"
+    downloads: bool = False
 
 
-SHAPES3D = ("floor-hue", "wall-hue", "object-hue", "scale", "orientation")
-FALCOR3D = ("lighting-intensity", "lighting-x", "lighting-y", "lighting-z", "camera-x", "camera-y", "camera-z")
-ISAAC3D = ("robot-x", "robot-y", "camera-height", "object-scale", "lighting-intensity", "lighting-y") + (
-    "object-color",
-    "wall-color",
-)
-SPRITES = tuple(
-    f"{action}-{facing}" for action in ("walk", "spellcast", "slash") for facing in ("front", "left", "right")
-)
-DATA_SETS = {
-    "mnist": DataSet("ffrl.data.digits.mnist:MnistSequences", (3, 28, 28), ("scaling", "rotation", "hue"), 8),
-    "shapes3d": DataSet("ffrl.data.shapes3d.sequences:shapes3d_sequences", (3, 64, 64), SHAPES3D, 7),
-    "falcor3d": DataSet("ffrl.data.grids.falcor3d:Falcor3DSequences", (3, 128, 128), FALCOR3D, 4),
-    "isaac3d": DataSet("ffrl.data.grids.isaac3d:Isaac3DSequences", (3, 128, 128), ISAAC3D, 3),
-    "sprites": DataSet("ffrl.data.sprites.sequences:SpriteSequences", (3, 64, 64), SPRITES, 7),
-    "moving-mnist": DataSet(
-        "ffrl.data.digits.moving_mnist:MovingMnistSequences",
-        (1, 64, 64),
-        ("right", "left", "down", "up"),
-        8,
-        "bernoulli",
-    ),
-    "sequences": DataSet("ffrl.data.recordings.clips:ClipSequences", None, (), 8),
-}
-"""Every data set by its ``--data.name``."""
-IN_MEMORY = "arrays"
+IN_MEMORY: Final = "arrays"
 """Name of sequences that are in memory, of which their :class:`~ffrl.data.spec.DataSpec` says what there is to know."""
 
 
@@ -70,9 +55,12 @@ def describe(name: str) -> DataSet:
         ('floor-hue', 'wall-hue', 'object-hue', 'scale', 'orientation')
     """
     if name == IN_MEMORY:
-        return DataSet("ffrl.data.arrays:in_memory", None, (), 8)
-    require(name in DATA_SETS, "data.name", name, f"one of {', '.join(DATA_SETS)}")
-    return DATA_SETS[name]
+        return DataSet("ffrl.data.arrays:in_memory", _no_images)
+    described = DATA_SETS[DATA_SETS.require("data.name", name)]
+    if not isinstance(described, DataSet):
+        source, found = DATA_SETS.source(name), type(described).__name__
+        raise UserError(f"{source}: data set {name!r}: found a {found}, expected a ffrl.data.catalogue.DataSet")
+    return described
 
 
 def transformations(config: DataConfig) -> tuple[str, ...]:
@@ -84,18 +72,14 @@ def transformations(config: DataConfig) -> tuple[str, ...]:
         UserError: there is no such data set, or there are no recordings.
 
     Example:
-        >>> transformations(DataConfig(name="moving-mnist", digits=2))[3:5]
-        ('1-up', '2-right')
+        >>> transformations(DataConfig())
+        ('scaling', 'rotation', 'hue')
     """
     names = describe(config.name).transformations
-    if config.name == "moving-mnist" and config.digits > 1:
-        return tuple(f"{digit + 1}-{name}" for digit in range(config.digits) for name in names)
-    if config.name == "sequences" and config.root is not None:
-        return resolve("ffrl.data.recordings.activity:transformations_in")(config.root)
-    return names
+    return names(config) if callable(names) else names
 
 
-def image_shape(config: DataConfig) -> tuple[int, int, int]:
+def image_shape(config: DataConfig) -> ImageShape:
     """Return (C, H, W) of the images that ``config`` describes.
 
     Raises:
@@ -105,6 +89,9 @@ def image_shape(config: DataConfig) -> tuple[int, int, int]:
         >>> image_shape(DataConfig())
         (3, 28, 28)
     """
-    require(config.name != IN_MEMORY, "data.name", config.name, "a data set, or sequences given from Python")
-    known = describe(config.name).image_shape
-    return known if known is not None else (3, config.sequences.size, config.sequences.size)
+    shape = describe(config.name).image_shape
+    return shape(config) if callable(shape) else shape
+
+
+def _no_images(config: DataConfig) -> ImageShape:
+    raise UserError(f"data.name: found {config.name!r}, expected a data set, or sequences given from Python")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import LongTensor, Tensor
 
+from ffrl.core.device import indexed
 from ffrl.data.base import SequenceBatch, SequenceData, Split
 
 
@@ -70,8 +71,8 @@ def on_device(data: SequenceData, device: torch.device | str) -> SequenceData:
         >>> on_device(data, "cpu") is data
         True
     """
-    device = torch.device(device)
-    return data if data.device.type == device.type else MovedSequences(data, device)
+    device = indexed(device)
+    return data if indexed(data.device) == device else MovedSequences(data, device)
 
 
 def where_made(data: SequenceData) -> SequenceData:

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ffrl.core.device import wide
 from ffrl.distributions.priors import diffused_sigma, gaussian_log_prob
 
 TRANSITIONS = 256
@@ -32,7 +33,7 @@ def flow_kl(model: Any, latents: Tensor, g: Tensor, log_q: Tensor) -> Tensor:
         log_q: log q(z_0 | x_0), ``(N,)``.
 
     Returns:
-        ``(N,)`` nats, float64.
+        ``(N,)`` nats, float64 (float32 on MPS).
 
     Example:
         >>> from ffrl.config import ObjectiveConfig, SupervisedConfig
@@ -49,6 +50,6 @@ def flow_kl(model: Any, latents: Tensor, g: Tensor, log_q: Tensor) -> Tensor:
             for step in range(speeds.shape[1])
         ]
         parts.append(torch.stack(changes, dim=1))
-    moved = log_q.double().unsqueeze(1) + torch.cat(parts).double().cumsum(1)
+    moved = wide(log_q).unsqueeze(1) + wide(torch.cat(parts)).cumsum(1)
     prior = gaussian_log_prob(latents[:, 1:], diffused_sigma(g, model.log_diffusion.exp()))
-    return (moved - prior.double()).sum(1)
+    return (moved - wide(prior)).sum(1)

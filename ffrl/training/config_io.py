@@ -38,8 +38,8 @@ def config_to_dict(config: Any) -> dict[str, Any]:
 def config_from_dict(cls: type[T], data: Mapping[str, Any], source: str, base: T | None = None, prefix: str = "") -> T:
     """Build the frozen dataclass ``cls`` from nested dictionaries, the inverse of :func:`config_to_dict`.
 
-    Keys may be spelt with ``-`` or ``_``. Without ``base`` every key has to be there; with it, missing keys keep the
-    values of ``base``, as configuration files want.
+    Keys may be spelt with ``-`` or ``_``, and ``model.width`` is ``width`` in the section ``model``. Without ``base``
+    every key has to be there; with it, missing keys keep the values of ``base``, as configuration files want.
 
     Args:
         cls: A configuration dataclass; its fields are booleans, numbers, strings, paths, literals or dataclasses.
@@ -59,7 +59,7 @@ def config_from_dict(cls: type[T], data: Mapping[str, Any], source: str, base: T
     hints = typing.get_type_hints(cls)
     names = {field.name: field.name.replace("_", "-") for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
     found: dict[str, Any] = {}
-    for key, value in data.items():
+    for key, value in sections(data).items():
         name = key.replace("-", "_")
         if name not in names:
             nearest = difflib.get_close_matches(key.replace("_", "-"), names.values(), n=1, cutoff=0.0)
@@ -80,6 +80,21 @@ def config_from_dict(cls: type[T], data: Mapping[str, Any], source: str, base: T
         return cls(**values)
     except UserError as error:
         raise UserError(f"{source}: {error}") from None
+
+
+def sections(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Return values by name, those with a dot in their names as mappings by what stands before it.
+
+    Example:
+        >>> sections({"steps": 3, "model.width": 8, "model": {"depth": 1}})
+        {'steps': 3, 'model': {'width': 8, 'depth': 1}}
+    """
+    result: dict[str, Any] = {}
+    for key, value in data.items():
+        head, dot, rest = key.partition(".")
+        inside, there = {rest: value} if dot else value, result.get(head)
+        result[head] = {**there, **inside} if isinstance(there, Mapping) and isinstance(inside, Mapping) else inside
+    return result
 
 
 def _convert(hint: Any, value: Any, source: str, key: str, base: Any) -> Any:

@@ -14,7 +14,7 @@ import torch
 from rich.console import Console
 from torch import nn
 
-from ffrl.core.device import deterministic, resolve_device, resolve_precision
+from ffrl.core.device import deterministic, indexed, resolve_device, resolve_precision
 from ffrl.core.errors import UserError, require
 from ffrl.core.files import locked
 from ffrl.core.signals import StopRequest
@@ -108,7 +108,7 @@ def train(
     console = console or Console(stderr=True)
     run_dir = Path(run_dir)
     device = resolve_device(config.device)
-    require(torch.device(data.device).type == device.type, "device", config.device, f"{data.device}, that of the data")
+    require(indexed(data.device) == device, "device", config.device, f"{data.device}, that of the data")
     require(data.size("train") > 0, "data", "no training sequences", "at least one")
     if config.needs_transformations:
         names = data.transformations

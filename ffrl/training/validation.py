@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ffrl.core.device import wide
 from ffrl.core.errors import UserError
 from ffrl.core.seed import epoch_indices
 from ffrl.training.batch import draw_batch
@@ -49,7 +50,7 @@ class Validation:
                 indices = epoch_indices(self.size, size, index, config.seed, self.device, "validation-epoch")
                 batch = draw_batch(config, self.model, self.data, "validation", indices, phase, index, "validation-")
                 for name, value in self.forward.eager(batch.frames, batch.noise, phase, batch.activity).items():
-                    totals[name] = totals.get(name, 0.0) + value.to(torch.float64) / BATCHES
+                    totals[name] = totals.get(name, 0.0) + wide(value) / BATCHES
         finally:
             self.model.train(training)
         return dict(zip(totals, torch.stack(list(totals.values())).tolist(), strict=True)) if totals else {}

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ffrl.core.device import wide, widest
+
 _SEPARATOR = ","
 
 
@@ -29,7 +31,7 @@ class Window:
     def add(self, terms: dict[str, Tensor], finite: Tensor) -> None:
         """Add one step: its terms where ``finite`` (0-dim bool) holds, else one more skipped step."""
         names = tuple(terms)
-        values = torch.stack([value.detach().to(torch.float64) for value in (*terms.values(), finite)])
+        values = torch.stack([wide(value.detach()) for value in (*terms.values(), finite)])
         values = torch.where(finite, values, torch.zeros_like(values))
         self._sums[names] = self._sums[names] + values if names in self._sums else values
         skipped = (~finite).to(torch.int64)
@@ -63,4 +65,5 @@ class Window:
         self._skipped, self._streak = (tensors[name].to(self._device) for name in ("skipped", "streak"))
         for key, value in tensors.items():
             if key.startswith("window/"):
-                self._sums[tuple(key.removeprefix("window/").split(_SEPARATOR))] = value.to(self._device)
+                names = tuple(key.removeprefix("window/").split(_SEPARATOR))
+                self._sums[names] = value.to(self._device, widest(self._device))

@@ -14,7 +14,7 @@ import cli.visualize
 from cli.main import COMMANDS, main
 from stf import __version__
 
-HELPS = [["--help"], *([command, "--help"] for command in COMMANDS), ["train", "--mode=weak", "-h"]]
+HELPS = [["--help"], *([command, "--help"] for command in COMMANDS), ["train", "--mode=weak", "--help-all"]]
 
 
 @pytest.mark.parametrize("arguments", [[], ["--help"], ["-h"]])

@@ -10,6 +10,10 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from ffrl.data.catalogue import DataSet
+
+TOY = DataSet("", (3, 16, 16), ("hue", "scale", "depth"), 2)
+"""A data set for the catalogue."""
 STEP = 12
 """Grey levels between two digits."""
 

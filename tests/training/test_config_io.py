@@ -63,7 +63,7 @@ def test_whole_numbers_are_numbers():
         ),
         ({"data": {"root": 3}}, "run.toml: data.root: found 3, expected a path"),
         ({"data": 3}, "run.toml: data: found 3, expected a section"),
-        ({"device": "gpu"}, "run.toml: device: found 'gpu', expected one of 'auto', 'cpu', 'cuda'"),
+        ({"device": "gpu"}, "run.toml: device: found 'gpu', expected auto, cpu, cuda, cuda:N or mps"),
         ({"mode": "weak"}, "run.toml: mode: found 'weak', expected 'supervised'"),
         ({"steps": 0}, "run.toml: steps: found 0, expected an integer of at least 1"),
         ({"batch-size": 1, "batch_size": 2}, "run.toml: found key 'batch-size' twice, expected it once"),
@@ -137,3 +137,14 @@ def test_fields_of_an_unsupported_type_are_a_programming_error():
 def test_every_field_of_every_configuration_is_supported():
     for cls in (*MODES.values(), RunConfig, ModelConfig):
         assert config_from_dict(cls, config_to_dict(cls()), "x") == cls()
+
+
+def test_sections_may_be_mappings_or_dotted_names():
+    values = {"data.sequences.size": 32, "data": {"num-steps": 3}, "data.sequences": {"stride": 2}, "steps": 5}
+    config = config_from_dict(RunConfig, values, "settings", base=RunConfig())
+    assert (config.steps, config.data.num_steps) == (5, 3)
+    assert (config.data.sequences.size, config.data.sequences.stride) == (32, 2)
+    with pytest.raises(UserError, match="^settings: found unknown key 'data.sequences.sise'"):
+        config_from_dict(RunConfig, {"data.sequences.sise": 3}, "settings", base=RunConfig())
+    with pytest.raises(UserError, match="^settings: steps: found {'x': 3}, expected an integer"):
+        config_from_dict(RunConfig, {"steps.x": 3}, "settings", base=RunConfig())

@@ -10,7 +10,7 @@ import torch
 
 from ffrl.config import DataConfig
 from ffrl.core.errors import UserError, require
-from ffrl.data.catalogue import describe
+from ffrl.data.catalogue import DATA_SETS, describe, image_shape
 
 SHAPES3D_URL = "https://storage.googleapis.com/3d-shapes/3dshapes.h5"
 SHAPES3D_SHA256 = "0a0f6ed98baff276a50f3a081a7434d788da63cb135a98189b2a5b5769be1785"
@@ -105,6 +105,8 @@ def explain(name: str, root: Path | None = None) -> str:
         sequences: there is nothing to fetch; give your own recordings with --data.name sequences --data.root PATH
     """
     describe(name)
+    if package := DATA_SETS.source(name):
+        return f"{name}: it comes with the package {package}, which may say how to come by its files"
     if name not in RECIPES:
         return f"{name}: there is nothing to fetch; give your own recordings with --data.name {name} --data.root PATH"
     recipe, folder = RECIPES[name], "DIR" if root is None else str(root)
@@ -188,7 +190,7 @@ def _verify_pictures(name: str, root: Path) -> str:
     from ffrl.data.grids.picture_folder import PictureFolder, check_label_file
 
     module = import_module(f"ffrl.data.grids.{name}")
-    factors, (_, size, _) = module.FACTORS, describe(name).image_shape or (3, 128, 128)
+    factors, (_, size, _) = module.FACTORS, image_shape(DataConfig(name=name))
     folder = PictureFolder(root, factors.count, size, workers=DataConfig().workers)
     check_label_file(root / module.LABELS, factors)
     folder.require_all()

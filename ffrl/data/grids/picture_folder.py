@@ -16,7 +16,7 @@ from torch import LongTensor, Tensor
 from ffrl.config import DataConfig
 from ffrl.core.errors import UserError, reason_of, require
 from ffrl.core.files import reporting
-from ffrl.data.catalogue import describe
+from ffrl.data.catalogue import image_shape
 from ffrl.data.grids.factors import Factors, check_labels, map_array
 from ffrl.data.grids.sequences import ImageSource, MemoryImages
 
@@ -128,7 +128,6 @@ def picture_source(config: DataConfig, title: str, labels: str, factors: Factors
     require(config.root is not None, "data.root", config.root, expected)
     root = Path(config.root or "")
     require(root.is_dir(), "data.root", str(root), expected)
-    _, size, _ = describe(config.name).image_shape or (3, 128, 128)
-    folder = PictureFolder(root, factors.count, size, config.workers)
+    folder = PictureFolder(root, factors.count, image_shape(config)[1], config.workers)
     check_label_file(root / labels, factors)
     return MemoryImages(folder, title) if config.in_memory else folder

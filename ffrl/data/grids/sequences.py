@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
+from dataclasses import replace
 from typing import Protocol
 
 import torch
@@ -13,7 +14,7 @@ from ffrl.config import DataConfig
 from ffrl.core.errors import UserError, require
 from ffrl.data.activity_process import states
 from ffrl.data.base import SequenceBatch, Split
-from ffrl.data.catalogue import describe
+from ffrl.data.catalogue import image_shape, transformations
 from ffrl.data.grids.factors import Factors, split_images
 from ffrl.data.states import StateSequences
 from ffrl.data.variation import Factor
@@ -67,8 +68,8 @@ class GridSequences(StateSequences):
         self.config, self.factors, self.moved = config, factors, moved
         self.device, self.num_steps = torch.device(device), config.num_steps
         self.protocol = config.protocol
-        self.transformations = describe(self.name).transformations
-        self.image_shape = describe(self.name).image_shape
+        named = replace(config, name=self.name)
+        self.transformations, self.image_shape = transformations(named), image_shape(named)
         self._split = {name: images.to(self.device) for name, images in split_images(factors.count).items()}
         self._columns = torch.tensor(moved, device=self.device)
         self._last = torch.tensor([factors.sizes[column] - 1.0 for column in moved], device=self.device)

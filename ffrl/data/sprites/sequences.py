@@ -12,7 +12,7 @@ from ffrl.config import DataConfig
 from ffrl.core.errors import UserError, require
 from ffrl.data.activity_process import markov_spikes, single_activity, states
 from ffrl.data.base import SequenceBatch, SequenceData, Split, evenly_spaced
-from ffrl.data.catalogue import SPRITES
+from ffrl.data.sets.sprites import NAMES as SPRITES
 from ffrl.data.sprites.sheets import ACTIONS, CELL, FACINGS, LAYERS, compose, read_layers
 
 RESUME = 0.5

@@ -18,6 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ffrl.core.device import wide
 from ffrl.distributions.priors import gaussian_log_prob
 from ffrl.evaluation.likelihood.bounds import elbo, iwae
 from ffrl.evaluation.likelihood.pixels import PixelLikelihood
@@ -35,8 +36,8 @@ class SequenceDraws:
 
     Args:
         z0: ``(S, B, D)``, shared by all enumerated cases.
-        log_q: log q(z_0 | x_0), ``(S, B)``, float64.
-        log_p: log p(z_0), ``(S, B)``, float64.
+        log_q: log q(z_0 | x_0), ``(S, B)``, float64 (float32 on MPS).
+        log_p: log p(z_0), ``(S, B)``, float64 (float32 on MPS).
         activity: M enumerated cases times S samples.
         latents: z_0 .. z_T where every frame has latents of its own, ``(S, B, T+1, D)``; else None. The ratios of
             z_1 .. z_T then are in ``activity.log_ratio``.
@@ -51,7 +52,7 @@ class SequenceDraws:
 
 @dataclass(frozen=True)
 class LogWeights:
-    """The terms of log w in float64, summed over time; M cases, S samples, B sequences.
+    """The terms of log w in float64 (float32 on MPS), summed over time; M cases, S samples, B sequences.
 
     Args:
         pixels: per likelihood, sum over t of log p(x_t | z_t), ``(M, S, B)``.
@@ -92,14 +93,14 @@ def draw(
     mean, log_variance = means[:, 0], log_variances[:, 0]
     noise = torch.randn((samples, *mean.shape), generator=generator, device=mean.device, dtype=mean.dtype)
     z0 = mean + torch.exp(0.5 * log_variance) * noise
-    log_q = -0.5 * (noise.double().square() + log_variance.double() + math.log(2 * math.pi)).sum(-1)
+    log_q = -0.5 * (wide(noise).square() + wide(log_variance) + math.log(2 * math.pi)).sum(-1)
     if activity is None:
         drawn = model.draw_activity(frames, means, samples, generator)
     else:
         nothing = torch.zeros(1, len(frames), device=mean.device, dtype=mean.dtype)
         repeated = activity.expand(1, samples, *activity.shape)
         drawn = ActivityDraws(repeated, nothing.unsqueeze(1).expand(1, samples, -1), nothing)
-    return SequenceDraws(z0, log_q, gaussian_log_prob(z0.double()), drawn)
+    return SequenceDraws(z0, log_q, gaussian_log_prob(wide(z0)), drawn)
 
 
 def _draw_frames(
@@ -109,9 +110,9 @@ def _draw_frames(
     means, log_variances = model.posterior(frames)
     noise = torch.randn((samples, *means.shape), generator=generator, device=means.device, dtype=means.dtype)
     latents = means + torch.exp(0.5 * log_variances) * noise
-    log_q = -0.5 * (noise.double().square() + log_variances.double() + math.log(2 * math.pi)).sum(-1)
-    log_p = gaussian_log_prob(latents[:, :, 0].double())
-    rest = model.log_latent_prior(latents.double()) - log_q[:, :, 1:].sum(-1)
+    log_q = -0.5 * (wide(noise).square() + wide(log_variances) + math.log(2 * math.pi)).sum(-1)
+    log_p = gaussian_log_prob(wide(latents[:, :, 0]))
+    rest = model.log_latent_prior(wide(latents)) - log_q[:, :, 1:].sum(-1)
     given = activity.expand(samples, *activity.shape)
     drawn = ActivityDraws(given.unsqueeze(0), rest.unsqueeze(0), rest.new_zeros(1, len(frames)))
     codes = model.codes(latents, given)
@@ -146,7 +147,7 @@ def log_weights(
         logits = model.decode_logits(latents).unflatten(0, (len(pair), batch))
         target = frames.expand_as(logits)
         for name, log_prob in log_probs.items():
-            pixels[name].append(log_prob(logits, target).double().sum(-1))
+            pixels[name].append(wide(log_prob(logits, target)).sum(-1))
         if paper:
             log_q = draws.log_q[sample].flatten()
             flow_kls.append(flow_kl(model, latents, speeds, log_q).unflatten(0, (len(pair), batch)))
@@ -156,8 +157,8 @@ def log_weights(
 
     return LogWeights(
         pixels={name: gather(parts) for name, parts in pixels.items()},
-        latent=draws.log_p - draws.log_q + draws.activity.log_ratio.double(),
-        log_case=draws.activity.log_case.double(),
+        latent=draws.log_p - draws.log_q + wide(draws.activity.log_ratio),
+        log_case=wide(draws.activity.log_case),
         flow_kl=gather(flow_kls) if paper else None,
     )
 
@@ -185,5 +186,5 @@ def legacy_score(model: Any, frames: Tensor, draws: SequenceDraws) -> Tensor:
     any model can reach.
     """
     logits = model.decode_logits(draws.z0[0])
-    log_p = PixelLikelihood("gaussian")(logits, frames[:, 0]).double()
+    log_p = wide(PixelLikelihood("gaussian")(logits, frames[:, 0]))
     return log_p + draws.log_q[0] - draws.log_p[0]

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-import torch
 from torch import Tensor
 
+from ffrl.core.device import widest
 from ffrl.evaluation.protocol.measure import ERRORS, PREDICTIONS, Measure, Metric, Need, Pass, Results, Seen
 from ffrl.evaluation.protocol.predicted import predicted_frames
 from ffrl.evaluation.protocol.published import PUBLISHED_STEPS, published
@@ -40,7 +40,7 @@ def l1_error(images: Tensor, frames: Tensor) -> Tensor:
         >>> l1_error(torch.zeros(2, 1, 2, 2), torch.ones(2, 1, 2, 2))
         tensor([4., 4.], dtype=torch.float64)
     """
-    return (images - frames).abs().sum((-3, -2, -1), dtype=torch.float64)
+    return (images - frames).abs().sum((-3, -2, -1), dtype=widest(images.device))
 
 
 def frame_errors(model: Any, frames: Tensor, g: Tensor) -> FrameErrors:

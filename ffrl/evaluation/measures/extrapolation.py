@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ffrl.core.device import widest
 from ffrl.data.base import SequenceBatch, SequenceData, Split
 from ffrl.evaluation.measures.composition import affordable
 from ffrl.evaluation.measures.equivariance import l1_error, summarise
@@ -99,7 +100,7 @@ def squared_error(images: Tensor, frames: Tensor) -> Tensor:
         >>> squared_error(torch.zeros(1, 2, 2), torch.full((1, 2, 2), 0.5))
         tensor(0.2500, dtype=torch.float64)
     """
-    return (images - frames).square().mean((-3, -2, -1), dtype=torch.float64)
+    return (images - frames).square().mean((-3, -2, -1), dtype=widest(images.device))
 
 
 def curves(errors: Tensor, trained: int) -> dict[str, Any]:

@@ -6,9 +6,9 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-import torch
 from torch import Tensor
 
+from ffrl.core.device import widest
 from ffrl.evaluation.measures.equivariance import l1_error, summarise
 from ffrl.evaluation.protocol.kind import given
 from ffrl.evaluation.protocol.measure import PREDICTIONS, Measure, Metric, Pass, Results, Seen
@@ -58,7 +58,7 @@ class Prediction(Measure):
 
     def see(self, seen: Seen) -> None:
         for kind, images in zip(KINDS, (*seen.predicted, seen.frames[:, :1]), strict=True):
-            squared = (images - seen.frames)[:, 1:].square().mean((-4, -3, -2, -1), dtype=torch.float64)
+            squared = (images - seen.frames)[:, 1:].square().mean((-4, -3, -2, -1), dtype=widest(images.device))
             self.keep({(kind, "l1"): l1_error(images, seen.frames), (kind, "squared"): squared})
 
     def result(self, found: Results) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
+from ffrl.core.device import widest
 from ffrl.core.errors import UserError
 from ffrl.data.base import SPLITS, SequenceData, Split
 from ffrl.evaluation.protocol.sequences import choose, mixed_batches
@@ -125,11 +126,11 @@ class _Pixels:
 
     def add(self, frames: Tensor) -> None:
         """Count frames ``(..., C, H, W)``."""
-        frames = frames.flatten(0, -4)
+        frames, kind = frames.flatten(0, -4), widest(frames.device)
         self.frames += len(frames)
-        self.black += (frames == 0).all(1).double().mean((1, 2)).sum().item()
+        self.black += (frames == 0).all(1).to(kind).mean((1, 2)).sum().item()
         powers = torch.stack([frames, frames.square()])
-        self.sums = self.sums + powers.mean((-2, -1), dtype=torch.float64).sum(1).cpu()
+        self.sums = self.sums + powers.mean((-2, -1), dtype=kind).sum(1).cpu()
         self.size = frames[0, 0].numel()
 
     def statistics(self) -> dict[str, Any]:

@@ -7,8 +7,9 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-import torch
 from torch import Tensor
+
+from ffrl.core.device import exact
 
 
 def estimate(values: Tensor) -> dict[str, float | None]:
@@ -21,10 +22,10 @@ def estimate(values: Tensor) -> dict[str, float | None]:
         ``mean`` and ``standard_error``; the latter is None for a single sequence.
 
     Example:
-        >>> estimate(torch.tensor([1.0, 3.0]))
+        >>> estimate(Tensor([1.0, 3.0]))
         {'mean': 2.0, 'standard_error': 1.0}
     """
-    values = values.to(torch.float64)
+    values = exact(values)
     count = len(values)
     error = None if count == 1 else values.std().item() / math.sqrt(count)
     return {"mean": values.mean().item(), "standard_error": error}

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from ffrl.core.device import exact
+
 RIDGE = 1e-4
 """Relative to the mean square of the latents."""
 
@@ -52,9 +54,9 @@ class Displacements(nn.Module):
             before: z, N pairs for each transformation, ``(K, N, D)``.
             after: z', of the same shape.
         """
-        z, step = before.double(), after.double() - before.double()
+        z, step = exact(before), exact(after) - exact(before)
         centre, mean = z.mean(1, keepdim=True), step.mean(1, keepdim=True)
-        matrix = torch.zeros_like(self.matrix, dtype=torch.float64)
+        matrix = z.new_zeros(self.matrix.shape)
         if self.affine:
             z, rest = z - centre, step - mean
             gram = z.mT @ z

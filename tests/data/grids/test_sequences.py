@@ -10,8 +10,8 @@ import torch
 from layouts import all_digits, picture, shown_digits
 
 from ffrl.config import DataConfig
+from ffrl.config.data import DATA_SETS
 from ffrl.core.errors import UserError
-from ffrl.data import catalogue
 from ffrl.data.grids.factors import Factors
 from ffrl.data.grids.sequences import GridSequences, MemoryImages, StoredSequences
 from ffrl.data.states import moved, renderable
@@ -28,8 +28,7 @@ CONFIG = DataConfig(num_steps=2)
 @pytest.fixture(autouse=True)
 def toy(monkeypatch):
     """Tell the catalogue of the toy data set."""
-    entry = catalogue.DataSet("", (3, 16, 16), ("hue", "scale", "depth"), 2)
-    monkeypatch.setitem(catalogue.DATA_SETS, "toy", entry)
+    monkeypatch.setitem(DATA_SETS.built_in, "toy", "layouts:TOY")
 
 
 class Pictures:

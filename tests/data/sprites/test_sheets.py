@@ -11,7 +11,7 @@ from PIL import Image
 from sprite_tools import COLUMNS, ROWS, blank, coded, coded_sheets, picture
 
 from ffrl.core.errors import UserError
-from ffrl.data.catalogue import SPRITES
+from ffrl.data.sets.sprites import NAMES as SPRITES
 from ffrl.data.sprites.sheets import LAYERS, Layer, compose, poses, read_layers, read_sheet
 
 
