@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, Self
 
 from ffrl.config import ModelConfig, RunConfig, StillConfig, TrainingPhase
 from ffrl.core.errors import require
+from ffrl.core.homes import deferred
+from ffrl.models.mode import Mode
 from stf.config.discovery import DiscoveryConfig, DiscoveryPhase, RefineConfig, RefinePhase
 from stf.config.joint import JointConfig
 from stf.config.sparsity import SparsityConfig
-from stf.fields.config import SparseModelConfig, require_potentials
+from stf.fields.config import SPARE, SparseModelConfig, require_potentials
 
 
 def _with_discovery(config: WeakConfig | UnsupervisedConfig) -> tuple[TrainingPhase, ...]:
@@ -25,6 +27,12 @@ def _with_discovery(config: WeakConfig | UnsupervisedConfig) -> tuple[TrainingPh
     )
 
 
+def _with_longer_phases(config: Any) -> Any:
+    """For large images: more steps of all phases, more of them for the joint training, and longer rollouts."""
+    discovery, refine = replace(config.discovery, fraction=0.35), replace(config.refine, rollout=0.3)
+    return replace(config, steps=8000, still=replace(config.still, fraction=0.3), discovery=discovery, refine=refine)
+
+
 def _require_time_for_all(config: WeakConfig | UnsupervisedConfig) -> None:
     others = config.still.fraction + config.refine.fraction
     expected = f"below {1 - others:g}, what still.fraction and refine.fraction leave"
@@ -36,6 +44,7 @@ class WeakConfig(RunConfig):
     """Weakly supervised: one transformation acts throughout each sequence, but which one is inferred."""
 
     sequences = "single"
+    spare_fields = SPARE
     mode: Literal["weak"] = "weak"
     steps: int = 5000
     """Steps of all phases; those of the discovery are steps of expectation-maximisation on encoded sequences."""
@@ -56,6 +65,10 @@ class WeakConfig(RunConfig):
         """Still frames, discovery of the fields, joint training, refinement of the fields."""
         return _with_discovery(self)
 
+    def for_large_images(self) -> Self:
+        """The configuration with networks for large images, smaller batches, and more and longer phases."""
+        return _with_longer_phases(super().for_large_images())
+
     def __post_init__(self) -> None:
         super().__post_init__()
         _require_time_for_all(self)
@@ -65,6 +78,7 @@ class WeakConfig(RunConfig):
 class UnsupervisedConfig(RunConfig):
     """Unsupervised: which fields act, when, and how fast is inferred from the frames alone."""
 
+    spare_fields = SPARE
     mode: Literal["unsupervised"] = "unsupervised"
     steps: int = 6500
     """Steps of all phases; those of the discovery are steps of expectation-maximisation on encoded sequences."""
@@ -80,7 +94,17 @@ class UnsupervisedConfig(RunConfig):
         """Still frames, discovery of the fields, joint training, refinement of the fields."""
         return _with_discovery(self)
 
+    def for_large_images(self) -> Self:
+        """The configuration with networks for large images, smaller batches, and more and longer phases."""
+        return _with_longer_phases(super().for_large_images())
+
     def __post_init__(self) -> None:
         super().__post_init__()
         require_potentials(self)
         _require_time_for_all(self)
+
+
+UNSUPERVISED = Mode(UnsupervisedConfig, deferred("stf.models.unsupervised:unsupervised"))
+"""Sparse transformation flow, whose activity is inferred."""
+WEAK = Mode(WeakConfig, deferred("stf.models.weak:weak"))
+"""FFRL, weakly supervised."""

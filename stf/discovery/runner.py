@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
+from ffrl.config import RunConfig
 from ffrl.core.errors import UserError
 from ffrl.core.evaluation_mode import evaluation_mode
 from ffrl.core.seed import generator
@@ -21,13 +22,22 @@ from stf.discovery.saving import learner_tensors, restored
 from stf.discovery.search import Search, draw_encoded
 from stf.inference.encoded import Encoded, whitening
 
+if TYPE_CHECKING:
+    from stf.models.sparse_flow import SparseTransformationFlow
+
 HELD_OUT = 10
 """One image in so many, the last ones, is for the held-out log evidence alone."""
 
 
 @torch.no_grad()
 def encode_sequences(
-    config: Any, model: Any, data: SequenceData, images: range, count: int, stream: str, device: torch.device
+    config: RunConfig,
+    model: SparseTransformationFlow,
+    data: SequenceData,
+    images: range,
+    count: int,
+    stream: str,
+    device: torch.device,
 ) -> tuple[Tensor, Tensor]:
     """Encode ``count`` sequences of the images of the training split; which ones depends on ``config.seed`` alone.
 
@@ -57,7 +67,7 @@ class EncodedPhase:
     """A phase of training on sequences that are encoded once, with the encoder held.
 
     Args:
-        run: the run; its model is a :class:`stf.models.exact_flow.ExactFlow`.
+        run: the run; its model is a :class:`stf.models.sparse_flow.SparseTransformationFlow`.
         name: of the phase, part of the names of its random streams.
     """
 

@@ -120,7 +120,7 @@ def believing(model: Any) -> Any:
             probability=torch.where(g != 0, 0.75, 0.25), speed=torch.where(g != 0, g, 1.0), deviation=0.2 + 0 * g
         )
 
-    model.has_activity_posterior, model.activity, model.infer = True, activity, infer
+    model.activity, model.infer = activity, infer
     return model
 
 
@@ -135,7 +135,7 @@ def few(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("control", ["single", "separate"])
 def test_the_posterior_is_observed_where_there_is_one(control: str) -> None:
     model = tiny_model(control=control)
-    model.has_activity_posterior = False
+    model.activity = None
     with torch.no_grad():
         usual, seen = observe(model, [batch(), batch(3)]), observe(believing(model), [batch(), batch(3)])
     assert usual.certainty is None
@@ -149,7 +149,7 @@ def test_the_posterior_is_observed_where_there_is_one(control: str) -> None:
 @pytest.mark.usefixtures("few")
 def test_only_a_model_with_a_posterior_has_a_reliability_figure() -> None:
     model, data = tiny_model(), SparseData()
-    model.has_activity_posterior = False
+    model.activity = None
     assert "reliability" not in report.figures(model, data)
     believing(model)
     found = assignment.assign(model, data)

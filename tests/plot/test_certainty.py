@@ -53,7 +53,7 @@ def sure(model: Any) -> Any:
         probability = torch.where(speeds != 0, 0.5 + 0.5 * uniform, 0.5 * uniform)
         return SimpleNamespace(probability=probability, speed=speeds, deviation=0.05 + 0.2 * uniform)
 
-    model.has_activity_posterior, model.activity, model.infer = True, activity, infer
+    model.activity, model.infer = activity, infer
     return model
 
 
@@ -149,7 +149,7 @@ def test_the_overview_shows_how_sure_the_activity_is() -> None:
 @pytest.mark.parametrize("posterior", [False, True])
 def test_the_composition_shows_how_sure_the_activity_is(posterior: bool) -> None:
     model = tiny_model()
-    model.has_activity_posterior = False
+    model.activity = None
     model = sure(model) if posterior else model
     shown = observed(model)
     around = surroundings(model, SparseData(), shown, "validation", "trajectories", 0)
@@ -191,7 +191,7 @@ def test_a_transfer_shows_how_sure_the_inferred_activity_is() -> None:
 @torch.no_grad()
 def test_other_models_are_drawn_as_before() -> None:
     model = tiny_model()
-    model.has_activity_posterior = False
+    model.activity = None
     assert certainty(model, batch(2).frames) is None and observed(model).certainty is None
     found = observed(model)
     figure = draw_raster(found, ROLES, TRANSFORMATIONS, count_distribution([0.5] * 3))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -20,6 +19,7 @@ from ffrl.core.errors import UserError
 from ffrl.data import load
 from ffrl.data.base import SequenceData
 from ffrl.data.moves import parse_moves
+from ffrl.models.activity import ActivityKind
 from stf.plot.compute.assignment import assign
 from stf.plot.compute.roles import FieldRole
 from stf.transfer import algebra as transfer
@@ -262,11 +262,10 @@ def test_the_truth_is_edited_like_the_activity(monkeypatch: pytest.MonkeyPatch) 
         """Latents are states of one image; field k does transformation 2 - k."""
 
         image_shape, num_fields, num_controls = (3, 28, 28), 3, 3
-        activity_model = SimpleNamespace(needs_all_frames=True)
+        activity_kind, timed = ActivityKind.FREE, False
 
         def __init__(self) -> None:
             self.data, self.index = load(DataConfig()), torch.tensor([11])
-            self.config = tiny_model().config
 
         def parameters(self) -> Any:
             return iter([torch.zeros(1)])
