@@ -151,8 +151,8 @@ def test_the_third_term_is_all_that_tells_the_two_bounds_apart() -> None:
     strict, paper = build(PAPER | {"bound": "strict"}), build(PAPER)
     paper.load_state_dict(strict.state_dict(), strict=False)
     (first, frames), (second, _) = run(strict), run(paper)
-    strict_terms = elbo_terms(first, frames, strict.config.objective)
-    paper_terms = elbo_terms(second, frames, paper.config.objective)
+    strict_terms = elbo_terms(first, frames, strict.trained.objective)
+    paper_terms = elbo_terms(second, frames, paper.trained.objective)
     for name in ("reconstruction", "kl_latent", "l1"):
         torch.testing.assert_close(strict_terms[name], paper_terms[name], rtol=1e-13, atol=0.0)
     difference = paper_terms["loss"] - strict_terms["loss"]
