@@ -63,7 +63,7 @@ class AutogradFields(FieldModule):
         self.batched = self._shape(parameter.new_zeros(2, 3, dim)) == (2, 3, num_fields, dim)
         found = self._shape(parameter.new_zeros(dim))
         if found != (num_fields, dim):
-            told = "a failure" if found is None else f"values of shape {found}"
+            told = "that it fails" if found is None else f"values of shape {found}"
             raise UserError(f"{name}: found {told} for a latent ({dim},), expected ({num_fields}, {dim})")
 
     def _shape(self, z: Tensor) -> tuple[int, ...] | None:

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable
+
+from torch import Tensor, nn
+
 from ffrl.config import ModelConfig
 from ffrl.fields.autograd import AutogradFields
 from ffrl.fields.protocol import FieldModule
@@ -23,4 +28,16 @@ def build_fields(size: ModelConfig) -> FieldModule:
     made = size.field_types[size.fields](size)
     if isinstance(made, FieldModule):
         return made
-    return AutogradFields(made, size.num_fields, size.latent_dim, size.time_dependent, f"model.fields {size.fields!r}")
+    timed = size.time_dependent and takes_time(made)
+    return AutogradFields(made, size.num_fields, size.latent_dim, timed, f"model.fields {size.fields!r}")
+
+
+def takes_time(function: Callable[..., Tensor]) -> bool:
+    """Whether fields are a function of latent and time, not of the latent alone.
+
+    Example:
+        >>> takes_time(lambda z: z), takes_time(lambda z, t: z)
+        (False, True)
+    """
+    own = function.forward if isinstance(function, nn.Module) else function
+    return callable(own) and len(inspect.signature(own).parameters) > 1

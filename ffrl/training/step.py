@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor, nn
@@ -67,17 +67,17 @@ def rate_at(config: RunConfig, step: int) -> float:
     return learning_rate(config.optimizer, max(step - first, 0), steps)
 
 
-def build_optimizer(config: RunConfig, model: SequenceModel) -> torch.optim.AdamW:
+def build_optimizer(config: RunConfig, model: nn.Module, fields: Iterable[nn.Parameter] = ()) -> torch.optim.AdamW:
     """Return the fused AdamW of all trainable parameters.
 
     Weight decay acts on those with two or more dimensions; the learning rate of every group is multiplied by its
     ``factor``, which is ``optimizer.field_factor`` for the fields and 1 for everything else.
     """
-    fields = {id(parameter) for parameter in model.field_parameters()}
+    of_fields = {id(parameter) for parameter in fields}
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for parameter in model.parameters():
         if parameter.requires_grad:
-            factor = config.optimizer.field_factor if id(parameter) in fields else 1.0
+            factor = config.optimizer.field_factor if id(parameter) in of_fields else 1.0
             decay = config.optimizer.weight_decay if parameter.ndim >= 2 else 0.0
             groups.setdefault((factor, decay), []).append(parameter)
     groups = [
@@ -120,7 +120,7 @@ class TrainingStep:
     def __init__(self, config: RunConfig, model: SequenceModel, feed: Feed, forward: Forward, window: Window) -> None:
         self.config, self.model, self.feed = config, model, feed
         self.forward, self.window = forward, window
-        self.optimizer = build_optimizer(config, model)
+        self.optimizer = build_optimizer(config, model, model.field_parameters())
 
     def __call__(self, step: int) -> None:
         """Take optimisation step ``step``, counted from 0."""

@@ -30,6 +30,7 @@ def divergence_penalty(size: SparseModelConfig, fields: FieldModule) -> list[Div
     """The penalty that a configuration asks for: none for fields whose second part has no divergence.
 
     Example:
+        >>> from stf.fields.helmholtz import helmholtz
         >>> divergence_penalty(SparseModelConfig(), helmholtz(SparseModelConfig()))
         []
     """

@@ -109,7 +109,7 @@ class SparseTransformationFlow(FlowFactorizedVAE):
 
     def infer(self, frames: Tensor) -> Tensor:
         """Speeds of all fields from frames ``(B, T+1, C, H, W)``: ``(B, T, C)``, exactly zero where a field is off."""
-        return self.activity(frames).mean_on()
+        return self._posterior(self.encode(frames)).mean_on()
 
     def sample_activity(
         self, means: Tensor, log_variances: Tensor, features: Tensor, uniform: Tensor, phase: Phase

@@ -10,6 +10,7 @@ import pytest
 import torch
 from evaluation_standins import ShiftedPictures, ShiftedStates, UnknownPictures, small
 from exact_tools import awaken
+from lacking import lack
 from torch import Tensor
 
 from ffrl.config import ObjectiveConfig, SupervisedConfig
@@ -145,8 +146,8 @@ def test_one_transformation_has_no_other_to_go_with() -> None:
 def unlikely(mode: str = "unsupervised"):
     """A model that is no probabilistic one and whose activity is not one of fields."""
     model = small(mode)
-    model.posterior, model.activity_model.kind = None, ActivityKind.OPAQUE
-    return model
+    model.activity_model.kind = ActivityKind.OPAQUE
+    return lack(model, "conditional")
 
 
 @pytest.mark.parametrize("trained_on", ["mixed", "single"])
@@ -166,8 +167,8 @@ def test_a_model_without_likelihood_or_fields_is_measured_by_its_predictions(
 
 
 def test_given_activity_is_scored_on_what_the_model_is_trained_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    data, model = ShiftedPictures(), small("supervised")
     monkeypatch.setattr(SupervisedConfig, "sequences", "mixed")
+    data, model = ShiftedPictures(), small("supervised")
     result = evaluate(model, data, seed=1, samples=3)
     likelihood = result["likelihood"]
     assert likelihood["sequences"] == "mixed" and likelihood["quantity"] == "log p(frames | activity)"

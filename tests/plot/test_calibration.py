@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from lacking import lack
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from torch import Tensor
@@ -135,7 +136,7 @@ def few(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("control", ["single", "separate"])
 def test_the_posterior_is_observed_where_there_is_one(control: str) -> None:
     model = tiny_model(control=control)
-    model.activity = None
+    lack(model, "activity")
     with torch.no_grad():
         usual, seen = observe(model, [batch(), batch(3)]), observe(believing(model), [batch(), batch(3)])
     assert usual.certainty is None
@@ -149,7 +150,7 @@ def test_the_posterior_is_observed_where_there_is_one(control: str) -> None:
 @pytest.mark.usefixtures("few")
 def test_only_a_model_with_a_posterior_has_a_reliability_figure() -> None:
     model, data = tiny_model(), SparseData()
-    model.activity = None
+    lack(model, "activity")
     assert "reliability" not in report.figures(model, data)
     believing(model)
     found = assignment.assign(model, data)

@@ -105,7 +105,7 @@ def test_more_than_fits_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
 def carried(model: Any, request: Request, data: SequenceData | None = None) -> tuple[Transfer, Tensor]:
     """The transfer that a request makes on tiny data, and the activity it applies."""
     with torch.no_grad():
-        result = compute(model, lambda: data or SparseData(), request)
+        result = compute(model, DataConfig(), lambda: data or SparseData(), request)
     return result[0], result[1]
 
 
@@ -223,13 +223,13 @@ def test_fields_go_by_their_transformation_and_stay_unknown_without_data(tmp_pat
     np.save(path, images().numpy())
     (tmp_path / "a.json").write_text(json.dumps({"speeds": ACTIVITY.tolist()}))
     request = Request(source=str(tmp_path / "a.json"), to=str(path))
-    _, _, roles, names = compute(model, missing, request)
+    _, _, roles, names = compute(model, DataConfig(), missing, request)
     assert names == () and [role.transformation for role in roles] == [None] * 3
     for needing, needed in ((request, True), (replace(request, to=None), False)):
         with pytest.raises(UserError, match="no data"):
-            compute(model, missing, needing, needed)
+            compute(model, DataConfig(), missing, needing, needed)
     with pytest.raises(UserError, match="--without: found 'hue', expected fields: numbers from 0 to 2$"):
-        compute(model, missing, replace(request, without="hue"))
+        compute(model, DataConfig(), missing, replace(request, without="hue"))
 
 
 @pytest.mark.parametrize(
@@ -245,7 +245,7 @@ def test_fields_go_by_their_transformation_and_stay_unknown_without_data(tmp_pat
     ],
 )
 def test_sequences_that_are_not_there_are_one_line(text: str, parts: list[str]) -> None:
-    reader = Sources(tiny_model(), SparseData)
+    reader = Sources(tiny_model(), DataConfig(), SparseData)
     if not parts:
         assert reader.sequence(text, "--from").frames.shape == (STEPS + 1, 1, 2, 2)
         return
