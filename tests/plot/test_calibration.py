@@ -28,6 +28,7 @@ from visualize_tools import (
 from ffrl.evaluation.measures.alignment import align
 from ffrl.evaluation.measures.calibration import calibrate
 from stf import report
+from stf.models.sparse_flow import SparseTransformationFlow
 from stf.plot.calibration import MOST_POINTS, draw_reliability
 from stf.plot.compute import assignment
 from stf.plot.compute.certainty import Certainty
@@ -110,7 +111,7 @@ def test_what_is_undefined_is_said() -> None:
 
 def believing(model: Any) -> Any:
     """The same model with a posterior that is sure to 3/4 of what it infers, and of deviations of 1/5."""
-    own = type(model).activity
+    own = SparseTransformationFlow.activity
 
     def infer(frames: Tensor) -> Tensor:
         return own(model, frames).mean_on()

@@ -18,6 +18,7 @@ from ffrl.config import DataConfig
 from ffrl.core.errors import UserError
 from ffrl.data import load
 from ffrl.data.base import SequenceData
+from ffrl.data.catalogue import DATA_SETS
 from ffrl.data.moves import parse_moves
 from ffrl.models.activity import ActivityKind
 from stf.plot.compute.assignment import assign
@@ -104,8 +105,10 @@ def test_more_than_fits_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def carried(model: Any, request: Request, data: SequenceData | None = None) -> tuple[Transfer, Tensor]:
     """The transfer that a request makes on tiny data, and the activity it applies."""
+    data = data or SparseData()
+    name = data.name if data.name in DATA_SETS else "mnist"
     with torch.no_grad():
-        result = compute(model, DataConfig(), lambda: data or SparseData(), request)
+        result = compute(model, DataConfig(name=name, num_steps=data.num_steps), lambda: data, request)
     return result[0], result[1]
 
 
