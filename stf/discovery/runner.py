@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -20,10 +20,8 @@ from stf.discovery.moves_text import describe_move
 from stf.discovery.population import annealed, gather, rows_of
 from stf.discovery.saving import learner_tensors, restored
 from stf.discovery.search import Search, draw_encoded
+from stf.discovery.searched import Searched
 from stf.inference.encoded import Encoded, whitening
-
-if TYPE_CHECKING:
-    from stf.models.sparse_flow import SparseTransformationFlow
 
 HELD_OUT = 10
 """One image in so many, the last ones, is for the held-out log evidence alone."""
@@ -32,7 +30,7 @@ HELD_OUT = 10
 @torch.no_grad()
 def encode_sequences(
     config: RunConfig,
-    model: SparseTransformationFlow,
+    model: Searched,
     data: SequenceData,
     images: range,
     count: int,
@@ -67,7 +65,7 @@ class EncodedPhase:
     """A phase of training on sequences that are encoded once, with the encoder held.
 
     Args:
-        run: the run; its model is a :class:`stf.models.sparse_flow.SparseTransformationFlow`.
+        run: the run; its model is a :class:`~stf.discovery.searched.Searched`.
         name: of the phase, part of the names of its random streams.
     """
 

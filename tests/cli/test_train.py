@@ -104,8 +104,8 @@ def test_default_folders_are_named_by_mode_data_and_time_and_differ(configured, 
 @pytest.mark.parametrize(
     ("arguments", "parts"),
     [
-        ([], ["--mode", "unsupervised, supervised, weak, vae"]),
-        (["--mode", "weekly"], ["--mode", "'weekly'", "unsupervised, supervised, weak, vae"]),
+        ([], ["--mode", "unsupervised, supervised, weak, beta-vae"]),
+        (["--mode", "weekly"], ["--mode", "'weekly'", "unsupervised, supervised, weak, beta-vae"]),
         (["--mode", "weak", "--stepz", "3"], ["'--stepz'", "'--steps'"]),
         (["--mode", "weak", "--model.num-feilds", "3"], ["'--model.num-feilds'", "'--model.num-fields'"]),
         (["--mode", "supervised", "--sparsity.on-rate", "0.1"], ["--sparsity.on-rate", "supervised", "unsupervised"]),
@@ -148,7 +148,7 @@ def test_wrong_arguments_are_one_line(capsys, arguments, parts):
         ("model = 3", ["model", "3", "a section"]),
         ("[sparsity]\non-rate = 0.1", ["sparsity.on-rate", "weak", "unsupervised"]),
         ("steps = 3\nbatch = = 2", ["line 2", "column 9"]),
-        ('mode = "strong"', ["mode", "'strong'", "unsupervised, supervised, weak, vae"]),
+        ('mode = "strong"', ["mode", "'strong'", "unsupervised, supervised, weak, beta-vae"]),
         ("mode = [1]", ["mode", "[1]"]),
     ],
 )
