@@ -25,10 +25,11 @@ from ffrl.evaluation.measures.equivariance import equivariance_errors
 from ffrl.evaluation.measures.extrapolation import extrapolation
 from ffrl.evaluation.measures.prediction import Prediction
 from ffrl.evaluation.measures.usage import describe_fields, growth_without
-from ffrl.evaluation.protocol.kind import activity_of, aligned, categorical, given, likeliest, of_fields, with_posterior
+from ffrl.evaluation.protocol.kind import activity_of, likeliest, with_posterior
 from ffrl.evaluation.protocol.sequences import batch_size, choose, mixed_batches, single_batches
 from ffrl.evaluation.protocol.statistics import estimate, plain
 from ffrl.evaluation.report.criteria import criteria
+from ffrl.models.interface import Probabilistic, SequenceModel
 from ffrl.objective.paper_bound import NOTES as PAPER_NOTES
 
 UNITS = {
@@ -53,7 +54,7 @@ Progress = Callable[[int, int], None]
 
 
 def evaluate(
-    model: Any,
+    model: SequenceModel,
     data: SequenceData,
     split: Split = "validation",
     seed: int = 0,
@@ -102,9 +103,9 @@ def evaluate(
     Example:
         >>> from ffrl.config import DataConfig, SupervisedConfig
         >>> from ffrl.data import load
-        >>> from ffrl.models.flow_vae import FlowFactorizedVAE
+        >>> from ffrl.models.supervised import MODE
         >>> result = evaluate(
-        ...     FlowFactorizedVAE(SupervisedConfig(), (3, 28, 28)), load(DataConfig()), sequences=2, samples=2
+        ...     MODE.build(SupervisedConfig(), (3, 28, 28)), load(DataConfig()), sequences=2, samples=2
         ... )
         >>> sorted(result)
         ['composition', 'data', 'equivariance', 'extrapolation', 'likelihood', 'model', 'prediction', 'samples', 'seed',
@@ -114,7 +115,7 @@ def evaluate(
     _check(model, data)
     indices = choose(data, split, sequences, seed)
     kinds = len(data.transformations) if data.prescribed else 0
-    scored = _scored_on(model, data) if model.has_likelihood else None
+    scored = _scored_on(model, data) if isinstance(model, Probabilistic) else None
     few = indices[: affordable(data) if prescribable(data) else 0]
     passes = kinds + (2 if scored == "single" else 1)
     total = passes * math.ceil(len(indices) / batch_size(data))
@@ -159,27 +160,27 @@ def evaluate(
     return plain(result | measured_codes)
 
 
-def _scored_on(model: Any, data: SequenceData) -> str:
+def _scored_on(model: SequenceModel, data: SequenceData) -> str:
     """Which sequences the likelihood is measured on: those that the model is trained on."""
     if not data.prescribed:
         return "real"
-    return "mixed" if model.config.sequences == "mixed" else "single"
+    return "mixed" if model.trained.sequences == "mixed" else "single"
 
 
-def _codes(model: Any, data: SequenceData, split: Split, indices: Tensor, seed: int) -> dict[str, Any]:
+def _codes(model: SequenceModel, data: SequenceData, split: Split, indices: Tensor, seed: int) -> dict[str, Any]:
     from ffrl.evaluation.measures.codes import measure_codes
 
     return measure_codes(model, data, split, indices, seed)
 
 
-def _check(model: Any, data: SequenceData) -> None:
+def _check(model: SequenceModel, data: SequenceData) -> None:
     found, expected = tuple(data.image_shape), tuple(model.image_shape)
     require(found == expected, "data", f"images of shape {found}", f"{expected}, the shape the model was trained on")
     count = len(data.transformations)
-    if given(model):
+    if model.activity_kind.given:
         expected_fields = f"{count}, one for each transformation of the data"
         require(model.num_fields == count, "model.num-fields", model.num_fields, expected_fields)
-    if model.config.model.time_dependent:
+    if model.timed:
         trained = f"{model.num_steps}, the length that the time-dependent fields were trained on"
         require(data.num_steps == model.num_steps, "data.num-steps", data.num_steps, trained)
 
@@ -197,34 +198,36 @@ def _describe_data(data: SequenceData) -> dict[str, Any]:
     }
 
 
-def _describe_model(model: Any) -> dict[str, Any]:
+def _describe_model(model: SequenceModel) -> dict[str, Any]:
     return {
-        "mode": model.config.mode,
-        "trained_on": model.config.sequences,
+        "mode": model.trained.mode,
+        "trained_on": model.trained.sequences,
         "prediction": model.prediction,
         "num_fields": model.num_fields,
         "num_controls": model.num_controls,
         "latent_dim": model.latent_dim,
         "num_steps": model.num_steps,
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
-        "bound": model.config.objective.bound,
-        "likelihood": trained_likelihood(model.config.objective).name,
+        "bound": model.trained.objective.bound,
+        "likelihood": trained_likelihood(model.trained.objective).name,
     }
 
 
-def _single(model: Any, data: SequenceData, split: Split, indices: Tensor, tick: Callable[[], None]) -> dict[str, Any]:
+def _single(
+    model: SequenceModel, data: SequenceData, split: Split, indices: Tensor, tick: Callable[[], None]
+) -> dict[str, Any]:
     """Equivariance errors per transformation, and the confusion of a weak model, on single-transformation sequences."""
     inferred: list[int] = []
     true: list[int] = []
 
     def seen(which: int, activity: Tensor) -> None:
-        if categorical(model):
+        if model.activity_kind.constant:
             inferred.extend(activity[:, 0].argmax(-1).tolist())
             true.extend([which] * len(activity))
         tick()
 
     result: dict[str, Any] = {"equivariance": equivariance_errors(model, data, split, indices, seen)}
-    if categorical(model):
+    if model.activity_kind.constant:
         result["confusion"] = confusion(inferred, true, model.num_fields, data.transformations)
     return result
 
@@ -232,11 +235,13 @@ def _single(model: Any, data: SequenceData, split: Split, indices: Tensor, tick:
 class _Mixed:
     """What is measured on mixed sequences besides the likelihood: prediction, and what the activity of fields tells."""
 
-    def __init__(self, model: Any, data: SequenceData) -> None:
+    def __init__(self, model: SequenceModel, data: SequenceData) -> None:
         self.model, self.prediction = model, Prediction()
         self.names = data.transformations
-        self.aligned = bool(self.names) and aligned(model)
-        self.used = of_fields(model) and not given(model) and not (data.prescribed or self.aligned)
+        self.aligned = bool(self.names) and model.activity_kind.free
+        self.used = (
+            model.activity_kind.of_fields and not model.activity_kind.given and not (data.prescribed or self.aligned)
+        )
         self.posterior = with_posterior(model)
         self.probability: list[Tensor] = []
         self.deviation: list[Tensor] = []
@@ -266,7 +271,7 @@ class _Mixed:
 
     def summary(self) -> dict[str, Any]:
         """Prediction errors; then the fields where transformations are unknown, else an unsupervised alignment."""
-        activity = {"activity": "given" if given(self.model) else "inferred"}
+        activity = {"activity": "given" if self.model.activity_kind.given else "inferred"}
         result: dict[str, Any] = {"prediction": activity | self.prediction.summary()}
         if not self.used and not self.aligned:
             return result
@@ -286,7 +291,7 @@ class _Mixed:
 
 
 def _scored(
-    model: Any,
+    model: SequenceModel,
     data: SequenceData,
     batches: Iterable[SequenceBatch],
     kind: str,
@@ -295,14 +300,14 @@ def _scored(
     tick: Callable[[], None],
 ) -> dict[str, Any]:
     """Likelihood bounds, on the ``kind`` of sequences that :func:`_scored_on` names."""
-    objective = model.config.objective
+    objective = model.trained.objective
     scores = likelihoods(objective)
     paper = model.density is not None
     values: dict[tuple[str, str], list[Tensor]] = defaultdict(list)
     legacy = []
     for number, (frames, activity) in enumerate(batches):
         source = generator(frames.device, seed, "evaluation-draws", number)
-        draws = draw(model, frames, samples, source, activity if given(model) else None)
+        draws = draw(model, frames, samples, source, activity if model.activity_kind.given else None)
         weights = log_weights(model, frames, draws, {score.name: score for score in scores}, paper)
         for name, found in bounds(weights, frames.shape[1]).items():
             for bound, value in found.items():
@@ -317,7 +322,7 @@ def _scored(
 
     told = "activity" if kind == "mixed" else "transformation"
     likelihood = {
-        "quantity": f"log p(frames | {told})" if given(model) and model.likelihood_is_given else "log p(frames)",
+        "quantity": f"log p(frames | {told})" if model.conditional() else "log p(frames)",
         "sequences": kind,
         "trained_with": trained_likelihood(objective).name,
         "likelihoods": {score.name: entry(score) for score in scores},

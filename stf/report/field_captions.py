@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from ffrl.models.interface import SequenceModel
+from stf.fields.helmholtz import HelmholtzFields
+from stf.fields.unconstrained import UnconstrainedFields
 from stf.plot.compute.field_material import PlaneDerivatives, PlaneField, Shares
 from stf.plot.compute.numbers import percent
 from stf.plot.compute.transported_density import Carried
@@ -85,11 +88,12 @@ def of_differential(planes: Sequence[PlaneDerivatives]) -> str:
     return f"What has to vanish does, up to rounding: {text}."
 
 
-def of_parts(model: Any) -> str:
+def of_parts(model: SequenceModel) -> str:
     """Add to a caption what is unusual about the parts of the fields: one is left out, or its divergence penalised."""
-    size = model.config.model
-    text = "" if size.potential_width else " In this run fields have no curl-free part."
-    if getattr(size, "divergence", "exact") == "penalised":
+    fields = model.field_model
+    helmholtz = isinstance(fields, HelmholtzFields)
+    text = " In this run fields have no curl-free part." if helmholtz and fields.potential_part() is None else ""
+    if helmholtz and isinstance(fields.rotational, UnconstrainedFields):
         text += (
             " In this run the divergence of the divergence-free parts is only penalised, so that some of it is left."
         )

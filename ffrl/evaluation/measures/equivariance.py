@@ -12,6 +12,7 @@ from ffrl.data.base import SequenceData, Split
 from ffrl.evaluation.protocol.kind import activity_of
 from ffrl.evaluation.protocol.sequences import single_batches
 from ffrl.evaluation.protocol.statistics import estimate
+from ffrl.models.interface import SequenceModel
 
 PUBLISHED_STEPS = 7
 """Steps that the published error sums over."""
@@ -46,7 +47,7 @@ class PredictedFrames(NamedTuple):
     copy: Tensor
 
 
-def predicted_frames(model: Any, frames: Tensor, g: Tensor) -> PredictedFrames:
+def predicted_frames(model: SequenceModel, frames: Tensor, g: Tensor) -> PredictedFrames:
     r"""Frames of the rollout, of plain reconstruction and of standing still.
 
     .. math:: decode(z_t), \quad z_0 = E_{q(z|x_0)}[z], \quad z_t = flow(z_{t-1}, g_t)
@@ -71,7 +72,7 @@ def l1_error(images: Tensor, frames: Tensor) -> Tensor:
     return (images - frames).abs().sum((-3, -2, -1), dtype=torch.float64)
 
 
-def frame_errors(model: Any, frames: Tensor, g: Tensor) -> FrameErrors:
+def frame_errors(model: SequenceModel, frames: Tensor, g: Tensor) -> FrameErrors:
     r"""L1 errors of the rollout, of plain reconstruction and of standing still.
 
     .. math:: \| decode(z_t) - x_t \|_1, \quad z_0 = E_{q(z|x_0)}[z], \quad z_t = flow(z_{t-1}, g_t)
@@ -85,8 +86,8 @@ def frame_errors(model: Any, frames: Tensor, g: Tensor) -> FrameErrors:
 
     Example:
         >>> from ffrl.config import SupervisedConfig
-        >>> from ffrl.models.flow_vae import FlowFactorizedVAE
-        >>> model = FlowFactorizedVAE(SupervisedConfig(), (3, 28, 28))
+        >>> from ffrl.models.supervised import MODE
+        >>> model = MODE.build(SupervisedConfig(), (3, 28, 28))
         >>> frame_errors(model, torch.rand(2, 9, 3, 28, 28), torch.ones(2, 8, 3)).flow.shape
         torch.Size([2, 9])
     """
@@ -94,7 +95,7 @@ def frame_errors(model: Any, frames: Tensor, g: Tensor) -> FrameErrors:
 
 
 def equivariance_errors(
-    model: Any,
+    model: SequenceModel,
     data: SequenceData,
     split: Split,
     indices: Tensor,
@@ -115,8 +116,8 @@ def equivariance_errors(
     Example:
         >>> from ffrl.config import DataConfig, SupervisedConfig
         >>> from ffrl.data import load
-        >>> from ffrl.models.flow_vae import FlowFactorizedVAE
-        >>> model = FlowFactorizedVAE(SupervisedConfig(), (3, 28, 28)).requires_grad_(False)
+        >>> from ffrl.models.supervised import MODE
+        >>> model = MODE.build(SupervisedConfig(), (3, 28, 28)).requires_grad_(False)
         >>> found = equivariance_errors(model, load(DataConfig()), "validation", torch.arange(2))
         >>> list(found), list(found["hue"])
         (['scaling', 'rotation', 'hue'], ['flow', 'reconstruction', 'copy'])

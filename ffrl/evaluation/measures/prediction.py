@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ffrl.evaluation.measures.equivariance import l1_error, predicted_frames, summarise
 from ffrl.evaluation.protocol.statistics import estimate
+from ffrl.models.interface import SequenceModel
 
 KINDS = ("flow", "reconstruction", "copy", "raw_copy")
 """The first frame moved; each frame encoded and decoded by itself; the decoded first frame; the first frame itself."""
@@ -24,9 +25,9 @@ class Prediction:
 
     Example:
         >>> from ffrl.config import SupervisedConfig
-        >>> from ffrl.models.flow_vae import FlowFactorizedVAE
+        >>> from ffrl.models.supervised import MODE
         >>> prediction = Prediction()
-        >>> model = FlowFactorizedVAE(SupervisedConfig(), (3, 28, 28))
+        >>> model = MODE.build(SupervisedConfig(), (3, 28, 28))
         >>> prediction.add(model, torch.rand(2, 9, 3, 28, 28), torch.ones(2, 8, 3))
         >>> sorted(prediction.summary())
         ['copy', 'flow', 'raw_copy', 'reconstruction']
@@ -36,7 +37,7 @@ class Prediction:
         self._l1: dict[str, list[Tensor]] = defaultdict(list)
         self._squared: dict[str, list[Tensor]] = defaultdict(list)
 
-    def add(self, model: Any, frames: Tensor, g: Tensor) -> None:
+    def add(self, model: SequenceModel, frames: Tensor, g: Tensor) -> None:
         """Measure sequences ``(B, T+1, C, H, W)`` under their activity ``(B, T, C)``."""
         for kind, images in zip(KINDS, (*predicted_frames(model, frames, g), frames[:, :1]), strict=True):
             self._l1[kind].append(l1_error(images, frames))

@@ -14,6 +14,7 @@ from torch import Tensor
 from ffrl.data.base import SequenceData, Split
 from ffrl.evaluation.protocol.sequences import batch_size, choose
 from ffrl.fields.ridge import RidgeUnits
+from ffrl.models.interface import SequenceModel
 from stf.plot.compute.observed import Observed, alone, starting_images
 from stf.plot.compute.plane import (
     Plane,
@@ -140,7 +141,7 @@ class Shares:
     rotation: Tensor
 
 
-def exact_copy(model: Any) -> Any:
+def exact_copy(model: SequenceModel) -> Any:
     """Copy of a model in float64 on the CPU.
 
     Example:
@@ -174,7 +175,7 @@ def of_field(units: RidgeUnits, field: int) -> RidgeUnits:
     )
 
 
-def parts_of(model: Any, field: int) -> tuple[RidgeUnits, RidgeUnits | None]:
+def parts_of(model: SequenceModel, field: int) -> tuple[RidgeUnits, RidgeUnits | None]:
     """Units of the curl-free and, if there is one, of the divergence-free part of one field."""
     rotational = getattr(model.field_model, "rotational", None)
     curl_free = of_field(model.potentials.units(), field)
@@ -229,7 +230,7 @@ class Surroundings:
 
 @torch.no_grad()
 def surroundings(
-    model: Any,
+    model: SequenceModel,
     data: SequenceData,
     observed: Observed,
     split: Split,

@@ -5,15 +5,14 @@ from __future__ import annotations
 import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from ffrl.evaluation.protocol.kind import given
 from ffrl.fields.ridge import RidgeUnits
 from ffrl.flow.density import substep_jacobian
 from ffrl.flow.integrate import Tableau, integrate
+from ffrl.models.interface import SequenceModel
 from stf.plot.compute.certainty import Certainty, certainty
 from stf.plot.compute.field_material import FINE, MARGIN, Surroundings, path_plane
 from stf.plot.compute.observed import Observed
@@ -86,13 +85,13 @@ def step_jacobian(units: RidgeUnits, points: Tensor, g: Tensor, t: Tensor, table
 
 
 @torch.no_grad()
-def carried(model: Any, around: Surroundings, observed: Observed, roles: Sequence[FieldRole]) -> Carried:
+def carried(model: SequenceModel, around: Surroundings, observed: Observed, roles: Sequence[FieldRole]) -> Carried:
     """The density of all first frames, carried by the activity of the sequence in which most happens."""
     exact, tableau = around.exact, around.exact.integrator
     example = observed.example
     frames = observed.frames[example]
     truth = torch.from_numpy(observed.truth[example])
-    activity = truth if given(model) else model.infer(frames[None])[0].cpu().double()
+    activity = truth if model.activity_kind.given else model.infer(frames[None])[0].cpu().double()
     sure = certainty(model, frames[None])
     units, z = exact.field_model.units(), around.encoded[:, 0]
     path = exact.flow(z[example : example + 1], activity[None])[0]
@@ -130,6 +129,6 @@ def carried(model: Any, around: Surroundings, observed: Observed, roles: Sequenc
         frames=frames.cpu(),
         decoded=exact.decode(path),
         width=width,
-        given=given(model),
+        given=model.activity_kind.given,
         certainty=None if sure is None else sure[0],
     )
