@@ -22,6 +22,8 @@ def of_planes(fields: Sequence[PlaneField]) -> str:
     if not fields:
         return SILENCE
     held = _each(fields, lambda one: percent(1 - one.plane.outside(one.path.diff(dim=-2))))
+    if fields[0].divergence_free is None and not fields[0].climbs:
+        return f"Each field moves real images along the black paths; the planes hold {held} of the way."
     if fields[0].divergence_free is None:
         return (
             f"Each field is the slope of its potential, and real images run up it; the planes hold {held} of the way."
@@ -75,6 +77,10 @@ def of_differential(planes: Sequence[PlaneDerivatives]) -> str:
     if not planes:
         return SILENCE
     curl = max(float(relative(one.curl_free, "curl").max()) for one in planes)
+    if curl > ROUNDING:
+        return (
+            f"These fields may expand and turn as they like: nothing has to vanish, and curl reaches {curl:.2g} of ‖J‖."
+        )
     text = f"gradients have no curl (at most {scientific(curl)} of ‖J‖)"
     parts = [one.divergence_free for one in planes if one.divergence_free is not None]
     if parts:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ffrl.fields.ridge import RidgeUnits
+from ffrl.fields.protocol import Fields
 from ffrl.flow.density import substep_jacobian
 from ffrl.flow.integrate import Tableau, integrate
 from ffrl.models.interface import SequenceModel
@@ -64,7 +64,7 @@ class Carried:
     certainty: Certainty | None = None
 
 
-def step_jacobian(units: RidgeUnits, points: Tensor, g: Tensor, t: Tensor, tableau: Tableau) -> Tensor:
+def step_jacobian(units: Fields, points: Tensor, g: Tensor, t: Tensor, tableau: Tableau) -> Tensor:
     r"""Jacobian of the integrator's map of one transition, by the chain rule through its substeps and stages.
 
     .. math:: \partial z_t / \partial z_{t-1} = \prod_i (I + h \sum_s b_s K_{is})
