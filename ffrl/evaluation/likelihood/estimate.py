@@ -103,9 +103,10 @@ def draw(
 
 
 def _draw_frames(
-    model: SequenceModel, frames: Tensor, samples: int, generator: torch.Generator, activity: Tensor
+    model: SequenceModel, frames: Tensor, samples: int, generator: torch.Generator, activity: Tensor | None
 ) -> SequenceDraws:
-    """Draw the latents of every frame S times; what they are decoded from may depend on the given activity."""
+    """Draw the latents of every frame S times; what they are decoded from may depend on the activity."""
+    activity = model.infer(frames) if activity is None else activity
     means, log_variances = model.posterior(frames)
     noise = torch.randn((samples, *means.shape), generator=generator, device=means.device, dtype=means.dtype)
     latents = means + torch.exp(0.5 * log_variances) * noise
