@@ -187,14 +187,13 @@ def _configuration(case: Case) -> Any:
 
 
 def _model(case: Case, config: Any, image_shape: tuple[int, int, int]) -> Any:
-    from ffrl.models.flow_vae import FlowFactorizedVAE
-    from stf.models.sparse_flow import SparseTransformationFlow
+    from stf.run import build_model
 
     if case.kind == "naive":
         from naive import NaiveModel
 
         return NaiveModel(config, image_shape)
-    return (FlowFactorizedVAE if case.kind == "ours" else SparseTransformationFlow)(config, image_shape)
+    return build_model(config, image_shape)
 
 
 def _parts(

@@ -15,7 +15,8 @@ from torch.nn import functional as F
 
 from ffrl.config import SupervisedConfig
 from ffrl.models.activity import Phase
-from ffrl.models.flow_vae import FlowFactorizedVAE, SequenceNoise, SequenceOutputs
+from ffrl.models.flow_vae import FlowFactorizedVAE
+from ffrl.models.outputs import SequenceNoise, SequenceOutputs
 from ffrl.nn.networks import build_decoder, build_encoder
 
 
@@ -33,7 +34,7 @@ class NaivePotential(nn.Module):
 
 
 class NaiveModel(nn.Module):
-    """Supervised model with the same encoder, decoder and bound as ``FlowFactorizedVAE(config, image_shape)``."""
+    """Supervised model with the same encoder, decoder and bound as the supervised mode."""
 
     def __init__(self, config: SupervisedConfig, image_shape: tuple[int, int, int]) -> None:
         super().__init__()
@@ -55,7 +56,7 @@ class NaiveModel(nn.Module):
         self.decoder.load_state_dict(model.decoder.state_dict())
         if self.density is not None:
             self.log_diffusion.copy_(model.log_diffusion)
-        u = model.potentials
+        u = model.field_model
         u.time_weight[..., 1:] = 0.0
         for k, potential in enumerate(self.potentials):
             potential.hidden.weight.copy_(torch.cat([u.weight[k], u.time_weight[k, :, :1]], dim=1))

@@ -87,6 +87,6 @@ def main(arguments: Sequence[str]) -> int:
     if command.json is not None:
         write_atomically(command.json, to_json(report))
     print_verdict(verdict_of(opened, report), console)
-    if opened.model.has_fields:
+    if opened.has_fields:
         hint("visualize-fields", run, data_root=command.data.root)
     return 0

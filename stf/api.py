@@ -15,7 +15,7 @@ from torch import nn
 import ffrl.data
 from ffrl.config import DataConfig, RunConfig
 from ffrl.core.device import flush_denormals, resolve_device
-from ffrl.core.errors import UserError, require
+from ffrl.core.errors import UserError
 from ffrl.data.arrays import arrays
 from ffrl.data.base import SequenceData
 from ffrl.data.catalogue import IN_MEMORY
@@ -26,8 +26,8 @@ from ffrl.training.callbacks import Callback
 from ffrl.training.config_io import config_from_dict
 from ffrl.training.folders import reserved
 from ffrl.training.trainer import train as train_model
-from stf.registry import CONFIGS, default_config, fine_tuning
-from stf.run import MODELS, Run, build_model, start_from
+from stf.registry import CONFIGS, MODES, default_config, fine_tuning
+from stf.run import Run, build_model, start_from
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -176,7 +176,7 @@ def figures(run: str | Path | Run, **options: Any) -> dict[str, Figure]:
 
 
 def _require_mode(mode: str) -> None:
-    require(mode in CONFIGS, "mode", mode, f"one of {', '.join(CONFIGS)}")
+    MODES.require("mode", mode)
 
 
 def _sequences(data: Any, device: torch.device) -> tuple[DataConfig, SequenceData]:
@@ -201,7 +201,5 @@ def _with_latent_dim(
         return settings  # refused by what reads them
     model = dict(model)
     if not {"latent_dim", "latent-dim"} & model.keys():
-        kind = MODELS[mode]
-        per_dimension = kind.latents_per_code * (2 if kind.has_variance else 1)
-        model["latent_dim"] = max(1, output_shape("encoder", encoder, image_shape)[-1] // per_dimension)
+        model["latent_dim"] = max(1, output_shape("encoder", encoder, image_shape)[-1] // MODES[mode].outputs)
     return settings | {"model": model}

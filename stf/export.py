@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from ffrl.core.errors import UserError
 from ffrl.core.files import reporting
-from ffrl.models.flow_vae import FlowFactorizedVAE
+from ffrl.models.interface import SequenceModel, WithFields
 
 TOLERANCE = 1e-4
 """Largest difference, relative to the largest value, between an exported program and the model."""
@@ -18,7 +18,7 @@ TOLERANCE = 1e-4
 class Encoder(nn.Module):
     """Frames ``(N, C, H, W)`` in [0, 1] to mean and log-variance of q(z | x), two of ``(N, D)``."""
 
-    def __init__(self, model: FlowFactorizedVAE) -> None:
+    def __init__(self, model: SequenceModel) -> None:
         super().__init__()
         self.model = model
 
@@ -43,7 +43,7 @@ class Decoder(Encoder):
         return self.model.decode(z)
 
 
-def export(model: FlowFactorizedVAE, folder: str | Path) -> list[Path]:
+def export(model: SequenceModel, folder: str | Path) -> list[Path]:
     """Write ``encoder.pt2``, ``flow.pt2`` and ``decoder.pt2``, each checked against the model on random inputs.
 
     Any number of inputs goes through them at a time; the flow is of as many steps as the model was trained on.
@@ -56,8 +56,8 @@ def export(model: FlowFactorizedVAE, folder: str | Path) -> list[Path]:
     Raises:
         UserError: the model has no flow of fields, cannot be exported, or the program differs from it.
     """
-    if not model.has_fields:
-        raise UserError(f"export: found mode {model.config.mode}, without vector fields, expected one with a flow")
+    if not isinstance(model, WithFields):
+        raise UserError(f"export: found mode {model.trained.mode}, without vector fields, expected one with a flow")
     folder = Path(folder)
     with reporting("write", folder):
         folder.mkdir(parents=True, exist_ok=True)

@@ -2,36 +2,48 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
-from ffrl.config import DataConfig, RunConfig, SupervisedConfig
+from ffrl.config import DataConfig, RunConfig
 from ffrl.core.errors import require
-from ffrl.core.registry import Registry
+from ffrl.core.registry import Registry, modules_in
 from ffrl.data.catalogue import describe, image_shape, transformations
 from ffrl.data.spec import DataSpec
-from ffrl.models.baselines.config import BASELINES, CapsuleModelConfig
-from stf.config.modes import UnsupervisedConfig, WeakConfig
-from stf.fields.config import SparseModelConfig
-from stf.sta.config import StaConfig
 
-CONFIGS: dict[str, type[RunConfig]] = {
-    "unsupervised": UnsupervisedConfig,
-    "supervised": SupervisedConfig,
-    "weak": WeakConfig,
-    **BASELINES,
-    "sta": StaConfig,
-}
+MODES = Registry(
+    "stf.models",
+    "mode",
+    {
+        "unsupervised": "stf.config.modes:UNSUPERVISED",
+        "supervised": "ffrl.models.supervised:MODE",
+        "weak": "stf.config.modes:WEAK",
+        **modules_in("ffrl.models.baselines", "MODE"),
+        "sta": "stf.sta.config:MODE",
+    },
+)
+"""The :class:`~ffrl.models.mode.Mode` of every name: every file in ``ffrl/models/baselines`` is one, and what installed
+packages add. Names alone import nothing heavy."""
+
+
+class _Configs(Mapping[str, type[RunConfig]]):
+    """The configuration class of every mode."""
+
+    def __getitem__(self, mode: str) -> type[RunConfig]:
+        return MODES[mode].config
+
+    def __contains__(self, mode: object) -> bool:
+        return mode in MODES
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(MODES)
+
+    def __len__(self) -> int:
+        return len(MODES)
+
+
+CONFIGS = _Configs()
 """Configuration class of every mode, the baselines among them."""
-MODES = Registry("stf.models", "mode", {mode: f"{kind.__module__}:{kind.__name__}" for mode, kind in CONFIGS.items()})
-"""Every name of ``--mode``."""
-
-
-SPARE = 3
-"""Fields that an unsupervised model has by default beyond the transformations of its data."""
-
-
-CAPSULES = 2
-"""Capsules that a topographic VAE has by default for each transformation."""
 
 
 LARGE = 48
@@ -45,8 +57,8 @@ FIRST = ("still", "discovery", "rediscovery")
 def default_config(mode: str, data: DataConfig | None = None, spec: DataSpec | None = None) -> RunConfig:
     """Return the defaults of a mode for a data set: T as published, its likelihood, one field per transformation.
 
-    Models that find their fields, the weak mode and STA as published among them, get :data:`SPARE` fields more. Images
-    of :data:`LARGE` pixels a side or more get an encoder and a decoder for them, batches of 32 and more steps.
+    Models that find their fields, the weak mode and STA as published among them, get some to spare. Images of
+    :data:`LARGE` pixels a side or more get an encoder and a decoder for them, batches of 32 and more steps.
 
     Args:
         mode: key of :data:`CONFIGS`.
@@ -66,32 +78,22 @@ def default_config(mode: str, data: DataConfig | None = None, spec: DataSpec | N
     data = config.data if data is None else data
     config = replace(config, objective=replace(config.objective, likelihood=describe(data.name).likelihood))
     if is_large(image_shape(data) if spec is None else spec.image_shape):
-        model = replace(config.model, architecture="conv-coarse", width=32, depth=1)
-        config = replace(config, model=model, batch_size=32, steps=4000)
-        if isinstance(config, UnsupervisedConfig | WeakConfig):
-            discovery, refine = replace(config.discovery, fraction=0.35), replace(config.refine, rollout=0.3)
-            still = replace(config.still, fraction=0.3)
-            config = replace(config, steps=8000, still=still, discovery=discovery, refine=refine)
+        config = config.for_large_images()
     names = transformations(data) if spec is None else spec.transformations
     known = bool(names) or not config.needs_transformations
     expected = "data whose transformations are known, or mode unsupervised, weak, sta or msp"
     require(known, "data.name", data.name, expected)
-    searched = isinstance(config.model, SparseModelConfig) or isinstance(config, WeakConfig)
-    fields = len(names) + SPARE if searched else len(names)
-    sizes = {"num_fields": fields} if names else {}
-    if names and isinstance(config.model, CapsuleModelConfig):
-        sizes["latent_dim"] = CAPSULES * fields * config.model.capsule_size
-    model = replace(config.model, **sizes)
+    config = config.for_transformations(len(names)) if names else config
     published = describe(data.name).num_steps if data.num_steps == DataConfig.num_steps else data.num_steps
     steps = published if spec is None else spec.num_steps
-    return replace(config, model=model, data=replace(data, num_steps=steps))
+    return replace(config, data=replace(data, num_steps=steps))
 
 
 def fine_tuning(config: RunConfig) -> RunConfig:
     """The configuration of a run that starts from another: frames never stand alone, and no fields are searched for.
 
     Example:
-        >>> [phase.name for phase in fine_tuning(UnsupervisedConfig()).schedule if phase.fraction]
+        >>> [phase.name for phase in fine_tuning(CONFIGS["unsupervised"]()).schedule if phase.fraction]
         ['joint', 'refine']
     """
     phases = {name: replace(getattr(config, name), fraction=0.0) for name in FIRST if hasattr(config, name)}

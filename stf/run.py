@@ -18,30 +18,17 @@ from ffrl.core.errors import UserError, require
 from ffrl.data.base import SequenceData
 from ffrl.data.on_device import on_device
 from ffrl.data.spec import DataSpec
-from ffrl.models.baselines.models import BASELINES
-from ffrl.models.flow_vae import FlowFactorizedVAE
+from ffrl.models.interface import Calibrated, SequenceModel, WithFields
 from ffrl.training.checkpoint import CONFIG, checkpoint_step, find_checkpoint, load_weights
 from ffrl.training.config_io import read_config
 from ffrl.training.log import METRICS, read_metrics
 from ffrl.training.run_folder import DESCRIPTION, Description
 from ffrl.training.trainer import TrainingResult
 from ffrl.training.trainer import train as train_model
-from stf.models.sparse_flow import SparseTransformationFlow
-from stf.models.weak import WeakFlow
-from stf.registry import CONFIGS
-from stf.sta.model import SparseTransformationAnalysis
+from stf.registry import CONFIGS, MODES
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-MODELS: dict[str, type[FlowFactorizedVAE]] = {
-    "unsupervised": SparseTransformationFlow,
-    "supervised": FlowFactorizedVAE,
-    "weak": WeakFlow,
-    **BASELINES,
-    "sta": SparseTransformationAnalysis,
-}
-"""Model class of every mode, the baselines among them."""
 
 
 def build_model(
@@ -49,13 +36,13 @@ def build_model(
     image_shape: tuple[int, int, int],
     encoder: nn.Module | None = None,
     decoder: nn.Module | None = None,
-) -> FlowFactorizedVAE:
+) -> SequenceModel:
     """A freshly initialised model on the CPU; its weights depend on ``config.seed`` alone.
 
     Args:
         config: of any mode.
         image_shape: (C, H, W).
-        encoder, decoder: modules of one's own, see :class:`~ffrl.models.flow_vae.FlowFactorizedVAE`.
+        encoder, decoder: modules of one's own, see :meth:`ffrl.models.mode.Mode.build`.
 
     Example:
         >>> from ffrl.config import SupervisedConfig
@@ -64,7 +51,7 @@ def build_model(
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
-        return MODELS[config.mode](config, image_shape, encoder=encoder, decoder=decoder)
+        return MODES[config.mode].build(config, image_shape, encoder, decoder)
 
 
 @dataclass
@@ -89,7 +76,7 @@ class Run:
     step: int
     config: Any
     spec: DataSpec
-    model: FlowFactorizedVAE
+    model: SequenceModel
     given: SequenceData | None = field(default=None, repr=False)
 
     @classmethod
@@ -180,7 +167,7 @@ class Run:
         """
         from ffrl.evaluation.evaluate import evaluate as evaluate_model
 
-        if self.model.calibrated_at_end and not self.finished:
+        if isinstance(self.model, Calibrated) and not self.finished:
             raise UserError(
                 f"{self.path}: found a run stopped at step {self.step} of {self.config.steps}, expected a finished "
                 f"one: what {self.config.mode} predicts with is estimated after the last step"
@@ -214,11 +201,15 @@ class Run:
 
         return export(self.model, folder)
 
+    @property
+    def has_fields(self) -> bool:
+        """Whether the activity of its model drives vector fields, which can be drawn."""
+        return isinstance(self.model, WithFields)
+
     def require_fields(self) -> None:
         """Raise a UserError unless its activity drives vector fields, which can be drawn."""
-        having = ", ".join(mode for mode, kind in MODELS.items() if kind.has_fields)
         found = f"mode {self.config.mode}, without vector fields"
-        require(self.model.has_fields, str(self.path), found, f"one of {having}")
+        require(self.has_fields, str(self.path), found, "one whose activity drives vector fields")
 
 
 def _spec_by_name(config: Any) -> DataSpec:
@@ -264,7 +255,7 @@ def train(
     return train_model(config, model, data, run_dir, resume, console)
 
 
-def start_from(model: FlowFactorizedVAE, run: str | Path | Run) -> None:
+def start_from(model: SequenceModel, run: str | Path | Run) -> None:
     """Give a model the weights of a run: its newest checkpoint, or the one that is open.
 
     Raises:
@@ -281,8 +272,8 @@ def load(
     *,
     encoder: nn.Module | None = None,
     decoder: nn.Module | None = None,
-) -> FlowFactorizedVAE:
-    """The model of a run folder, in evaluation mode, with its configuration as ``model.config``.
+) -> SequenceModel:
+    """The model of a run folder, in evaluation mode; :attr:`Run.config` of :meth:`Run.open` is its configuration.
 
     Args:
         run: run folder.

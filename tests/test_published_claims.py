@@ -13,7 +13,7 @@ from ffrl.config import SupervisedConfig
 from ffrl.distributions.pixels import log_likelihood
 from ffrl.evaluation.measures.equivariance import frame_errors
 from ffrl.evaluation.protocol.published import published
-from ffrl.models.flow_vae import FlowFactorizedVAE
+from stf.registry import MODES
 from stf.sta.sparsity import SpikeChain
 
 MNIST_PIXELS, SHAPES3D_PIXELS = 3 * 28 * 28, 3 * 64 * 64
@@ -89,7 +89,7 @@ def test_a_kl_between_drawn_spikes_has_no_gradient_and_the_expected_one_has(floa
 def test_decoding_encoded_frames_measures_no_flow() -> None:
     """Re-encoding every frame gives the same error whatever the fields are; moving the first latent does not."""
     torch.manual_seed(0)
-    model = FlowFactorizedVAE(SupervisedConfig(), (3, 28, 28)).eval()
+    model = MODES["supervised"].build(SupervisedConfig(), (3, 28, 28)).eval()
     frames, g = torch.rand(4, 9, 3, 28, 28), torch.ones(4, 8, 3) / 3
     with torch.no_grad():
         before = frame_errors(model, frames, g)

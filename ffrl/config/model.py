@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from ffrl.config.checks import at_least, positive
+from ffrl.config.field_types import FIELDS
+from ffrl.core.registry import Registry
 
 
 @dataclass(frozen=True)
@@ -22,6 +24,8 @@ class ModelConfig:
     """Hidden width of the MLP, token width of the mixer, or channels of the first stage of convolutions."""
     depth: int = 2
     """Hidden layers of the MLP, mixer blocks, or blocks per stage of convolutions, each way."""
+    fields: str = "potential"
+    """Type of the fields: gradients of potentials, or one that an installed package adds."""
     potential_width: int = 64
     """Hidden units of each field's potential."""
     activation: Literal["logcosh", "softplus", "sine"] = "logcosh"
@@ -36,9 +40,12 @@ class ModelConfig:
     """Initial value of the learnable diffusion coefficients kappa_k of the prior flow."""
     narrowest_potential: ClassVar[int] = 1
     """Least ``potential_width``."""
+    field_types: ClassVar[Registry] = FIELDS
+    """What ``fields`` may be."""
 
     def __post_init__(self) -> None:
         for key in ("latent_dim", "num_fields", "width", "depth", "substeps"):
             at_least("model." + key.replace("_", "-"), getattr(self, key), 1)
+        self.field_types.require("model.fields", self.fields)
         at_least("model.potential-width", self.potential_width, self.narrowest_potential)
         positive("model.diffusion", self.diffusion)

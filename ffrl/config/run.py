@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, Self
 
 from ffrl.config.checks import at_least
 from ffrl.config.data import DataConfig
@@ -24,6 +24,8 @@ class RunConfig:
     """Training sequences: transformations take turns; one acts throughout; one acts, and the model is told which."""
     needs_transformations: ClassVar[bool] = False
     """Whether there has to be one field for each known transformation."""
+    spare_fields: ClassVar[int] = 0
+    """Fields that it has by default beyond the transformations of its data."""
     data: DataConfig = field(default_factory=DataConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
     objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
@@ -67,6 +69,25 @@ class RunConfig:
         still = self.still
         first = TrainingPhase("still", still.fraction, still.frames, "still frames end")
         return (first, TrainingPhase("joint", 1.0 - still.fraction, None, "joint training ends"))
+
+    def for_transformations(self, count: int) -> Self:
+        """The configuration with the sizes that it has by default for data of so many known transformations.
+
+        Example:
+            >>> SupervisedConfig().for_transformations(5).model.num_fields
+            5
+        """
+        return replace(self, model=replace(self.model, num_fields=count + self.spare_fields))
+
+    def for_large_images(self) -> Self:
+        """The configuration with an encoder and a decoder for large images, smaller batches and more steps.
+
+        Example:
+            >>> SupervisedConfig().for_large_images().model.architecture
+            'conv-coarse'
+        """
+        model = replace(self.model, architecture="conv-coarse", width=32, depth=1)
+        return replace(self, model=model, batch_size=32, steps=4000)
 
     def __post_init__(self) -> None:
         for key in ("steps", "batch_size", "checkpoint_every", "keep_checkpoints", "validate_every", "log_every"):

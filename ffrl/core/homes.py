@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from importlib import import_module
 from typing import Any
 
@@ -15,3 +16,17 @@ def resolve(home: str) -> Any:
     """
     module, _, name = home.partition(":")
     return getattr(import_module(module), name)
+
+
+def deferred(home: str) -> Callable[..., Any]:
+    """A function that imports the one at ``home`` when it is called.
+
+    Example:
+        >>> deferred("math:hypot")(3, 4)
+        5.0
+    """
+
+    def call(*arguments: Any, **options: Any) -> Any:
+        return resolve(home)(*arguments, **options)
+
+    return call

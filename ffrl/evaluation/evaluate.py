@@ -11,19 +11,19 @@ from ffrl.core.errors import require
 from ffrl.core.evaluation_mode import evaluation_mode
 from ffrl.data.base import SequenceData, Split
 from ffrl.evaluation.likelihood.pixels import trained_likelihood
-from ffrl.evaluation.protocol.kind import given
 from ffrl.evaluation.protocol.measure import Measure, Pass, Seen, Task
 from ffrl.evaluation.protocol.needs import Need, available
 from ffrl.evaluation.protocol.sequences import batch_size, choose, mixed_batches, single_batches
 from ffrl.evaluation.protocol.statistics import plain, storable
 from ffrl.evaluation.registry import MEASURES, Guard, criteria_of
+from ffrl.models.interface import SequenceModel
 
 Progress = Callable[[int, int], None]
 """Called with the number of batches done and the number of all batches."""
 
 
 def evaluate(
-    model: Any,
+    model: SequenceModel,
     data: SequenceData,
     split: Split = "validation",
     seed: int = 0,
@@ -74,9 +74,9 @@ def evaluate(
     Example:
         >>> from ffrl.config import DataConfig, SupervisedConfig
         >>> from ffrl.data import load
-        >>> from ffrl.models.flow_vae import FlowFactorizedVAE
+        >>> from ffrl.models.supervised import MODE
         >>> result = evaluate(
-        ...     FlowFactorizedVAE(SupervisedConfig(), (3, 28, 28)), load(DataConfig()), sequences=2, samples=2
+        ...     MODE.build(SupervisedConfig(), (3, 28, 28)), load(DataConfig()), sequences=2, samples=2
         ... )
         >>> sorted(result)
         ['composition', 'data', 'equivariance', 'extrapolation', 'likelihood', 'model', 'prediction', 'samples', 'seed',
@@ -121,8 +121,8 @@ def measured(
     Example:
         >>> from ffrl.config import DataConfig, SupervisedConfig
         >>> from ffrl.data import load
-        >>> from ffrl.models.flow_vae import FlowFactorizedVAE
-        >>> model, data = FlowFactorizedVAE(SupervisedConfig(), (3, 28, 28)), load(DataConfig())
+        >>> from ffrl.models.supervised import MODE
+        >>> model, data = MODE.build(SupervisedConfig(), (3, 28, 28)), load(DataConfig())
         >>> task = Task(model, data, "validation", 0, torch.arange(2), available=available(model, data))
         >>> list(measured(task, names=["equivariance"])["equivariance"])
         ['scaling', 'rotation', 'hue']
@@ -199,14 +199,14 @@ def _batches(task: Task, kind: Pass) -> Iterator[Seen]:
         yield Seen(task, batch, number)
 
 
-def _check(model: Any, data: SequenceData) -> None:
+def _check(model: SequenceModel, data: SequenceData) -> None:
     found, expected = tuple(data.image_shape), tuple(model.image_shape)
     require(found == expected, "data", f"images of shape {found}", f"{expected}, the shape the model was trained on")
     count = len(data.transformations)
-    if given(model):
+    if model.activity_kind.given:
         expected_fields = f"{count}, one for each transformation of the data"
         require(model.num_fields == count, "model.num-fields", model.num_fields, expected_fields)
-    if model.config.model.time_dependent:
+    if model.timed:
         trained = f"{model.num_steps}, the length that the time-dependent fields were trained on"
         require(data.num_steps == model.num_steps, "data.num-steps", data.num_steps, trained)
 
@@ -224,16 +224,16 @@ def _describe_data(data: SequenceData) -> dict[str, Any]:
     }
 
 
-def _describe_model(model: Any) -> dict[str, Any]:
+def _describe_model(model: SequenceModel) -> dict[str, Any]:
     return {
-        "mode": model.config.mode,
-        "trained_on": model.config.sequences,
+        "mode": model.trained.mode,
+        "trained_on": model.trained.sequences,
         "prediction": model.prediction,
         "num_fields": model.num_fields,
         "num_controls": model.num_controls,
         "latent_dim": model.latent_dim,
         "num_steps": model.num_steps,
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
-        "bound": model.config.objective.bound,
-        "likelihood": trained_likelihood(model.config.objective).name,
+        "bound": model.trained.objective.bound,
+        "likelihood": trained_likelihood(model.trained.objective).name,
     }

@@ -5,18 +5,19 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from ffrl.config import ModelConfig
 from ffrl.fields.activations import ACTIVATIONS
+from ffrl.fields.protocol import RowFields
 from ffrl.fields.ridge import (
     TIME_FEATURES,
     RidgeUnits,
-    owners,
     time_features,
     time_features_curvature,
     time_features_slope,
 )
 
 
-class Potentials(nn.Module):
+class Potentials(RowFields):
     r"""K scalar potentials u^k(z, t) = a_k . phi(W_k z + b_k + C_k tau(t)), evaluated all at once.
 
     Gradient, Hessian, Laplacian and time derivative (FFRL, Sec. 3; one hidden layer makes them closed form):
@@ -46,8 +47,9 @@ class Potentials(nn.Module):
         self, num_fields: int, dim: int, width: int = 64, activation: str = "logcosh", time_dependent: bool = False
     ) -> None:
         super().__init__()
-        self.num_fields = num_fields
+        self.num_fields = self.num_controls = num_fields
         self.dim = dim
+        self.timed = time_dependent
         self.phi = ACTIVATIONS[activation]
         self.weight = nn.Parameter(torch.randn(num_fields, width, dim) / dim**0.5)
         self.bias = nn.Parameter(torch.rand(num_fields, width) * 2 - 1)
@@ -71,9 +73,14 @@ class Potentials(nn.Module):
         """Gradients with respect to z, ``(..., D)`` -> ``(..., K, D)``."""
         return torch.einsum("...kh,khd->...kd", self.scale * self.phi.first(self._hidden(z, t)), self.weight)
 
-    def per_control(self, z: Tensor, t: Tensor | None = None) -> Tensor:
-        """What every control does at unit speed, ``(..., D)`` -> ``(..., K, D)``: the gradients."""
-        return self.units().per_control(z, t)
+    def parts(self, z: Tensor, t: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """The gradients, ``(..., D)`` -> ``(..., K, D)``, and as many zeros."""
+        gradient = self.gradient(z, t)
+        return gradient, torch.zeros_like(gradient)
+
+    def potential_part(self) -> Potentials:
+        """These potentials."""
+        return self
 
     @torch.no_grad()
     def rescale(self, factors: Tensor) -> None:
@@ -112,15 +119,16 @@ class Potentials(nn.Module):
     def units(self) -> RidgeUnits:
         """The K gradients as ridge units with o_j = w_j; control k drives field k."""
         weight = self.weight.flatten(0, 1)
-        return RidgeUnits(
-            weight=weight,
-            output=weight,
-            bias=self.bias.flatten(),
-            scale=self.scale.flatten(),
-            trace=weight.square().sum(-1),
-            owner=owners(self.num_fields, [self.weight.shape[1]], weight),
-            activation=self.phi,
-            smooth=len(weight),
-            time_weight=None if self.time_weight is None else self.time_weight.flatten(0, 1),
-            blocks=(self.weight.shape[1],),
-        )
+        time_weight = None if self.time_weight is None else self.time_weight.flatten(0, 1)
+        learned = time_weight, self.bias.flatten(), self.scale.flatten()
+        return RidgeUnits.of(self.num_fields, weight, weight, weight.square().sum(-1), self.phi, *learned)
+
+
+def potentials(size: ModelConfig) -> Potentials:
+    """Potentials of the sizes of a configuration.
+
+    Example:
+        >>> potentials(ModelConfig(num_fields=5)).num_controls
+        5
+    """
+    return Potentials(size.num_fields, size.latent_dim, size.potential_width, size.activation, size.time_dependent)

@@ -13,7 +13,7 @@ divergence-free one has o_j = S w_j with S skew-symmetric. Jacobian and divergen
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -83,6 +83,80 @@ class RidgeUnits:
     smooth: int
     time_weight: Tensor | None = None
     blocks: tuple[int, ...] | None = None
+
+    @classmethod
+    def of(
+        cls,
+        fields: int,
+        weight: Tensor,
+        output: Tensor,
+        trace: Tensor,
+        activation: Activation,
+        time_weight: Tensor | None = None,
+        bias: Tensor | None = None,
+        scale: Tensor | None = None,
+    ) -> RidgeUnits:
+        """One block of units of K fields with equally many units each, field by field; linear ones for no scale.
+
+        Args:
+            fields: K.
+            weight, output, trace, activation, time_weight, scale: as of the class, of all of them.
+            bias: zero for None.
+        """
+        return cls(
+            weight=weight,
+            output=output,
+            bias=torch.zeros_like(trace) if bias is None else bias,
+            scale=trace.new_zeros(0) if scale is None else scale,
+            trace=trace,
+            owner=owners(fields, [len(weight) // fields], weight),
+            activation=activation,
+            smooth=0 if scale is None else len(weight),
+            time_weight=time_weight,
+            blocks=(len(weight) // fields,),
+        )
+
+    def cat(self, *others: RidgeUnits, separate: bool = False) -> RidgeUnits:
+        """These units and others in one sum; smooth units have to come first.
+
+        Args:
+            others: of as many controls, which drive them together with these.
+            separate: every part has controls of its own instead, one after the other.
+
+        Example:
+            >>> from ffrl.fields.potential import Potentials
+            >>> units = Potentials(num_fields=2, dim=4, width=8).units()
+            >>> units.cat(units).num_controls, units.cat(units, separate=True).num_controls
+            (2, 4)
+        """
+        parts = (self, *others)
+
+        def joined(name: str) -> Tensor:
+            return torch.cat([getattr(part, name) for part in parts])
+
+        owner = [part.owner for part in parts]
+        return replace(
+            self,
+            **{name: joined(name) for name in ("weight", "output", "bias", "scale", "trace")},
+            owner=torch.block_diag(*owner) if separate else torch.cat(owner, dim=1),
+            smooth=sum(part.smooth for part in parts),
+            time_weight=None if self.time_weight is None else joined("time_weight"),
+            blocks=None if separate else tuple(size for part in parts for size in part.blocks),
+        )
+
+    def select(self, control: int) -> RidgeUnits:
+        """Only the units that one control drives; the activity has length 1 then."""
+        mine = self.owner[control] > 0
+        first = mine[: self.smooth]
+        return replace(
+            self,
+            **{name: getattr(self, name)[mine] for name in ("weight", "output", "bias", "trace")},
+            scale=self.scale[first],
+            owner=self.owner[control : control + 1, mine],
+            smooth=int(first.sum()),
+            time_weight=None if self.time_weight is None else self.time_weight[mine],
+            blocks=None,
+        )
 
     @property
     def num_controls(self) -> int:

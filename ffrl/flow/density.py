@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ffrl.fields.protocol import Fields
 from ffrl.fields.ridge import RidgeUnits
 from ffrl.flow.integrate import Tableau, combine
 
@@ -12,7 +13,7 @@ METHODS = ("exact", "trace", "poster")
 
 
 def log_density_change(
-    units: RidgeUnits, points: Tensor, g: Tensor, t: Tensor | None, tableau: Tableau, method: str
+    units: Fields, points: Tensor, g: Tensor, t: Tensor | None, tableau: Tableau, method: str
 ) -> Tensor:
     r"""Change of log-density over each transition, from the points that the integrator visited.
 
@@ -49,7 +50,7 @@ def log_density_change(
     step = 1.0 / points.shape[-3]
     g = g[..., None, None, :]
     t = None if t is None else t[..., None, None]
-    few = len(units.weight) < points.shape[-1]
+    few = isinstance(units, RidgeUnits) and len(units.weight) < points.shape[-1]
     if method == "exact" and few and len(tableau.b) == 1:
         return -units.euler_log_det(points, g, step, t).sum((-2, -1))
     if method == "exact":

@@ -5,12 +5,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ffrl.fields.ridge import RidgeUnits
+from ffrl.fields.protocol import Fields
 from ffrl.flow.integrate import Tableau, integrate
 
 
 def roll_out(
-    units: RidgeUnits, z0: Tensor, g: Tensor, times: Tensor | None, tableau: Tableau, substeps: int = 1
+    units: Fields, z0: Tensor, g: Tensor, times: Tensor | None, tableau: Tableau, substeps: int = 1
 ) -> tuple[Tensor, Tensor]:
     r"""Latents moved by their activity, and where the fields were looked at.
 

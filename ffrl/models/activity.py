@@ -4,11 +4,50 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
+from enum import Enum
 
 import torch
 from torch import Tensor, nn
 
 from ffrl.config import StillConfig
+
+
+class ActivityKind(Enum):
+    """Where the activity of a model comes from, and what it says."""
+
+    GIVEN = "given"
+    """It is observed: every transformation has a field of its own."""
+    CONSTANT = "constant"
+    """It is inferred, and one field acts throughout a sequence."""
+    FREE = "free"
+    """It is inferred, and any number of fields may act at each step, to be matched with what does."""
+    OPAQUE = "opaque"
+    """It is inferred, and says not how much each field acts: a matrix, for instance."""
+
+    @property
+    def given(self) -> bool:
+        """Whether it is observed."""
+        return self is ActivityKind.GIVEN
+
+    @property
+    def constant(self) -> bool:
+        """Whether one unknown field acts throughout."""
+        return self is ActivityKind.CONSTANT
+
+    @property
+    def free(self) -> bool:
+        """Whether any number of unknown fields may act."""
+        return self is ActivityKind.FREE
+
+    @property
+    def of_fields(self) -> bool:
+        """Whether each of its entries says how one field acts.
+
+        Example:
+            >>> [kind.name for kind in ActivityKind if kind.of_fields]
+            ['GIVEN', 'CONSTANT', 'FREE']
+        """
+        return self is not ActivityKind.OPAQUE
 
 
 @dataclass(frozen=True)
@@ -62,11 +101,8 @@ class Activity(nn.Module, ABC):
         noise_channels: independent uniform numbers needed per control and step.
     """
 
-    needs_all_frames = True
-    aligned = True
-    """Whether each of its entries says how one field acts, so that it can be compared with true activity."""
-    constant = False
-    """Whether one field acts throughout a sequence."""
+    kind: ActivityKind = ActivityKind.FREE
+    """Where it comes from."""
 
     def __init__(self, num_controls: int, noise_channels: int) -> None:
         super().__init__()
@@ -93,7 +129,7 @@ class Activity(nn.Module, ABC):
 class GivenActivity(Activity):
     """Activity that is observed: nothing to infer, no KL."""
 
-    needs_all_frames = False
+    kind = ActivityKind.GIVEN
 
     def __init__(self, num_controls: int) -> None:
         super().__init__(num_controls, noise_channels=0)

@@ -10,7 +10,7 @@ from torch import Tensor
 from ffrl.config import ObjectiveConfig
 from ffrl.distributions.pixels import log_likelihood, pixel_error
 from ffrl.distributions.priors import gaussian_kl
-from ffrl.models.flow_vae import SequenceOutputs
+from ffrl.models.outputs import SequenceOutputs
 
 
 def flow_kl(outputs: SequenceOutputs) -> Tensor:
@@ -49,10 +49,10 @@ def elbo_terms(outputs: SequenceOutputs, frames: Tensor, config: ObjectiveConfig
 
     Example:
         >>> from ffrl.config import SupervisedConfig
-        >>> from ffrl.models.flow_vae import FlowFactorizedVAE
-        >>> model, frames = FlowFactorizedVAE(SupervisedConfig(), (3, 28, 28)), torch.rand(2, 9, 3, 28, 28)
+        >>> from ffrl.models.supervised import MODE
+        >>> model, frames = MODE.build(SupervisedConfig(), (3, 28, 28)), torch.rand(2, 9, 3, 28, 28)
         >>> outputs = model(frames, model.draw_noise(2, 8, None), model.phase(0.5), torch.ones(2, 8, 3))
-        >>> sorted(elbo_terms(outputs, frames, model.config.objective))
+        >>> sorted(elbo_terms(outputs, frames, model.trained.objective))
         ['kl_latent', 'l1', 'loss', 'reconstruction']
     """
     num_frames = frames.shape[1]

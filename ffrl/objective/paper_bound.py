@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
 from ffrl.core.device import wide
 from ffrl.distributions.priors import diffused_sigma, gaussian_log_prob
+from ffrl.models.flow_vae import FlowFactorizedVAE
 
 TRANSITIONS = 256
 """Transitions whose Jacobians are held in memory at once."""
@@ -21,7 +20,7 @@ NOTES = {
 }
 
 
-def flow_kl(model: Any, latents: Tensor, g: Tensor, log_q: Tensor) -> Tensor:
+def flow_kl(model: FlowFactorizedVAE, latents: Tensor, g: Tensor, log_q: Tensor) -> Tensor:
     r"""Moved posterior against diffused prior along each trajectory, :math:`\sum_t (\log q_t - \log p_t)(z_t)`.
 
     log q_t is log q(z_0 | x_0) plus the accumulated change of density (FFRL, "Evidence Lower Bound").
@@ -37,8 +36,8 @@ def flow_kl(model: Any, latents: Tensor, g: Tensor, log_q: Tensor) -> Tensor:
 
     Example:
         >>> from ffrl.config import ObjectiveConfig, SupervisedConfig
-        >>> from ffrl.models.flow_vae import FlowFactorizedVAE
-        >>> model = FlowFactorizedVAE(SupervisedConfig(objective=ObjectiveConfig(bound="paper")), (3, 28, 28))
+        >>> from ffrl.models.supervised import MODE
+        >>> model = MODE.build(SupervisedConfig(objective=ObjectiveConfig(bound="paper")), (3, 28, 28))
         >>> g = torch.ones(2, 8, 3)
         >>> flow_kl(model, model.flow(torch.zeros(2, 32), g), g, torch.zeros(2)).shape
         torch.Size([2])

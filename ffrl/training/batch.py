@@ -5,15 +5,19 @@ from __future__ import annotations
 import time
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, NamedTuple, Self
+from typing import NamedTuple, Self
 
 import torch
 from torch import Tensor
 
+from ffrl.config import RunConfig
 from ffrl.core.errors import require
 from ffrl.core.seed import epoch_indices, generator
-from ffrl.data.base import SequenceData
+from ffrl.data.base import SequenceData, Split
 from ffrl.data.on_device import where_made
+from ffrl.models.activity import Phase
+from ffrl.models.interface import SequenceModel
+from ffrl.models.outputs import SequenceNoise
 from ffrl.training.phases import span_at
 
 AHEAD = 2
@@ -24,12 +28,12 @@ class Batch(NamedTuple):
     """What one forward pass sees: frames ``(B, T+1, C, H, W)``, noise, and speeds ``(B, T, J)`` or None."""
 
     frames: Tensor
-    noise: Any
+    noise: SequenceNoise
     activity: Tensor | None
 
 
 def draw_frames(
-    config: Any, data: SequenceData, split: str, indices: Tensor, phase: Any, step: int, streams: str = ""
+    config: RunConfig, data: SequenceData, split: Split, indices: Tensor, phase: Phase, step: int, streams: str = ""
 ) -> tuple[Tensor, Tensor | None]:
     """Return the frames of the sequences ``indices`` of ``split``, and their speeds if training is told them.
 
@@ -67,21 +71,30 @@ def draw_frames(
 
 
 def draw_batch(
-    config: Any, model: Any, data: SequenceData, split: str, indices: Tensor, phase: Any, step: int, streams: str = ""
+    config: RunConfig,
+    model: SequenceModel,
+    data: SequenceData,
+    split: Split,
+    indices: Tensor,
+    phase: Phase,
+    step: int,
+    streams: str = "",
 ) -> Batch:
     """Return the sequences of :func:`draw_frames` and the model's noise for them, on the device of ``indices``."""
     drawn = draw_frames(config, data, split, indices, phase, step, streams)
     return with_noise(config, model, drawn, step, streams)
 
 
-def with_noise(config: Any, model: Any, drawn: tuple[Tensor, Tensor | None], step: int, streams: str = "") -> Batch:
+def with_noise(
+    config: RunConfig, model: SequenceModel, drawn: tuple[Tensor, Tensor | None], step: int, streams: str = ""
+) -> Batch:
     """Return a batch of drawn frames and speeds with the model's noise, on the device of the frames."""
     frames, activity = drawn
     source = generator(frames.device, config.seed, streams + "noise", step)
     return Batch(frames, model.draw_noise(len(frames), frames.shape[1] - 1, source, frames.device), activity)
 
 
-def training_size(config: Any, data: SequenceData) -> int:
+def training_size(config: RunConfig, data: SequenceData) -> int:
     """Return how many images, or clips, of the training split are trained on.
 
     Raises:
@@ -116,7 +129,7 @@ class Feed:
         waited: seconds that were spent waiting for frames, or making them, until now.
     """
 
-    def __init__(self, config: Any, model: Any, data: SequenceData, device: torch.device) -> None:
+    def __init__(self, config: RunConfig, model: SequenceModel, data: SequenceData, device: torch.device) -> None:
         self.config, self.model, self.device = config, model, device
         self.data = where_made(data)
         self.size = training_size(config, data)

@@ -12,7 +12,10 @@ from ffrl.config import RunConfig, TrainingPhase
 
 if TYPE_CHECKING:
     import torch
-    from torch import Tensor, nn
+    from torch import Tensor
+
+    from ffrl.data.base import SequenceData
+    from ffrl.models.interface import SequenceModel
 
 
 @dataclass(frozen=True)
@@ -110,9 +113,9 @@ class RunContext:
         add: adds named 0-dim tensors of a step, and whether it was finite, to the window of the log.
     """
 
-    config: Any
-    model: nn.Module
-    data: Any
+    config: RunConfig
+    model: SequenceModel
+    data: SequenceData
     device: torch.device
     span: Span
     take_step: Callable[[int], None]

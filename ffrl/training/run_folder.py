@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 
+from ffrl.config import RunConfig
 from ffrl.core.device import environment
 from ffrl.core.errors import UserError
 from ffrl.core.files import is_empty, read_json_object, remove_leftovers, reporting, to_json, write_atomically
+from ffrl.data.base import SequenceData
 from ffrl.data.spec import DataSpec
+from ffrl.models.interface import SequenceModel
 from ffrl.training.checkpoint import CONFIG, clean_checkpoints
 from ffrl.training.config_io import FORMAT_VERSION, config_to_dict, flat, write_config
 
@@ -53,9 +55,9 @@ class Description:
     modules: dict[str, str]
 
     @classmethod
-    def of(cls, data: Any, model: Any) -> Description:
+    def of(cls, data: SequenceData, model: SequenceModel) -> Description:
         """That of a run of ``model`` on ``data``."""
-        return cls(DataSpec.of(data), getattr(model, "own_modules", {}))
+        return cls(DataSpec.of(data), model.own_modules)
 
     def encoded(self) -> bytes:
         """Contents of the file."""
@@ -79,7 +81,7 @@ class Description:
 
 
 def prepare(
-    run: Path, config: Any, resume: bool, device: torch.device, precision: torch.dtype, description: Description
+    run: Path, config: RunConfig, resume: bool, device: torch.device, precision: torch.dtype, description: Description
 ) -> None:
     """Check that the run in the locked folder ``run`` may start or resume, and write what a start records.
 
@@ -123,7 +125,7 @@ def require_same_shape(run: Path, description: Description) -> None:
             raise UserError(f"{run}: found {key} {found[key]}, expected {value}, what the run was started with")
 
 
-def require_same(path: Path, config: Any) -> None:
+def require_same(path: Path, config: RunConfig) -> None:
     """Check that ``config`` resumes what the ``config.json`` at ``path`` describes.
 
     Raises:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor, nn
@@ -12,12 +11,15 @@ from torch import Tensor, nn
 from ffrl.config import ObjectiveConfig, RunConfig
 from ffrl.core.device import autocast
 from ffrl.core.errors import UserError
+from ffrl.models.activity import Phase
+from ffrl.models.interface import SequenceModel
+from ffrl.models.outputs import SequenceNoise, SequenceOutputs
 from ffrl.training.batch import Batch, Feed
 from ffrl.training.phases import cycle
 from ffrl.training.schedule import learning_rate
 from ffrl.training.window import Window
 
-Objective = Callable[[Any, Tensor, ObjectiveConfig], dict[str, Tensor]]
+Objective = Callable[[SequenceOutputs, Tensor, ObjectiveConfig], dict[str, Tensor]]
 
 
 class Forward:
@@ -27,8 +29,8 @@ class Forward:
     change at every step, each would start a compilation.
     """
 
-    def __init__(self, config: RunConfig, model: nn.Module, precision: torch.dtype, objective: Objective) -> None:
-        def terms(frames: Tensor, noise: Any, phase: Any, activity: Tensor | None) -> dict[str, Tensor]:
+    def __init__(self, config: RunConfig, model: SequenceModel, precision: torch.dtype, objective: Objective) -> None:
+        def terms(frames: Tensor, noise: SequenceNoise, phase: Phase, activity: Tensor | None) -> dict[str, Tensor]:
             with autocast(frames.device, precision):
                 outputs = model(frames, noise, phase, activity)
             return objective(outputs, frames, config.objective)
@@ -36,7 +38,7 @@ class Forward:
         self.eager = terms
         self._compiled = torch.compile(terms) if config.compile else None
 
-    def __call__(self, batch: Batch, phase: Any) -> dict[str, Tensor]:
+    def __call__(self, batch: Batch, phase: Phase) -> dict[str, Tensor]:
         """Return the loss terms of ``batch``, 0-dim tensors on its device, among them ``loss``.
 
         Raises:
@@ -53,7 +55,7 @@ class Forward:
             raise UserError(message) from error
 
 
-def _numbers_as_tensors(phase: Any, device: torch.device) -> Any:
+def _numbers_as_tensors(phase: Phase, device: torch.device) -> Phase:
     values = {field.name: getattr(phase, field.name) for field in dataclasses.fields(phase)}
     tensors = {name: torch.full((), value, device=device) for name, value in values.items() if type(value) is float}
     return dataclasses.replace(phase, **tensors)
@@ -65,17 +67,17 @@ def rate_at(config: RunConfig, step: int) -> float:
     return learning_rate(config.optimizer, max(step - first, 0), steps)
 
 
-def build_optimizer(config: RunConfig, model: nn.Module) -> torch.optim.AdamW:
+def build_optimizer(config: RunConfig, model: nn.Module, fields: Iterable[nn.Parameter] = ()) -> torch.optim.AdamW:
     """Return the fused AdamW of all trainable parameters.
 
     Weight decay acts on those with two or more dimensions; the learning rate of every group is multiplied by its
     ``factor``, which is ``optimizer.field_factor`` for the fields and 1 for everything else.
     """
-    fields = {id(parameter) for parameter in getattr(model, "field_model", nn.Module()).parameters()}
+    of_fields = {id(parameter) for parameter in fields}
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for parameter in model.parameters():
         if parameter.requires_grad:
-            factor = config.optimizer.field_factor if id(parameter) in fields else 1.0
+            factor = config.optimizer.field_factor if id(parameter) in of_fields else 1.0
             decay = config.optimizer.weight_decay if parameter.ndim >= 2 else 0.0
             groups.setdefault((factor, decay), []).append(parameter)
     groups = [
@@ -115,10 +117,10 @@ def update(model: nn.Module, optimizer: torch.optim.Optimizer, loss: Tensor, cli
 class TrainingStep:
     """Takes the batch of a step, computes the loss terms and updates the model; nothing in it waits for the device."""
 
-    def __init__(self, config: Any, model: Any, feed: Feed, forward: Forward, window: Window) -> None:
+    def __init__(self, config: RunConfig, model: SequenceModel, feed: Feed, forward: Forward, window: Window) -> None:
         self.config, self.model, self.feed = config, model, feed
         self.forward, self.window = forward, window
-        self.optimizer = build_optimizer(config, model)
+        self.optimizer = build_optimizer(config, model, model.field_parameters())
 
     def __call__(self, step: int) -> None:
         """Take optimisation step ``step``, counted from 0."""

@@ -12,12 +12,14 @@ from typing import Any
 
 import torch
 from rich.console import Console
-from torch import nn
 
+from ffrl.config import RunConfig
 from ffrl.core.device import deterministic, indexed, resolve_device, resolve_precision
 from ffrl.core.errors import UserError, require
 from ffrl.core.files import locked
 from ffrl.core.signals import StopRequest
+from ffrl.data.base import SequenceData
+from ffrl.models.interface import Calibrated, SequenceModel
 from ffrl.objective.elbo import elbo_terms
 from ffrl.training import run_folder
 from ffrl.training.batch import Feed, training_size
@@ -66,9 +68,9 @@ class TrainingResult:
 
 
 def train(
-    config: Any,
-    model: nn.Module,
-    data: Any,
+    config: RunConfig,
+    model: SequenceModel,
+    data: SequenceData,
     run_dir: Path,
     resume: bool = False,
     console: Console | None = None,
@@ -97,10 +99,10 @@ def train(
         >>> import tempfile
         >>> import ffrl.data
         >>> from ffrl.config import SupervisedConfig
-        >>> from ffrl.models.flow_vae import FlowFactorizedVAE
+        >>> from ffrl.models.supervised import MODE
         >>> config = SupervisedConfig(steps=2, batch_size=4, device="cpu")
         >>> data = ffrl.data.load(config.data, torch.device("cpu"))
-        >>> model = FlowFactorizedVAE(config, data.image_shape)
+        >>> model = MODE.build(config, data.image_shape)
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     train(config, model, data, Path(folder) / "run", console=Console(quiet=True)).steps
         2
@@ -146,9 +148,9 @@ class _Run:
 
     def __init__(
         self,
-        config: Any,
-        model: nn.Module,
-        data: Any,
+        config: RunConfig,
+        model: SequenceModel,
+        data: SequenceData,
         feed: Feed,
         run_dir: Path,
         device: torch.device,
@@ -276,7 +278,8 @@ class _Run:
                 log.record(self.step, entry)
                 log.show(self.step, entry, self.remaining(), self.phase)
             if last:  # after the entry, whose seconds are those of steps alone
-                self.model.calibrate(self.feed.data, training_size(config, self.data))
+                if isinstance(self.model, Calibrated):
+                    self.model.calibrate(self.feed.data, training_size(config, self.data))
             if validates:
                 terms = self.validate(self.step)
                 log.record(self.step, {f"validation/{name}": value for name, value in terms.items()})

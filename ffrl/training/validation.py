@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
+from ffrl.config import RunConfig
 from ffrl.core.device import wide
 from ffrl.core.errors import UserError
 from ffrl.core.seed import epoch_indices
+from ffrl.data.base import SequenceData
+from ffrl.models.interface import SequenceModel
 from ffrl.training.batch import draw_batch
 from ffrl.training.step import Forward
 
@@ -29,7 +30,9 @@ class Validation:
         forward: The trainer's forward pass, of which the eager version is used.
     """
 
-    def __init__(self, config: Any, model: Any, data: Any, device: torch.device, forward: Forward) -> None:
+    def __init__(
+        self, config: RunConfig, model: SequenceModel, data: SequenceData, device: torch.device, forward: Forward
+    ) -> None:
         self.config, self.model, self.data, self.device, self.forward = config, model, data, device, forward
         try:
             self.size = data.size("validation")

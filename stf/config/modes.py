@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, Self
 
 from ffrl.config import ModelConfig, RunConfig, StillConfig, TrainingPhase
 from ffrl.core.errors import require
+from ffrl.core.homes import deferred
+from ffrl.models.mode import Mode
 from stf.config.discovery import DiscoveryConfig, DiscoveryPhase, RediscoveryConfig, RefineConfig, RefinePhase
 from stf.config.joint import JointConfig
 from stf.config.sparsity import SparsityConfig
-from stf.fields.config import SparseModelConfig, require_potentials
+from stf.fields.config import SPARE, SparseModelConfig, require_potentials
 
 
 def _with_discovery(config: WeakConfig | UnsupervisedConfig) -> tuple[TrainingPhase, ...]:
@@ -26,6 +28,12 @@ def _with_discovery(config: WeakConfig | UnsupervisedConfig) -> tuple[TrainingPh
     return (still, first, *second, joint, RefinePhase("refine", refined, 1, "refinement ends"))
 
 
+def _with_longer_phases(config: Any) -> Any:
+    """For large images: more steps of all phases, more of them for the joint training, and longer rollouts."""
+    discovery, refine = replace(config.discovery, fraction=0.35), replace(config.refine, rollout=0.3)
+    return replace(config, steps=8000, still=replace(config.still, fraction=0.3), discovery=discovery, refine=refine)
+
+
 def _require_time_for_all(config: WeakConfig | UnsupervisedConfig) -> None:
     others = config.still.fraction + config.rediscovery.whole + config.refine.fraction
     expected = f"below {1 - others:g}, what the fractions of still, rediscovery and refine leave"
@@ -37,6 +45,7 @@ class WeakConfig(RunConfig):
     """Weakly supervised: one transformation acts throughout each sequence, but which one is inferred."""
 
     sequences = "single"
+    spare_fields = SPARE
     mode: Literal["weak"] = "weak"
     steps: int = 5000
     """Steps of all phases; those of the discovery are steps of expectation-maximisation on encoded sequences."""
@@ -58,6 +67,10 @@ class WeakConfig(RunConfig):
         """Still frames, discovery of the fields, joint training (with a second discovery in it), refinement."""
         return _with_discovery(self)
 
+    def for_large_images(self) -> Self:
+        """The configuration with networks for large images, smaller batches, and more and longer phases."""
+        return _with_longer_phases(super().for_large_images())
+
     def __post_init__(self) -> None:
         super().__post_init__()
         _require_time_for_all(self)
@@ -67,6 +80,7 @@ class WeakConfig(RunConfig):
 class UnsupervisedConfig(RunConfig):
     """Unsupervised: which fields act, when, and how fast is inferred from the frames alone."""
 
+    spare_fields = SPARE
     mode: Literal["unsupervised"] = "unsupervised"
     steps: int = 6500
     """Steps of all phases; those of the discovery are steps of expectation-maximisation on encoded sequences."""
@@ -83,7 +97,17 @@ class UnsupervisedConfig(RunConfig):
         """Still frames, discovery of the fields, joint training (with a second discovery in it), refinement."""
         return _with_discovery(self)
 
+    def for_large_images(self) -> Self:
+        """The configuration with networks for large images, smaller batches, and more and longer phases."""
+        return _with_longer_phases(super().for_large_images())
+
     def __post_init__(self) -> None:
         super().__post_init__()
         require_potentials(self)
         _require_time_for_all(self)
+
+
+UNSUPERVISED = Mode(UnsupervisedConfig, deferred("stf.models.unsupervised:unsupervised"))
+"""Sparse transformation flow, whose activity is inferred."""
+WEAK = Mode(WeakConfig, deferred("stf.models.weak:weak"))
+"""FFRL, weakly supervised."""

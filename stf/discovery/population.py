@@ -18,8 +18,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from ffrl.core.errors import require
+from ffrl.fields.protocol import FieldModule, RowFields
 from ffrl.flow.integrate import INTEGRATORS
 from ffrl.flow.rollout import roll_out
+from stf.config import UnsupervisedConfig, WeakConfig
 from stf.inference.encoded import Encoded
 from stf.inference.evidence import FLOOR, Noise, Transitions, relative_misfit, transitions
 from stf.inference.posterior import ActivityPosterior, infer
@@ -34,6 +37,23 @@ CLIP = 5.0
 """Largest gradient norm of a candidate."""
 CHUNK = 64
 """Sequences times candidates that are evaluated at once."""
+
+
+def require_rows(config: UnsupervisedConfig | WeakConfig, fields: FieldModule) -> None:
+    """Raise a UserError if fields are to be searched for, or refined, that cannot be taken one by one.
+
+    Example:
+        >>> from ffrl.fields.autograd import AutogradFields
+        >>> require_rows(WeakConfig(), AutogradFields(lambda z: z.unsqueeze(-2), num_fields=1, dim=2))
+        Traceback (most recent call last):
+        ...
+        ffrl.core.errors.UserError: discovery.fraction: found 0.28, expected 0 as 'potential' fields cannot be searched
+        for: they are no RowFields
+    """
+    for name in ("discovery", "refine"):
+        found = getattr(config, name).fraction
+        expected = f"0 as {config.model.fields!r} fields cannot be searched for: they are no RowFields"
+        require(isinstance(fields, RowFields) or found == 0, f"{name}.fraction", found, expected)
 
 
 def rows_of(fields: nn.Module) -> dict[str, Tensor]:

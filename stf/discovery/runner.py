@@ -6,12 +6,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from ffrl.config import RunConfig
 from ffrl.core.errors import UserError
 from ffrl.core.evaluation_mode import evaluation_mode
 from ffrl.core.seed import generator, hashed_seed
 from ffrl.data.base import SequenceData
+from ffrl.fields.build import build_fields
+from ffrl.fields.protocol import FieldModule
 from ffrl.training.batch import draw_frames, training_size
 from ffrl.training.checkpoint import STATE_TENSORS, require_alike
 from ffrl.training.phases import RunContext
@@ -19,6 +22,7 @@ from stf.discovery.moves_text import describe_move
 from stf.discovery.population import annealed, gather, rows_of
 from stf.discovery.saving import learner_tensors, restored
 from stf.discovery.search import Search, draw_encoded
+from stf.discovery.searched import Searched
 from stf.inference.encoded import Encoded, whitening
 
 HELD_OUT = 10
@@ -27,7 +31,13 @@ HELD_OUT = 10
 
 @torch.no_grad()
 def encode_sequences(
-    config: Any, model: Any, data: SequenceData, images: range, count: int, stream: str, device: torch.device
+    config: RunConfig,
+    model: Searched,
+    data: SequenceData,
+    images: range,
+    count: int,
+    stream: str,
+    device: torch.device,
 ) -> tuple[Tensor, Tensor]:
     """Encode ``count`` sequences of the images of the training split; which ones depends on ``config.seed`` alone.
 
@@ -53,18 +63,18 @@ def encode_sequences(
     return torch.cat(means), variance / count
 
 
-def fresh_fields(config: Any, model: Any, stream: str) -> nn.Module:
+def fresh_fields(config: RunConfig, stream: str) -> FieldModule:
     """Fields like those of the model, freshly initialised; a function of ``config.seed`` and ``stream``."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(hashed_seed(config.seed, stream))
-        return model.build_fields(config)
+        return build_fields(config.model)
 
 
 class EncodedPhase:
     """A phase of training on sequences that are encoded once, with the encoder held.
 
     Args:
-        run: the run; its model is a :class:`stf.models.exact_flow.ExactFlow`.
+        run: the run; its model is a :class:`~stf.discovery.searched.Searched`.
         name: of the phase, part of the names of its random streams.
     """
 
@@ -105,7 +115,7 @@ class DiscoveryRunner(EncodedPhase):
         name = run.span.phase.name
         super().__init__(run, name)
         config, model = run.config, run.model
-        fields = model.field_model if name == "discovery" else fresh_fields(config, model, name).to(run.device)
+        fields = model.field_model if name == "discovery" else fresh_fields(config, name).to(run.device)
         self.initial = {name: value.clone() for name, value in rows_of(fields).items()}
         self.search = Search(
             config.discovery,

@@ -7,7 +7,14 @@ from typing import Literal
 
 from ffrl.config import ModelConfig, RunConfig
 from ffrl.config.checks import at_least, non_negative
+from ffrl.config.field_types import GROUP, KIND
 from ffrl.core.errors import require
+from ffrl.core.registry import Registry
+
+FIELDS = Registry(GROUP, KIND, {"helmholtz": "stf.fields.helmholtz:helmholtz"})
+"""By name what makes fields of a :class:`SparseModelConfig`, see :data:`ffrl.config.field_types.FIELDS`."""
+SPARE = 3
+"""Fields that models which find theirs have by default beyond the transformations of the data."""
 
 
 @dataclass(frozen=True)
@@ -16,6 +23,8 @@ class SparseModelConfig(ModelConfig):
 
     num_fields: int = 6
     """K, the number of fields; those that the data does not need fall silent."""
+    fields: str = "helmholtz"
+    """Type of the fields: curl-free and divergence-free parts, or one that an installed package adds."""
     potential_width: int = 64
     """Hidden units of each field's potential; 0 leaves the curl-free part out."""
     rotational_width: int = 64
@@ -32,6 +41,7 @@ class SparseModelConfig(ModelConfig):
     control: Literal["single", "separate"] = "single"
     """single: one speed for both parts of a field; separate: the parts have spikes and speeds of their own."""
     narrowest_potential = 0
+    field_types = FIELDS
 
     def __post_init__(self) -> None:
         super().__post_init__()

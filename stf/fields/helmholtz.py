@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from ffrl.fields.potential import Potentials
+from ffrl.fields.potential import Potentials, potentials
+from ffrl.fields.protocol import RowFields
 from ffrl.fields.ridge import RidgeUnits
+from stf.fields.config import SparseModelConfig
 from stf.fields.rotational import RotationalFields
-from stf.fields.unconstrained import UnconstrainedFields
+from stf.fields.unconstrained import UnconstrainedFields, comparable_width
 
 
-class HelmholtzFields(nn.Module):
+class HelmholtzFields(RowFields):
     """K fields v^k = grad u^k + r^k, moved by one speed for both parts or by a speed for each.
 
     Args:
@@ -43,7 +43,7 @@ class HelmholtzFields(nn.Module):
             raise ValueError("separate control needs a rotational part")
         self.potentials = potentials
         self.rotational = rotational
-        self.num_fields = potentials.num_fields
+        self.num_fields, self.timed = potentials.num_fields, potentials.timed
         self.num_controls = (2 if separate else 1) * potentials.num_fields
 
     def units(self) -> RidgeUnits:
@@ -51,28 +51,7 @@ class HelmholtzFields(nn.Module):
         curl_free = self.potentials.units()
         if self.rotational is None:
             return curl_free
-        rotational = self.rotational.units()
-        separate = self.num_controls > self.num_fields
-        owner = torch.block_diag if separate else lambda *both: torch.cat(both, dim=1)
-
-        def join(first: Tensor, second: Tensor) -> Tensor:
-            return torch.cat([first, second])
-
-        time_weight = None
-        if curl_free.time_weight is not None:
-            time_weight = join(curl_free.time_weight, rotational.time_weight)
-        return replace(
-            curl_free,
-            weight=join(curl_free.weight, rotational.weight),
-            output=join(curl_free.output, rotational.output),
-            bias=join(curl_free.bias, rotational.bias),
-            scale=join(curl_free.scale, rotational.scale),
-            trace=join(curl_free.trace, rotational.trace),
-            owner=owner(curl_free.owner, rotational.owner),
-            smooth=curl_free.smooth + rotational.smooth,
-            time_weight=time_weight,
-            blocks=None if separate else (*curl_free.blocks, *rotational.blocks),
-        )
+        return curl_free.cat(self.rotational.units(), separate=self.num_controls > self.num_fields)
 
     def rescale(self, factors: Tensor) -> None:
         """Multiply what every control moves by its factor, ``(C,)``: a field, or one part of it."""
@@ -93,3 +72,30 @@ class HelmholtzFields(nn.Module):
         if self.rotational is None:
             return gradient, torch.zeros_like(gradient)
         return gradient, self.rotational.units().per_control(z, t)
+
+    def split(self) -> tuple[RidgeUnits, RidgeUnits | None]:
+        """Both parts as units of K controls each."""
+        return self.potentials.units(), None if self.rotational is None else self.rotational.units()
+
+    def potential_part(self) -> Potentials | None:
+        """The potentials; None where that part is left out."""
+        return self.potentials if self.potentials.weight.shape[1] else None
+
+
+def helmholtz(size: SparseModelConfig) -> HelmholtzFields:
+    """Helmholtz fields of the sizes of a configuration: the second part has no divergence, or is free and pays for it.
+
+    Example:
+        >>> helmholtz(SparseModelConfig(num_fields=5, control="separate")).num_controls
+        10
+    """
+    rotational = None
+    shared = size.activation, size.time_dependent
+    if size.rotational_width and size.divergence == "penalised":
+        given = size.rotational_width, size.rotational_terms, size.rotational_rank
+        width = comparable_width(size.latent_dim, *given)
+        rotational = UnconstrainedFields(size.num_fields, size.latent_dim, width, *shared)
+    elif size.rotational_width:
+        given = size.rotational_width, size.rotational_terms, size.rotational_rank
+        rotational = RotationalFields(size.num_fields, size.latent_dim, *given, *shared)
+    return HelmholtzFields(potentials(size), rotational, separate=size.control == "separate")

@@ -6,10 +6,11 @@ import torch
 from torch import Tensor, nn
 
 from ffrl.fields.activations import ACTIVATIONS
-from ffrl.fields.ridge import TIME_FEATURES, RidgeUnits, owners
+from ffrl.fields.protocol import RowFields
+from ffrl.fields.ridge import TIME_FEATURES, RidgeUnits
 
 
-class RotationalFields(nn.Module):
+class RotationalFields(RowFields):
     r"""K fields r^k = sum_m S_m grad H_m with S_m = P_m Q_m' - Q_m P_m' and H_m = c_m |z|^2 / 2 + a . phi(W z + b).
 
     The divergence vanishes identically for any weights, because
@@ -52,7 +53,8 @@ class RotationalFields(nn.Module):
         super().__init__()
         if width % terms:
             raise ValueError(f"width: found {width}, expected a multiple of the {terms} terms")
-        self.num_fields = num_fields
+        self.num_fields = self.num_controls = num_fields
+        self.timed = time_dependent
         self.dim = dim
         self.phi = ACTIVATIONS[activation]
         units = width // terms
@@ -81,28 +83,18 @@ class RotationalFields(nn.Module):
         left, right = self.left, self.right
         outputs = (self.weight @ right) @ left.mT - (self.weight @ left) @ right.mT
         linear = self.linear[..., None, None]
-        weight = torch.cat([self.weight.reshape(-1, self.dim), self._rows(right), self._rows(left)])
-        output = torch.cat([outputs.reshape(-1, self.dim), self._rows(linear * left), self._rows(-linear * right)])
-        smooth = self.scale.numel()
-        linear_units = left.shape[1] * left.shape[3]
-        blocks = [smooth // self.num_fields, linear_units, linear_units]
-        padding = weight.new_zeros(len(weight) - smooth)
-        time_weight = None
-        if self.time_weight is not None:
-            moving = self.time_weight.reshape(-1, TIME_FEATURES)
-            time_weight = torch.cat([moving, moving.new_zeros(len(padding), TIME_FEATURES)])
-        return RidgeUnits(
-            weight=weight,
-            output=output,
-            bias=torch.cat([self.bias.flatten(), padding]),
-            scale=self.scale.flatten(),
-            trace=torch.zeros_like(weight[:, 0]),
-            owner=owners(self.num_fields, blocks, weight),
-            activation=self.phi,
-            smooth=smooth,
-            time_weight=time_weight,
-            blocks=tuple(blocks),
-        )
+        weights = self.weight.reshape(-1, self.dim), self._rows(right), self._rows(left)
+        moves = outputs.reshape(-1, self.dim), self._rows(linear * left), self._rows(-linear * right)
+        moving = None if self.time_weight is None else self.time_weight.reshape(-1, TIME_FEATURES)
+        bias, scale = self.bias.flatten(), self.scale.flatten()
+        smooth = self._block(weights[0], moves[0], moving, bias, scale)
+        still = None if moving is None else moving.new_zeros(len(weights[1]), TIME_FEATURES)
+        return smooth.cat(*(self._block(*pair, still) for pair in zip(weights[1:], moves[1:], strict=True)))
+
+    def _block(self, weight: Tensor, output: Tensor, time_weight: Tensor | None, *learned: Tensor) -> RidgeUnits:
+        """Units ``(N, D)`` without any trace: smooth ones with bias and scale, or linear ones."""
+        trace = torch.zeros_like(weight[:, 0])
+        return RidgeUnits.of(self.num_fields, weight, output, trace, self.phi, time_weight, *learned)
 
     def _rows(self, columns: Tensor) -> Tensor:
         """``(K, M, D, R)`` -> ``(K M R, D)``: the columns of every matrix, as rows."""

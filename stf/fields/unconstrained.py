@@ -6,7 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from ffrl.fields.activations import ACTIVATIONS
-from ffrl.fields.ridge import TIME_FEATURES, RidgeUnits, owners
+from ffrl.fields.protocol import RowFields
+from ffrl.fields.ridge import TIME_FEATURES, RidgeUnits
 
 
 def comparable_width(dim: int, width: int, terms: int, rank: int) -> int:
@@ -23,7 +24,7 @@ def comparable_width(dim: int, width: int, terms: int, rank: int) -> int:
     return max(1, round((width * (dim + 2) + terms * (1 + 2 * dim * rank)) / (2 * dim + 1)))
 
 
-class UnconstrainedFields(nn.Module):
+class UnconstrainedFields(RowFields):
     r"""K fields r^k(z, t) = sum_j v_j phi'(w_j . z + b_j + c_j . tau(t)), networks of one hidden layer.
 
     Their divergence is as good as a penalty makes it (STA, divergence-free flow fields); it has a closed form,
@@ -47,7 +48,8 @@ class UnconstrainedFields(nn.Module):
         self, num_fields: int, dim: int, width: int = 49, activation: str = "logcosh", time_dependent: bool = False
     ) -> None:
         super().__init__()
-        self.num_fields = num_fields
+        self.num_fields = self.num_controls = num_fields
+        self.timed = time_dependent
         self.phi = ACTIVATIONS[activation]
         self.weight = nn.Parameter(torch.randn(num_fields, width, dim) / dim**0.5)
         self.bias = nn.Parameter(torch.rand(num_fields, width) * 2 - 1)
@@ -62,18 +64,10 @@ class UnconstrainedFields(nn.Module):
     def units(self) -> RidgeUnits:
         """The K fields as ridge units with o_j = v_j; control k drives field k."""
         weight, output = self.weight.flatten(0, 1), self.output.flatten(0, 1)
-        return RidgeUnits(
-            weight=weight,
-            output=output,
-            bias=self.bias.flatten(),
-            scale=torch.ones_like(weight[:, 0]),
-            trace=(output * weight).sum(-1),
-            owner=owners(self.num_fields, [self.weight.shape[1]], weight),
-            activation=self.phi,
-            smooth=len(weight),
-            time_weight=None if self.time_weight is None else self.time_weight.flatten(0, 1),
-            blocks=(self.weight.shape[1],),
-        )
+        trace = (output * weight).sum(-1)
+        time_weight = None if self.time_weight is None else self.time_weight.flatten(0, 1)
+        scale = torch.ones_like(weight[:, 0])
+        return RidgeUnits.of(self.num_fields, weight, output, trace, self.phi, time_weight, self.bias.flatten(), scale)
 
     def divergence(self, z: Tensor, t: Tensor | None = None) -> Tensor:
         """Divergence of every field at unit speed, ``z (..., D)``, t broadcastable to ``(...)`` -> ``(..., K)``."""

@@ -7,7 +7,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from ffrl.models.activity import Activity, ActivityDraws, ActivitySample, Phase
+from ffrl.models.activity import Activity, ActivityDraws, ActivityKind, ActivitySample, Phase
 from stf.inference.chain import rates, switches
 from stf.inference.encoded import whitening
 from stf.inference.evidence import FLOOR, Noise, Transitions, relative_misfit, transitions
@@ -43,6 +43,7 @@ class ExactActivity(Activity):
         super().__init__(num_controls, noise_channels=2)
         self.prior = prior
         self.constant = prior.constant
+        self.kind = ActivityKind.CONSTANT if prior.constant else ActivityKind.FREE
         self.learn_rates = learn_rates and not prior.constant
         self.initial_rates = on_rate, off_rate
         self.register_buffer("alive", torch.ones(num_controls))
@@ -148,7 +149,7 @@ class ExactActivity(Activity):
     # -- the interface of all activity -------------------------------------------------------------------------------
 
     def forward(self, means: Tensor, uniform: Tensor, phase: Phase) -> ActivitySample:
-        """Raises TypeError: the posterior needs the fields; see :class:`stf.models.exact_flow.ExactFlow`."""
+        """Raises TypeError: the posterior needs the fields; see :mod:`stf.models.sparse_flow`."""
         raise TypeError("exact activity is inferred with the fields of its model: use the model's methods")
 
     def infer(self, means: Tensor) -> Tensor:

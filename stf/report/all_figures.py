@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from ffrl.core.evaluation_mode import evaluation_mode
 from ffrl.data.base import SequenceData
-from ffrl.evaluation.protocol.kind import aligned, given
+from ffrl.models.interface import SequenceModel
 from stf.plot.alignment import draw_alignment, draw_confusion
 from stf.plot.calibration import draw_reliability
 from stf.plot.compute.assignment import Assignment, assign
@@ -33,7 +33,7 @@ IMAGES, RASTERS, MEASURED = 3, 4, 64
 """Images that fields are applied to, sequences that are drawn, and images that errors are averaged over."""
 
 
-def figures(model: Any, data: SequenceData, seed: int = 0, plane: str = "trajectories") -> dict[str, Figure]:
+def figures(model: SequenceModel, data: SequenceData, seed: int = 0, plane: str = "trajectories") -> dict[str, Figure]:
     """Draw a model on held-out data, and return the figures by name.
 
     Every mode: ``overview``, ``traversals``, ``traversal-field-K`` for each field that is not silent, and the figures
@@ -55,7 +55,7 @@ def figures(model: Any, data: SequenceData, seed: int = 0, plane: str = "traject
 
 
 def exhibits(
-    model: Any,
+    model: SequenceModel,
     data: SequenceData,
     found: Assignment,
     seed: int = 0,
@@ -121,10 +121,10 @@ def searching(metrics: Sequence[dict[str, Any]], roles: Sequence[FieldRole], run
     return Exhibit("search", TRAINING, "Search for the fields", figure, captions.of_search(search), alt)
 
 
-def _overview(model: Any, found: Assignment, moved: list[Traversal], names: tuple[str, ...]) -> Exhibit:
+def _overview(model: SequenceModel, found: Assignment, moved: list[Traversal], names: tuple[str, ...]) -> Exhibit:
     """The overview, with the sequence in which most happens."""
-    observed, told = found.observed, given(model)
-    mode = "supervised" if told else model.config.mode
+    observed, told = found.observed, model.activity_kind.given
+    mode = "supervised" if told else model.trained.mode
     example = observed.example
     frames = observed.frames[example]
     sure = None if observed.certainty is None else observed.certainty[example]
@@ -147,7 +147,7 @@ def _overview(model: Any, found: Assignment, moved: list[Traversal], names: tupl
     )
 
 
-def _which(model: Any, found: Assignment, names: tuple[str, ...], tell: Tell) -> Iterator[Exhibit]:
+def _which(model: SequenceModel, found: Assignment, names: tuple[str, ...], tell: Tell) -> Iterator[Exhibit]:
     """What the inferred activity says about the fields; nothing for a supervised model, whose activity is given.
 
     Without known transformations that is the raster of an unsupervised model.
@@ -169,7 +169,7 @@ def _which(model: Any, found: Assignment, names: tuple[str, ...], tell: Tell) ->
             "Sequences with inferred and true speeds over time, histogram of speeds, inferred against true speed, and "
             "the number of fields that act at once."
         )
-    elif found.usage is not None and aligned(model):
+    elif found.usage is not None and model.activity_kind.free:
         caption = captions.of_usage(found.usage)
         alt = (
             "Sequences with inferred speeds over time, histogram of speeds, how often each field acts, and the number "
@@ -200,7 +200,7 @@ def _which(model: Any, found: Assignment, names: tuple[str, ...], tell: Tell) ->
         )
 
 
-def _strip(model: Any, data: SequenceData, found: Assignment, one: Traversal, tell: Tell) -> Exhibit:
+def _strip(model: SequenceModel, data: SequenceData, found: Assignment, one: Traversal, tell: Tell) -> Exhibit:
     """The traversal of one field, with its errors where its transformation is known."""
     name, role = f"traversal-field-{one.role.field}", one.role
     tell(name)

@@ -18,6 +18,7 @@ from ffrl.core.evaluation_mode import evaluation_mode
 from ffrl.core.files import read_json_object, reporting, write_atomically
 from ffrl.data.base import SequenceData
 from ffrl.evaluation.evaluate import evaluate
+from ffrl.models.interface import SequenceModel
 from ffrl.training.config_io import config_to_dict, flat
 from ffrl.training.folders import EVALUATION
 from stf.plot.compute.assignment import Assignment, assign
@@ -231,7 +232,9 @@ def _measured(evaluation: Mapping[str, Any]) -> str:
     return f"{evaluation['sequences']:,} {kind} of the {evaluation['split']} split, seed {evaluation['seed']}"
 
 
-def _facts(config: Any, metrics: Sequence[dict[str, Any]], step: int, model: Any, data: SequenceData) -> dict[str, str]:
+def _facts(
+    config: Any, metrics: Sequence[dict[str, Any]], step: int, model: SequenceModel, data: SequenceData
+) -> dict[str, str]:
     """What the run is, by name."""
     seconds = [entry["seconds"] for entry in metrics if entry["step"] <= step and entry.get("seconds") is not None]
     protocol = f", protocol {data.protocol}" if data.protocol is not None else ""

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from io import BytesIO
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from ffrl.models.interface import SequenceModel
 from stf.plot.compute.observed import Traversal, alone
 from stf.plot.compute.roles import FieldRole
 from stf.plot.drawing.style import to_image
@@ -51,7 +51,7 @@ class Explorer:
 
 
 @torch.no_grad()
-def explore(model: Any, traversals: Sequence[Traversal], largest: int = LARGEST) -> Explorer | None:
+def explore(model: SequenceModel, traversals: Sequence[Traversal], largest: int = LARGEST) -> Explorer | None:
     """Move the images of traversals at all :data:`SPEEDS` for the trained length.
 
     Args:
@@ -64,8 +64,8 @@ def explore(model: Any, traversals: Sequence[Traversal], largest: int = LARGEST)
 
     Example:
         >>> from ffrl.config import SupervisedConfig
-        >>> from ffrl.models.flow_vae import FlowFactorizedVAE
-        >>> model = FlowFactorizedVAE(SupervisedConfig(), (3, 28, 28))
+        >>> from ffrl.models.supervised import MODE
+        >>> model = MODE.build(SupervisedConfig(), (3, 28, 28))
         >>> frames = torch.rand(2, 9, 3, 28, 28)
         >>> one = Traversal(FieldRole(0), frames[:, 0], tuple(range(9)), frames, trained=8)
         >>> found = explore(model, [one])
@@ -84,7 +84,7 @@ def explore(model: Any, traversals: Sequence[Traversal], largest: int = LARGEST)
     return None
 
 
-def _sequences(model: Any, one: Traversal) -> NDArray[np.uint8]:
+def _sequences(model: SequenceModel, one: Traversal) -> NDArray[np.uint8]:
     """All frames of one field, and the real images at the end: ``(N, S (T+1) + 1, H, W, 3)``."""
     inputs = one.inputs.to(next(model.parameters()).device)
     speeds = torch.tensor(SPEEDS)[:, None] * alone([one.role], model.num_fields, model.num_controls)

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from ffrl.models.interface import SequenceModel
+from stf.fields.helmholtz import HelmholtzFields
+from stf.fields.unconstrained import UnconstrainedFields
 from stf.plot.compute.field_context import PlaneDerivatives, PlaneField, Shares
 from stf.plot.compute.numbers import percent
 from stf.plot.compute.transported_density import TransportedDensity
@@ -19,6 +22,8 @@ def of_planes(fields: Sequence[PlaneField]) -> str:
     if not fields:
         return SILENCE
     held = _each(fields, lambda one: percent(1 - one.plane.outside(one.path.diff(dim=-2))))
+    if fields[0].divergence_free is None and not fields[0].climbs:
+        return f"Each field moves real images along the black paths; the planes hold {held} of the way."
     if fields[0].divergence_free is None:
         return (
             f"Each field is the slope of its potential, and real images run up it; the planes hold {held} of the way."
@@ -72,6 +77,10 @@ def of_differential(planes: Sequence[PlaneDerivatives]) -> str:
     if not planes:
         return SILENCE
     curl = max(float(relative(one.curl_free, "curl").max()) for one in planes)
+    if curl > ROUNDING:
+        return (
+            f"These fields may expand and turn as they like: nothing has to vanish, and curl reaches {curl:.2g} of ‖J‖."
+        )
     text = f"gradients have no curl (at most {scientific(curl)} of ‖J‖)"
     parts = [one.divergence_free for one in planes if one.divergence_free is not None]
     if parts:
@@ -85,11 +94,12 @@ def of_differential(planes: Sequence[PlaneDerivatives]) -> str:
     return f"What has to vanish does, up to rounding: {text}."
 
 
-def of_parts(model: Any) -> str:
+def of_parts(model: SequenceModel) -> str:
     """Add to a caption what is unusual about the parts of the fields: one is left out, or its divergence penalised."""
-    size = model.config.model
-    text = "" if size.potential_width else " In this run fields have no curl-free part."
-    if getattr(size, "divergence", "exact") == "penalised":
+    fields = model.field_model
+    helmholtz = isinstance(fields, HelmholtzFields)
+    text = " In this run fields have no curl-free part." if helmholtz and fields.potential_part() is None else ""
+    if helmholtz and isinstance(fields.rotational, UnconstrainedFields):
         text += (
             " In this run the divergence of the divergence-free parts is only penalised, so that some of it is left."
         )

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from ffrl.evaluation.protocol.kind import given
 from stf.plot.compute.search_log import read_search
 from stf.registry import default_config
 from stf.report.verdict import Circumstances, Verdict, verdict
@@ -32,8 +31,8 @@ def verdict_of(run: Run, evaluation: Mapping[str, Any]) -> Verdict:
         steps=run.config.steps,
         seed=run.config.seed,
         usual=default_config(run.config.mode, run.config.data, spec).steps,
-        has_fields=model.has_fields,
-        searched=model.has_fields and not given(model),
+        has_fields=run.has_fields,
+        searched=run.has_fields and not model.activity_kind.given,
         search=read_search([entry for entry in run.metrics if entry["step"] <= run.step]),
         accept=None if discovery is None else (discovery.accept, discovery.accept_longer),
         unit_steps={

@@ -7,7 +7,9 @@ from typing import Literal
 
 from ffrl.config import ObjectiveConfig, RunConfig
 from ffrl.config.checks import positive, probability
-from stf.fields.config import SparseModelConfig, require_potentials
+from ffrl.core.homes import deferred
+from ffrl.models.mode import Mode
+from stf.fields.config import SPARE, SparseModelConfig, require_potentials
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,7 @@ class RelaxationConfig:
 class StaConfig(RunConfig):
     """STA as published: activity is inferred by a network, from pairs of frames (Song et al., 2024)."""
 
+    spare_fields = SPARE
     mode: Literal["sta"] = "sta"
     model: StaModelConfig = field(default_factory=StaModelConfig)
     objective: ObjectiveConfig = field(default_factory=lambda: ObjectiveConfig(bound="paper", density="trace"))
@@ -69,3 +72,7 @@ class StaConfig(RunConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         require_potentials(self)
+
+
+MODE = Mode(StaConfig, deferred("stf.sta.model:sta"))
+"""STA as published."""

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection
-from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from ffrl.core.errors import UserError
+from ffrl.models.interface import SequenceModel
 
 MOST_VALUES = 2**28
 """Largest number of pixel values that are made (1 GiB in float32)."""
@@ -67,7 +67,7 @@ def edit(
 
 
 @torch.no_grad()
-def apply(model: Any, images: Tensor, activity: Tensor, parts: int = 1) -> Tensor:
+def apply(model: SequenceModel, images: Tensor, activity: Tensor, parts: int = 1) -> Tensor:
     """Return images moved by an activity and decoded: ``(N, C, H, W)``, ``(T, controls)`` -> ``(N, T+1, C, H, W)``.
 
     Args:
@@ -82,8 +82,8 @@ def apply(model: Any, images: Tensor, activity: Tensor, parts: int = 1) -> Tenso
 
     Example:
         >>> from ffrl.config import SupervisedConfig
-        >>> from ffrl.models.flow_vae import FlowFactorizedVAE
-        >>> model = FlowFactorizedVAE(SupervisedConfig(), (3, 28, 28))
+        >>> from ffrl.models.supervised import MODE
+        >>> model = MODE.build(SupervisedConfig(), (3, 28, 28))
         >>> apply(model, torch.rand(2, 3, 28, 28), torch.ones(4, 3)).shape
         torch.Size([2, 5, 3, 28, 28])
     """
@@ -100,15 +100,14 @@ def apply(model: Any, images: Tensor, activity: Tensor, parts: int = 1) -> Tenso
     return torch.cat([move(some) for some in images.split(max(1, BATCH_VALUES // (values * parts)))])
 
 
-def parts_for(model: Any, scale: float) -> int:
+def parts_for(model: SequenceModel, scale: float) -> int:
     """Return how many parts the steps of an activity scaled by ``scale`` are integrated in.
 
     As many as keep every part as slow as the unscaled step; one for fields that depend on time, which would age.
 
     Example:
         >>> from types import SimpleNamespace
-        >>> config = SimpleNamespace(model=SimpleNamespace(time_dependent=False))
-        >>> [parts_for(SimpleNamespace(config=config), scale) for scale in (0.5, 1.0, -2.5)]
+        >>> [parts_for(SimpleNamespace(timed=False), scale) for scale in (0.5, 1.0, -2.5)]
         [1, 1, 3]
     """
-    return 1 if model.config.model.time_dependent else max(1, math.ceil(abs(scale)))
+    return 1 if model.timed else max(1, math.ceil(abs(scale)))

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ffrl.config import DataConfig
 from ffrl.core.device import flush_denormals
 from ffrl.core.errors import UserError
 from ffrl.core.evaluation_mode import evaluation_mode
@@ -34,6 +35,7 @@ from ffrl.data.base import SequenceData, Split
 from ffrl.data.recordings.read import GreyAs
 from ffrl.data.states import moved, renderable
 from ffrl.evaluation.measures.alignment import strongest_part
+from ffrl.models.interface import SequenceModel
 from ffrl.training.config_io import FORMAT_VERSION
 from stf.plot.compute.assignment import assign
 from stf.plot.compute.certainty import Certainty, certainty, per_field
@@ -121,8 +123,10 @@ def run(
     opened.require_fields()
     model = opened.model
     with evaluation_mode(model):
-        transfer, controls, roles, names = compute(model, _loader(opened, data_root), request, data_root is not None)
-    record = _record(transfer, controls, roles, request, str(run_dir), model.config.mode)
+        transfer, controls, roles, names = compute(
+            model, opened.config.data, _loader(opened, data_root), request, data_root is not None
+        )
+    record = _record(transfer, controls, roles, request, str(run_dir), model.trained.mode)
     with _staged(out) as stage:
         save(draw_transfer(transfer, roles, names), stage / FIGURE)
         frames = animate(transfer, roles, names)
@@ -135,12 +139,17 @@ def run(
 
 
 def compute(
-    model: Any, data: Callable[[], SequenceData], request: Request, data_needed: bool = False
+    model: SequenceModel,
+    config: DataConfig,
+    data: Callable[[], SequenceData],
+    request: Request,
+    data_needed: bool = False,
 ) -> tuple[Transfer, Tensor, list[FieldRole], tuple[str, ...]]:
     """Return the transfer, the activity ``(T, C)`` it applied, the roles of all fields, and the transformations.
 
     Args:
         model: in evaluation mode.
+        config: of the run's data.
         data: returns the run's data.
         request: what is wanted.
         data_needed: whether data that cannot be read are an error even if nothing is taken from them; otherwise the
@@ -149,8 +158,8 @@ def compute(
     Raises:
         UserError: something that the request names cannot be used.
     """
-    reader = Sources(model, data, request.split, request.seed, request.grey_as)
-    default = model.config.data.name
+    reader = Sources(model, config, data, request.split, request.seed, request.grey_as)
+    default = config.name
     sources = [reader.sequence(request.source or default, "--from")]
     join: Join | None = "then" if request.then else "and" if request.plus else None
     if join:
@@ -184,12 +193,12 @@ def compute(
     return transfer, controls.cpu(), roles, names
 
 
-def infer(model: Any, source: Source) -> Tensor:
+def infer(model: SequenceModel, source: Source) -> Tensor:
     """Return the activity of a source ``(T, C)``: as given, or inferred from its frames."""
     return model.infer(source.frames[None])[0] if source.speeds is None else source.speeds
 
 
-def sureness(model: Any, source: Source, activity: Tensor) -> Certainty | None:
+def sureness(model: SequenceModel, source: Source, activity: Tensor) -> Certainty | None:
     """Return how sure the activity ``(T, C)`` inferred from a source is, ``(T, K)``; None if it is given or unknown."""
     found = None if source.speeds is not None else certainty(model, source.frames[None])
     return None if found is None else per_field(found[0], activity.cpu().numpy(), model.num_fields)
@@ -206,7 +215,9 @@ def _loader(opened: Run, root: Path | None) -> Callable[[], SequenceData]:
     return functools.cache(lambda: opened.data_at(root))
 
 
-def _roles(model: Any, data: Callable[[], SequenceData], needed: bool) -> tuple[list[FieldRole], tuple[str, ...]]:
+def _roles(
+    model: SequenceModel, data: Callable[[], SequenceData], needed: bool
+) -> tuple[list[FieldRole], tuple[str, ...]]:
     """Roles of all fields and names of the transformations; unknown, if there are no data to find them out on."""
     try:
         found = data()

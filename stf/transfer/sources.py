@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ffrl.config import DataConfig
 from ffrl.core.errors import UserError
 from ffrl.core.files import read_json_object
 from ffrl.core.seed import generator
@@ -20,8 +21,8 @@ from ffrl.data.catalogue import transformations
 from ffrl.data.moves import parse_moves
 from ffrl.data.recordings.read import GreyAs, read_images, read_sequence
 from ffrl.data.states import moved
-from ffrl.evaluation.protocol.kind import given
 from ffrl.evaluation.protocol.sequences import choose
+from ffrl.models.interface import SequenceModel
 from stf.plot.compute.observed import most_eventful
 
 SPEEDS = "speeds"
@@ -76,13 +77,15 @@ class Sources:
 
     Args:
         model: the trained model.
+        config: of the run's data.
         data: returns the run's data; called only when they are needed.
         split: which of their images.
         seed: of everything that is not named.
         grey_as: see :func:`ffrl.data.recordings.read.read_sequence`.
     """
 
-    model: Any
+    model: SequenceModel
+    config: DataConfig
     data: Callable[[], SequenceData]
     split: Split = "validation"
     seed: int = 0
@@ -105,8 +108,8 @@ class Sources:
         if path.suffix.lower() == ".json":
             return Source(text, text, speeds=self._activity(path))
         frames = read_sequence(path, self.model.image_shape, self.grey_as).to(self._device)
-        if given(self.model):
-            config = self.model.config.data
+        if self.model.activity_kind.given:
+            config = self.config
             move = f"{config.name} {transformations(config)[-1]} {config.num_steps}"
             expected = f"moves such as {move!r}, or an activity.json"
             raise UserError(f"{flag}: found {text!r}, but a supervised model infers no activity; expected {expected}")
@@ -152,14 +155,14 @@ class Sources:
 
     def _existing(self, text: str, flag: str) -> Path:
         if not os.path.exists(text):
-            name = self.model.config.data.name
-            form = f"{name}:NUMBER MOVES" if transformations(self.model.config.data) else f"{name}:NUMBER"
+            name = self.config.name
+            form = f"{name}:NUMBER MOVES" if transformations(self.config) else f"{name}:NUMBER"
             raise UserError(f"{flag}: found {text!r}, expected a file, a folder, {name!r} or {form!r}")
         return Path(text)
 
     def _made(self, text: str) -> tuple[str, str] | None:
         """Numbers and moves in what names images of the data, else None."""
-        found = re.fullmatch(re.escape(self.model.config.data.name) + r"(?::(\S*))?(?:\s+(.*))?", text.strip())
+        found = re.fullmatch(re.escape(self.config.name) + r"(?::(\S*))?(?:\s+(.*))?", text.strip())
         return None if found is None else (found[1] or "", found[2] or "")
 
     def _indices(self, numbers: str, flag: str) -> Tensor:
@@ -192,14 +195,14 @@ class Sources:
         if not data.transformations:
             return Source(text, about, batch.frames[best])
         frames, truth = batch.frames[best], batch.activity[best]
-        return Source(text, about, frames, truth, self._given(truth) if given(model) else None)
+        return Source(text, about, frames, truth, self._given(truth) if model.activity_kind.given else None)
 
     def _as_trained(self, data: SequenceData, indices: Tensor, flag: str) -> tuple[SequenceBatch, str]:
         """Random sequences of the kind that the run was trained on, without what acted before their first frame."""
         source = generator(data.device, self.seed, f"transfer{flag}")
         if not data.prescribed:
             return data.mixed(self.split, indices, source), ""
-        if self.model.config.sequences == "mixed":
+        if self.model.trained.sequences == "mixed":
             return data.mixed(self.split, indices, source), ", random moves"
         which = torch.randint(len(data.transformations), (1,), generator=source, device=data.device)
         name = data.transformations[int(which)]
@@ -207,11 +210,11 @@ class Sources:
 
     def _parsed(self, moves: str, flag: str) -> Tensor:
         """The activity that moves describe, ``(T, J)``."""
-        data, config = self.data(), self.model.config.data
+        data = self.data()
         if not data.prescribed:
             expected = f"none: which transformations act in {data.title} is not known"
             raise UserError(f"{flag}: found moves {moves!r}, expected {expected}")
-        return parse_moves(moves, data.transformations, config.num_steps, flag)
+        return parse_moves(moves, data.transformations, self.config.num_steps, flag)
 
     def _given(self, truth: Tensor) -> Tensor:
         """Activity of a supervised model: the fields are the transformations."""

@@ -7,8 +7,8 @@ import torch
 
 from benchmarks.naive import NaiveModel
 from ffrl.config import DataConfig, ModelConfig, ObjectiveConfig, SupervisedConfig
-from ffrl.models.flow_vae import FlowFactorizedVAE
 from ffrl.objective.elbo import elbo_terms
+from stf.registry import MODES
 
 IMAGE, STEPS, BATCH = (3, 4, 4), 3, 2
 
@@ -23,7 +23,7 @@ def test_plain_model_agrees(float64: None, bound: str, density: str) -> None:
         model=ModelConfig(latent_dim=5, width=8, potential_width=6, activation="softplus", time_dependent=True),
         objective=ObjectiveConfig(bound=bound, density=density),
     )
-    ours, plain = FlowFactorizedVAE(config, IMAGE), NaiveModel(config, IMAGE)
+    ours, plain = MODES["supervised"].build(config, IMAGE), NaiveModel(config, IMAGE)
     plain.copy_from(ours)
     frames, activity = torch.rand(BATCH, STEPS + 1, *IMAGE), torch.rand(BATCH, STEPS, 3)
     losses = []
@@ -34,7 +34,7 @@ def test_plain_model_agrees(float64: None, bound: str, density: str) -> None:
         losses[-1].backward()
     torch.testing.assert_close(losses[0], losses[1], rtol=1e-11, atol=0.0)
     for k, potential in enumerate(plain.potentials):
-        expected = ours.potentials.weight.grad[k]
+        expected = ours.field_model.weight.grad[k]
         torch.testing.assert_close(potential.hidden.weight.grad[:, :-1], expected, rtol=1e-9, atol=1e-13)
-        scale = ours.potentials.scale.grad[k]
+        scale = ours.field_model.scale.grad[k]
         torch.testing.assert_close(potential.output.weight.grad[0], scale, rtol=1e-9, atol=1e-13)

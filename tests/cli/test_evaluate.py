@@ -87,7 +87,7 @@ def test_arguments_are_passed_on_and_the_json_file_is_what_was_measured(capsys, 
         calls.append((run, options))
         return {"elbo": -1.5, "step": 7}
 
-    opened = types.SimpleNamespace(model=types.SimpleNamespace(has_fields=True))
+    opened = types.SimpleNamespace(has_fields=True)
     monkeypatch.setattr(stf.run.Run, "open", lambda run, device: devices.append((run, device)) or opened)
     monkeypatch.setattr(stf.report.run_verdict, "verdict_of", lambda run, report: Verdict(("Found.",), (), ()))
     monkeypatch.setattr(stf.run, "evaluate", evaluate)

@@ -8,13 +8,13 @@ import pytest
 from cli_tools import ROOT
 
 from cli import presets
+from ffrl.core.registry import modules_in
 from ffrl.data.catalogue import DATA_SETS
-from ffrl.models.baselines.config import BASELINES
 from ffrl.training.config_io import config_from_dict, config_to_dict, flat
 from stf.config import UnsupervisedConfig
 from stf.registry import CONFIGS
 
-MODES = [mode for mode in CONFIGS if mode not in BASELINES]
+MODES = [mode for mode in CONFIGS if mode not in modules_in("ffrl.models.baselines", "MODE")]
 """The modes that presets are made for; sizes of a baseline may not fit them."""
 OF_OTHER_DATA = {"data.in-memory", "data.workers", "data.digits"}
 """Keys that mean nothing for the data set of the defaults, besides those of a section of their own."""

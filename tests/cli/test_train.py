@@ -104,8 +104,11 @@ def test_default_folders_are_named_by_mode_data_and_time_and_differ(configured, 
 @pytest.mark.parametrize(
     ("arguments", "parts"),
     [
-        ([], ["--mode", "unsupervised, supervised, weak, vae"]),
-        (["--mode", "weekly"], ["--mode", "'weekly'", "unsupervised, supervised, weak, vae", "(did you mean weak?)"]),
+        ([], ["--mode", "unsupervised, supervised, weak, beta-vae"]),
+        (
+            ["--mode", "weekly"],
+            ["--mode", "'weekly'", "unsupervised, supervised, weak, beta-vae", "(did you mean weak?)"],
+        ),
         (["--mode", "weak", "--data.name=mnsit"], ["--data.name", "'mnsit'", "falcor3d,", "(did you mean mnist?)"]),
         (["--mode", "weak", "--data.name=arrays"], ["--data.name", "'arrays'", "one of falcor3d, isaac3d, mnist,"]),
         (["--mode", "weak", "--stepz", "3"], ["'--stepz'", "'--steps'"]),
@@ -150,7 +153,7 @@ def test_wrong_arguments_are_one_line(capsys, arguments, parts):
         ("model = 3", ["model", "3", "a section"]),
         ("[sparsity]\non-rate = 0.1", ["sparsity.on-rate", "weak", "unsupervised"]),
         ("steps = 3\nbatch = = 2", ["line 2", "column 9"]),
-        ('mode = "strong"', ["mode", "'strong'", "unsupervised, supervised, weak, vae"]),
+        ('mode = "strong"', ["mode", "'strong'", "unsupervised, supervised, weak, beta-vae"]),
         ("mode = [1]", ["mode", "[1]"]),
         ('[data]\nname = "mnsit"', ["data.name", "'mnsit'", "(did you mean mnist?)"]),
         ('[data]\nname = "arrays"', ["data.name", "'arrays'", "one of falcor3d"]),

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from evaluation_standins import ShiftedPictures, UnknownPictures, small
+from lacking import lack
 from torch import Tensor
 
 from ffrl.data.base import SequenceBatch
@@ -193,7 +194,7 @@ class Seeing:
 def seeing(data: ShiftedPictures, **size: Any) -> tuple[Any, Seeing]:
     """An untrained unsupervised model with such a posterior."""
     model, posterior = small("unsupervised", data, **size), Seeing(data)
-    model.has_activity_posterior, model.activity = True, posterior
+    model.activity = posterior
 
     def infer(frames: Tensor) -> Tensor:
         found = posterior(frames)
@@ -235,7 +236,7 @@ def test_the_posterior_is_inferred_once_per_batch_of_mixed_sequences(monkeypatch
     model, posterior = seeing(data)
     whole = evaluate(model, data, samples=1)
     assert posterior.calls == 3
-    model.has_activity_posterior = False
+    lack(model, "activity")
     usual = evaluate(model, data, samples=1)
     assert posterior.calls == 6 and "calibration" not in usual
     assert usual["alignment"] == whole["alignment"] and usual["prediction"] == whole["prediction"]

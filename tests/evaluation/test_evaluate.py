@@ -10,6 +10,7 @@ import pytest
 import torch
 from evaluation_standins import ShiftedPictures, ShiftedStates, UnknownPictures, small
 from exact_tools import awaken
+from lacking import lack
 from torch import Tensor
 
 from ffrl.config import ObjectiveConfig, SupervisedConfig
@@ -24,6 +25,7 @@ from ffrl.evaluation.measures.alignment import strongest_part
 from ffrl.evaluation.measures.equivariance import frame_errors, summarise
 from ffrl.evaluation.protocol.sequences import DEFAULT, batch_size, choose, mixed_batches, single_batches
 from ffrl.evaluation.protocol.statistics import estimate, plain
+from ffrl.models.activity import ActivityKind
 from stf.config import UnsupervisedConfig
 
 MODES = ("supervised", "weak", "unsupervised")
@@ -57,7 +59,7 @@ def test_everything_is_there_and_plain(mode: str) -> None:
     assert ("alignment" in result) == ("criteria" in result) == (mode == "unsupervised")
     assert result["prediction"]["activity"] == ("given" if mode == "supervised" else "inferred")
     assert "fields" not in result and result["data"]["title"] == "shifted pictures"
-    assert result["model"]["trained_on"] == model.config.sequences
+    assert result["model"]["trained_on"] == model.trained.sequences
     assert result["model"]["prediction"] == model.prediction
     assert not {"extrapolation", "composition", "switching", "codes"} & set(result), "there are no states"
 
@@ -144,8 +146,8 @@ def test_one_transformation_has_no_other_to_go_with() -> None:
 def unlikely(mode: str = "unsupervised"):
     """A model that is no probabilistic one and whose activity is not one of fields."""
     model = small(mode)
-    model.has_likelihood = model.activity_model.aligned = False
-    return model
+    model.activity_model.kind = ActivityKind.OPAQUE
+    return lack(model, "conditional")
 
 
 @pytest.mark.parametrize("trained_on", ["mixed", "single"])
@@ -165,8 +167,8 @@ def test_a_model_without_likelihood_or_fields_is_measured_by_its_predictions(
 
 
 def test_given_activity_is_scored_on_what_the_model_is_trained_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    data, model = ShiftedPictures(), small("supervised")
     monkeypatch.setattr(SupervisedConfig, "sequences", "mixed")
+    data, model = ShiftedPictures(), small("supervised")
     result = evaluate(model, data, seed=1, samples=3)
     likelihood = result["likelihood"]
     assert likelihood["sequences"] == "mixed" and likelihood["quantity"] == "log p(frames | activity)"
@@ -174,7 +176,7 @@ def test_given_activity_is_scored_on_what_the_model_is_trained_on(monkeypatch: p
     (batch,) = mixed_batches(data, "validation", choose(data, "validation", None, 1), 1)
     with torch.no_grad():
         draws = draw(model, batch.frames, 3, generator("cpu", 1, "evaluation-draws", 0), batch.activity)
-        scores = {score.name: score for score in likelihoods(model.config.objective)}
+        scores = {score.name: score for score in likelihoods(model.trained.objective)}
         found = bounds(log_weights(model, batch.frames, draws, scores), 9)
     for name, entry in likelihood["likelihoods"].items():
         assert entry["elbo"]["mean"] == pytest.approx(found[name]["elbo"].mean().item())

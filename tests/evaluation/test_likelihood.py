@@ -28,11 +28,11 @@ from ffrl.evaluation.likelihood.bounds import elbo, iwae
 from ffrl.evaluation.likelihood.estimate import LogWeights, bounds, draw, legacy_score, log_weights
 from ffrl.evaluation.likelihood.pixels import PixelLikelihood, likelihoods
 from ffrl.models.activity import GivenActivity
-from ffrl.models.flow_vae import FlowFactorizedVAE
+from ffrl.models.interface import SequenceModel
 from ffrl.objective.elbo import flow_kl as training_flow_kl
 from ffrl.objective.paper_bound import flow_kl
 from stf.config import SparseModelConfig, UnsupervisedConfig, WeakConfig
-from stf.run import MODELS
+from stf.registry import MODES
 
 SAMPLES = 20480
 
@@ -189,14 +189,14 @@ def test_the_paper_bound_subtracts_the_kl_of_the_moved_posterior(kind: str, monk
     assert ((gap - expected).abs() < 4 * error + 1e-4).all()
 
 
-def small(mode: str, bound: str = "strict", density: str = "exact", **model: object) -> FlowFactorizedVAE:
+def small(mode: str, bound: str = "strict", density: str = "exact", **model: object) -> SequenceModel:
     """A random model of pictures of 4 x 4 pixels."""
     objective = ObjectiveConfig(bound=bound, density=density, likelihood="gaussian", likelihood_scale=0.5)
     data, size = DataConfig(num_steps=4), {"latent_dim": 3, "num_fields": 2, "width": 8, "depth": 1, **model}
     kind = {"supervised": SupervisedConfig, "weak": WeakConfig, "unsupervised": UnsupervisedConfig}[mode]
     sizes = SparseModelConfig(**size) if mode == "unsupervised" else ModelConfig(**size)
     config = kind(data=data, model=sizes, objective=objective)
-    return MODELS[mode](config, (1, 4, 4)).requires_grad_(False)
+    return MODES[mode].build(config, (1, 4, 4)).requires_grad_(False)
 
 
 def small_frames(seed: int = 0, batch: int = 5) -> Tensor:
@@ -226,7 +226,7 @@ def test_gaussian_likelihoods_stay_below_what_any_model_can_reach(mode: str, see
     torch.manual_seed(seed)
     model = small(mode)
     frames = (torch.rand(5, 5, 1, 4, 4) < 0.5).float()
-    scores = likelihoods(model.config.objective)
+    scores = likelihoods(model.trained.objective)
     assert [score.name for score in scores] == ["gaussian-1", "gaussian-0.5", "bernoulli"]
     draws = draw(model, frames, 32, torch.Generator().manual_seed(seed), given_activity(mode))
     found = bounds(log_weights(model, frames, draws, {score.name: score for score in scores}), 5)

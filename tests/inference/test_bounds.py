@@ -19,7 +19,7 @@ from ffrl.evaluation.likelihood.estimate import draw, log_weights
 from stf.inference.activity import ExactActivity
 from stf.inference.posterior import ActivityPosterior
 from stf.inference.prior import ActivityPrior
-from stf.models.exact_flow import ExactFlow
+from stf.models.sparse_flow import SparseTransformationFlow
 
 DIM = PIXELS = 2
 SAMPLES = 16384
@@ -28,8 +28,7 @@ SAMPLES = 16384
 class LinearFlow(nn.Module):
     """z_0 ~ N(0, I), z_t = z_{t-1} + sum_k g_t^k (A_k z_{t-1} + b_k), x_t ~ N(W z_t, I), and a crude encoder."""
 
-    latent_per_frame = False
-    draw_activity = ExactFlow.draw_activity
+    draw_activity = SparseTransformationFlow.draw_activity
 
     def __init__(self, activity: ExactActivity, seed: int) -> None:
         super().__init__()

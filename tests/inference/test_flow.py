@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import copy
 import math
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,10 +14,10 @@ from torch import Tensor
 
 from ffrl.config import DataConfig, ModelConfig
 from ffrl.evaluation.likelihood.estimate import draw
-from ffrl.models.flow_vae import FlowFactorizedVAE
+from ffrl.models.interface import SequenceModel
 from stf.config import JointConfig, SparseModelConfig, SparsityConfig, UnsupervisedConfig, WeakConfig
-from stf.models.sparse_flow import SparseTransformationFlow
-from stf.models.weak import WeakFlow
+from stf.config.modes import UNSUPERVISED, WEAK
+from stf.models.sparse_flow import JointSettings
 
 STEPS, SHAPE = 4, (1, 8, 8)
 
@@ -28,12 +28,12 @@ def small(mode: str, seed: int = 0, activity: str = "mean", sparsity: dict[str, 
     size = {"latent_dim": 6, "num_fields": 4, "width": 8, "depth": 1, **model}
     data, joint = DataConfig(num_steps=STEPS), JointConfig(activity=activity)
     if mode == "weak":
-        made = WeakFlow(WeakConfig(data=data, model=ModelConfig(**size), joint=joint), SHAPE)
+        made = WEAK.build(WeakConfig(data=data, model=ModelConfig(**size), joint=joint), SHAPE)
     else:
         config = UnsupervisedConfig(
             data=data, model=SparseModelConfig(**size), joint=joint, sparsity=SparsityConfig(**(sparsity or {}))
         )
-        made = SparseTransformationFlow(config, SHAPE)
+        made = UNSUPERVISED.build(config, SHAPE)
     made = made.double().requires_grad_(False)
     made.activity_model.variance.fill_(2e-3)
     made.activity_model.misfit.fill_(0.1)
@@ -44,10 +44,9 @@ def frames_of(seed: int = 0, batch: int = 5) -> Tensor:
     return torch.rand(batch, STEPS + 1, *SHAPE, generator=generator(seed), dtype=torch.float64)
 
 
-def permuted(model: FlowFactorizedVAE, order: list[int]) -> FlowFactorizedVAE:
+def permuted(model: SequenceModel, order: list[int]) -> SequenceModel:
     """The same model with its fields in another order."""
-    other = type(model)(model.config, model.image_shape).double().requires_grad_(False)
-    other.load_state_dict(model.state_dict())
+    other = copy.deepcopy(model)
     for name, parameter in other.field_model.named_parameters():
         if parameter.ndim and parameter.shape[0] == len(order):
             parameter.copy_(dict(model.field_model.named_parameters())[name][order])
@@ -170,7 +169,7 @@ def test_draws_of_the_weak_model_enumerate_its_fields(dead: bool) -> None:
 
 def test_the_agreement_is_the_expected_distance_of_codes_and_flow() -> None:
     model = small("unsupervised")
-    model.config = replace(model.config, joint=JointConfig(agreement=2.0))
+    model.joint = JointSettings(JointConfig(agreement=2.0))
     noise = model.draw_noise(5, STEPS, generator(0))
     outputs = model.eval()(frames_of(), type(noise)(*(x.double() for x in vars(noise).values())), model.phase(0.99))
     means, posterior = model.encode(frames_of()), model.activity(frames_of())

@@ -49,7 +49,7 @@ def test_every_parameter_receives_a_gradient(build) -> None:
     model = build()
     frames, _ = frames_and_activity(model)
     for progress in (0.05, 0.9):
-        elbo_terms(forward(model, frames, None, progress), frames, model.config.objective)["loss"].backward()
+        elbo_terms(forward(model, frames, None, progress), frames, model.trained.objective)["loss"].backward()
     learned = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
     for name, parameter in learned:
         assert parameter.grad is not None, name
@@ -69,7 +69,7 @@ def test_the_elbo_is_below_the_iwae(build) -> None:
         total = weights.pixels["laplace"] + weights.latent
         assert (elbo(total, weights.log_case) < iwae(total, weights.log_case)).all()
         model, frames = model.double(), frames.double()
-        if model.config.mode == "sta":
+        if model.trained.mode == "sta":
             kl = model.activity_model.kl(model.activity_features(frames))
         else:
             model.activity_model.variance.mul_(6)  # so that no state is too rare to be drawn
@@ -101,7 +101,7 @@ def test_without_potentials_the_curl_free_part_is_zero() -> None:
     gradient, rotational = model.fields(z)
     assert torch.equal(gradient, torch.zeros(BATCH, FIELDS, DIM))
     assert rotational.abs().min() > 0
-    assert torch.equal(model.potentials(z), torch.zeros(BATCH, FIELDS))
+    assert torch.equal(model.field_model.potentials(z), torch.zeros(BATCH, FIELDS))
     curl_free, divergence_free = parts_of(model, 1)
     assert len(curl_free.weight) == 0 and len(divergence_free.weight) > 0
     g = torch.rand(BATCH, model.num_controls)
@@ -117,7 +117,7 @@ def test_the_penalty_enters_the_loss_with_its_weight() -> None:
         squared = model.field_model.rotational.divergence(outputs.latents[:, :-1]).square().sum(-1).mean(-1)
         if weight:
             torch.testing.assert_close(outputs.penalties["divergence"], weight * squared)
-        terms = elbo_terms(outputs, frames, model.config.objective)
+        terms = elbo_terms(outputs, frames, model.trained.objective)
         losses[weight], penalties[weight] = terms["loss"].item(), squared.mean().item() / (STEPS + 1)
         assert ("divergence" in terms) == (weight > 0)
     assert losses[1e3] - losses[0.0] == pytest.approx(1e3 * penalties[1e3], rel=1e-3)

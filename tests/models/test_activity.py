@@ -13,7 +13,7 @@ from stf.inference.activity import PSEUDO, ExactActivity
 from stf.inference.evidence import FLOOR
 from stf.inference.posterior import ActivityPosterior
 from stf.inference.prior import ActivityPrior
-from stf.models.exact_flow import enumerated
+from stf.models.sparse_flow import enumerated
 
 pytestmark = pytest.mark.usefixtures("float64")
 FIELDS, DIM, BATCH, STEPS = 3, 5, 4, 6

@@ -13,17 +13,20 @@ from cli_tools import TINY, complaint
 
 import stf
 from cli.main import main
+from ffrl.config import DataConfig
 from ffrl.core.files import to_json
+from ffrl.core.registry import modules_in
 from ffrl.data import load
-from ffrl.models.baselines.config import BASELINES
-from ffrl.models.baselines.models import BASELINES as MODELS
+from ffrl.models.baselines.poflow import PoFlowConfig
+from ffrl.models.frame_vae import FrameVAE
+from ffrl.models.interface import Calibrated
 from ffrl.training.checkpoint import STATE
 from ffrl.training.log import METRICS, read_metrics
 from stf.benchmark.run.curve import error_curve, errors
 from stf.run import build_model
 
 
-@pytest.mark.parametrize("mode", BASELINES)
+@pytest.mark.parametrize("mode", modules_in("ffrl.models.baselines", "MODE"))
 def test_every_mode_trains_and_is_measured_by_the_command_line(
     mode: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -41,8 +44,8 @@ def test_every_mode_trains_and_is_measured_by_the_command_line(
         quantity = "log p(frames | transformation)" if mode in ("tvae", "poflow") else "log p(frames)"
         assert found["likelihood"]["quantity"] == quantity
     model = stf.load(run)
-    if model.calibrated_at_end:
-        assert model.field_model.offset.any()
+    if isinstance(model, Calibrated):
+        assert model.displacements.offset.any()
     capsys.readouterr()
 
 
@@ -50,15 +53,15 @@ def test_displacements_are_in_the_last_checkpoint_alone(tmp_path: Path) -> None:
     run = tmp_path / "run"
     flags = [*TINY, "--steps=4", "--checkpoint-every=2"]
     assert main(["train", "--mode", "vae", "--out", str(run), *flags]) == 0
-    assert not stf.load(run, step=2).field_model.offset.any()
-    assert stf.load(run, step=4).field_model.offset.any()
+    assert not stf.load(run, step=2).displacements.offset.any()
+    assert stf.load(run, step=4).displacements.offset.any()
 
 
 def test_the_log_has_the_seconds_of_steps_and_the_run_those_of_estimating_too(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run, steps = tmp_path / "run", 4
-    monkeypatch.setattr(MODELS["vae"], "calibrate", lambda model, data, images: time.sleep(1.5))
+    monkeypatch.setattr(FrameVAE, "calibrate", lambda model, data, images: time.sleep(1.5))
     flags = [*TINY, f"--steps={steps}", "--log-every=1", "--checkpoint-every=2"]
     assert main(["train", "--mode", "vae", "--out", str(run), *flags]) == 0
     logged = [entry["seconds"] for entry in read_metrics(run / METRICS) if "seconds" in entry]
@@ -75,10 +78,10 @@ def test_checkpoints_of_an_interruption_are_no_points_of_the_curve(tmp_path: Pat
 
 
 def test_errors_that_are_not_finite_are_none_in_a_curve() -> None:
-    model = build_model(BASELINES["poflow"](), (3, 28, 28))
+    model = build_model(PoFlowConfig(), (3, 28, 28))
     for parameter in model.decoder.parameters():
         torch.nn.init.constant_(parameter, float("nan"))
-    found = errors(model, load(model.config.data), 2)
+    found = errors(model, load(DataConfig()), 2)
     assert found == dict.fromkeys(("scaling", "rotation", "hue", "mean"))
     assert b"NaN" not in to_json(found)
 

@@ -14,44 +14,46 @@ from cli_tools import TINY, complaint
 from torch import Tensor
 
 from ffrl.config import DataConfig, RunConfig, StillConfig
+from ffrl.core.registry import modules_in
 from ffrl.data import load
 from ffrl.distributions.priors import gaussian_kl
 from ffrl.evaluation.likelihood.estimate import bounds, draw, log_weights
 from ffrl.fields.potential import Potentials
-from ffrl.models.baselines.config import BASELINES, FactorVAEConfig, MSPConfig, TVAEConfig, VAEConfig
-from ffrl.models.baselines.displacement import Displacements
-from ffrl.models.baselines.factor_vae import FactorVAE, shuffled
-from ffrl.models.baselines.models import BASELINES as MODELS
+from ffrl.models.baselines.factor_vae import MODE as FACTOR_VAE
+from ffrl.models.baselines.factor_vae import FactorVAEConfig, shuffled
 from ffrl.models.baselines.msp import transition_matrix
 from ffrl.models.baselines.poflow import wave_terms
 from ffrl.models.baselines.slow_vae import slow_kl
 from ffrl.models.baselines.tvae import FLOOR, roll
-from ffrl.models.flow_vae import FlowFactorizedVAE
+from ffrl.models.displacement import Displacements
+from ffrl.models.interface import SequenceModel
 from ffrl.objective.elbo import elbo_terms
 from ffrl.training.batch import draw_batch
 from ffrl.training.step import Forward
+from stf.registry import CONFIGS, MODES
 
 IMAGE, STEPS, BATCH, KINDS = (3, 28, 28), 4, 5, 3
 LATENT = {"tvae": 12, "msp": 12}
+BASELINES = list(modules_in("ffrl.models.baselines", "MODE"))
 every_mode = pytest.mark.parametrize("mode", BASELINES)
 
 
 def small(mode: str, **changes: object) -> RunConfig:
-    config = BASELINES[mode]()
+    config = CONFIGS[mode]()
     size = {"latent_dim": LATENT.get(mode, 6), "width": 16, "depth": 1, "potential_width": 8}
     size |= {"tvae": {"capsule_size": 4}, "msp": {"rows": 3}}.get(mode, {})
     model = dataclasses.replace(config.model, **size)
     return dataclasses.replace(config, model=model, data=DataConfig(num_steps=STEPS), batch_size=BATCH, **changes)
 
 
-def build(mode: str, **changes: object) -> FlowFactorizedVAE:
+def build(mode: str, **changes: object) -> SequenceModel:
     torch.manual_seed(0)
-    return MODELS[mode](small(mode, **changes), IMAGE)
+    return MODES[mode].build(small(mode, **changes), IMAGE)
 
 
-def batch_of(model: FlowFactorizedVAE, progress: float):
-    data = load(model.config.data)
-    return draw_batch(model.config, model, data, "train", torch.arange(BATCH), model.phase(progress), 3)
+def batch_of(model: SequenceModel, progress: float):
+    config = small(model.trained.mode)
+    return draw_batch(config, model, load(config.data), "train", torch.arange(BATCH), model.phase(progress), 3)
 
 
 @every_mode
@@ -59,9 +61,11 @@ def batch_of(model: FlowFactorizedVAE, progress: float):
 def test_a_pass_is_deterministic_and_reaches_every_parameter_that_matters(mode: str, progress: float) -> None:
     model = build(mode)
     batch, phase = batch_of(model, progress), model.phase(progress)
-    losses = [elbo_terms(model(batch.frames, batch.noise, phase, batch.activity), batch.frames, model.config.objective)]
+    losses = [
+        elbo_terms(model(batch.frames, batch.noise, phase, batch.activity), batch.frames, model.trained.objective)
+    ]
     losses.append(
-        elbo_terms(model(batch.frames, batch.noise, phase, batch.activity), batch.frames, model.config.objective)
+        elbo_terms(model(batch.frames, batch.noise, phase, batch.activity), batch.frames, model.trained.objective)
     )
     assert losses[0]["loss"] == losses[1]["loss"]
     if progress > 0.5:
@@ -75,7 +79,7 @@ def test_half_precision_gives_the_same_loss_but_for_rounding(mode: str) -> None:
     model = build(mode)
     batch, phase = batch_of(model, 0.9), model.phase(0.9)
     full, half = (
-        Forward(model.config, model, precision, elbo_terms)(batch, phase)
+        Forward(small(mode), model, precision, elbo_terms)(batch, phase)
         for precision in (torch.float32, torch.bfloat16)
     )
     assert half["loss"].dtype == torch.float32
@@ -90,7 +94,7 @@ def test_training_sees_the_sequences_of_its_supervision(mode: str) -> None:
     batch = batch_of(model, 0.9)
     assert batch.frames.shape == (BATCH, STEPS + 1, *IMAGE)
     expected = {"tvae": "labelled", "poflow": "labelled", "msp": "single"}.get(mode, "mixed")
-    assert model.config.sequences == expected
+    assert model.trained.sequences == expected
     assert (batch.activity is not None) == (expected == "labelled")
     if expected == "labelled":
         assert (batch.activity.sum(-1) == 1).all() and (batch.activity == batch.activity[:, :1]).all()
@@ -116,8 +120,8 @@ def test_displacements_are_the_least_squares_fit(float64: None) -> None:
 
 def test_the_estimated_displacements_are_those_of_training_pairs() -> None:
     model = build("vae")
-    data = load(model.config.data)
-    assert not model.field_model.matrix.any() and not model.field_model.offset.any()
+    data = load(DataConfig(num_steps=STEPS))
+    assert not model.displacements.matrix.any() and not model.displacements.offset.any()
     model.calibrate(data, images=70)
     images = torch.arange(70)
     before, after = [], []
@@ -128,7 +132,7 @@ def test_the_estimated_displacements_are_those_of_training_pairs() -> None:
             after.append(latents[:, 1:].reshape(-1, 6))
     fresh = Displacements(KINDS, 6)
     fresh.estimate(torch.stack(before), torch.stack(after))
-    torch.testing.assert_close(model.field_model.matrix, fresh.matrix, rtol=1e-3, atol=1e-5)
+    torch.testing.assert_close(model.displacements.matrix, fresh.matrix, rtol=1e-3, atol=1e-5)
     g = torch.zeros(70, STEPS, KINDS)
     g[..., 1] = 1
     moved = model.flow(before[1].view(70, STEPS, 6)[:, 0], g)[:, -1]
@@ -173,7 +177,9 @@ def test_the_total_correlation_moves_the_encoder_and_the_error_the_discriminator
 def test_the_discriminator_estimates_the_total_correlation_of_gaussians() -> None:
     torch.manual_seed(0)
     config = FactorVAEConfig(discriminator_width=64, discriminator_depth=2)
-    model = FactorVAE(dataclasses.replace(config, model=dataclasses.replace(config.model, latent_dim=2)), (1, 4, 4))
+    model = FACTOR_VAE.build(
+        dataclasses.replace(config, model=dataclasses.replace(config.model, latent_dim=2)), (1, 4, 4)
+    )
     correlation = 0.8
     root = torch.linalg.cholesky(torch.tensor([[1.0, correlation], [correlation, 1.0]]))
     optimizer = torch.optim.Adam(model.discriminator.parameters(), 3e-3)
@@ -246,7 +252,7 @@ def test_msp_moves_by_its_matrix_and_composes_one_after_the_other(float64: None)
     found = model.infer(frames)
     latents = model.encode(frames).unflatten(-1, (rows, columns))
     torch.testing.assert_close(found[:, 0], found[:, -1])
-    from_two = transition_matrix(latents[:, :2], model.config.model.ridge)
+    from_two = transition_matrix(latents[:, :2], model.ridge)
     torch.testing.assert_close(found[:, 0].view(2, rows, rows), from_two)
 
 
@@ -322,7 +328,7 @@ def test_capsules_pay_for_the_latents_that_their_decoder_sees_and_no_others() ->
 @pytest.mark.parametrize("mode", ["vae", "beta-vae", "factor-vae", "slow-vae", "tvae"])
 def test_weights_of_the_bounds_are_the_ratios_of_all_latents(mode: str) -> None:
     model = build(mode).eval()
-    data = load(model.config.data)
+    data = load(DataConfig(num_steps=STEPS))
     frames, activity = data.single("validation", torch.arange(3), torch.tensor([0, 1, 2]))
     with torch.no_grad():
         draws = draw(model, frames, 6, torch.Generator().manual_seed(0), activity)
@@ -347,8 +353,6 @@ def test_the_bound_of_a_vae_is_below_the_exact_likelihood() -> None:
     frames = torch.tensor([0.3, 0.8]).view(1, 2, 1, 1, 1)
 
     class Toy:
-        latent_per_frame = True
-
         def posterior(self, frames: Tensor) -> tuple[Tensor, Tensor]:
             return frames[..., 0, 0] * 1.5, torch.full_like(frames[..., 0, 0], -0.5)
 
@@ -393,6 +397,5 @@ def test_the_number_of_training_images_is_limited(tmp_path: Path, capsys: pytest
 
 
 def test_configurations_name_their_modes() -> None:
-    assert set(MODELS) == set(BASELINES)
-    assert all(config().mode == mode for mode, config in BASELINES.items())
-    assert {VAEConfig().mode, TVAEConfig().mode, MSPConfig().mode} <= set(MODELS)
+    assert {"vae", "tvae", "msp"} <= set(BASELINES)
+    assert all(CONFIGS[mode]().mode == mode for mode in CONFIGS)

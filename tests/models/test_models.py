@@ -27,11 +27,13 @@ from small_models import (
 )
 from torch import Tensor, nn
 
+from ffrl.config import SupervisedConfig
 from ffrl.models.activity import Phase
-from ffrl.models.flow_vae import FlowFactorizedVAE, SequenceOutputs
+from ffrl.models.outputs import SequenceOutputs
 from ffrl.objective.elbo import elbo_terms
 from ffrl.training.batch import draw_batch
 from stf.config import UnsupervisedConfig
+from stf.registry import MODES
 
 
 @every_model
@@ -40,7 +42,7 @@ def test_every_parameter_receives_a_gradient(build: Callable) -> None:
     model = build()
     frames, activity = frames_and_activity(model)
     for progress in (0.05, 0.9):
-        elbo_terms(forward(model, frames, activity, progress), frames, model.config.objective)["loss"].backward()
+        elbo_terms(forward(model, frames, activity, progress), frames, model.trained.objective)["loss"].backward()
     for name, parameter in model.named_parameters():
         assert parameter.grad is not None, name
         assert parameter.grad.isfinite().all(), name
@@ -54,7 +56,7 @@ def test_each_term_is_finite_and_training_lowers_the_loss(build: Callable) -> No
     optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
     losses = []
     for _ in range(25):
-        terms = elbo_terms(forward(model, frames, activity), frames, model.config.objective)
+        terms = elbo_terms(forward(model, frames, activity), frames, model.trained.objective)
         assert all(value.shape == () and value.isfinite() for value in terms.values())
         optimizer.zero_grad()
         terms["loss"].backward()
@@ -139,11 +141,10 @@ def test_public_methods_have_their_shapes_and_ranges(build: Callable) -> None:
         assert model.decode(z0[0]).shape == IMAGE
         parts = model.fields(z0, 0.5)
         assert [part.shape for part in parts] == 2 * [(BATCH, FIELDS, DIM)]
-        tableau_is_euler = model.config.model.integrator == "euler"
-        for method in ("exact", "trace") + (("poster",) if tableau_is_euler else ()):
+        for method in ("exact", "trace") + (("poster",) if len(model.integrator.b) == 1 else ()):
             change = model.log_density_change(z0, g[:, 0], 0.5, method=method)
             assert change.shape == (BATCH,) and change.isfinite().all()
-    assert controls == FIELDS * (2 if getattr(model.config.model, "control", "single") == "separate" else 1)
+    assert controls == model.field_model.num_controls in (FIELDS, 2 * FIELDS)
 
 
 @every_model
@@ -158,7 +159,7 @@ def test_methods_agree_with_the_forward_pass(build: Callable) -> None:
         torch.testing.assert_close(outputs.logits.sigmoid(), model.decode(latents), rtol=1e-4, atol=1e-5)
         if outputs.log_density_change is not None:
             for step in range(STEPS):
-                t, method = (step + 1) / STEPS, model.config.objective.density
+                t, method = (step + 1) / STEPS, model.trained.objective.density
                 change = model.log_density_change(latents[:, step], outputs.activity[:, step], t, method=method)
                 torch.testing.assert_close(outputs.log_density_change[:, step], change, rtol=1e-4, atol=1e-5)
 
@@ -183,7 +184,7 @@ def test_flow_is_moved_by_the_fields_and_rests_without_activity(build: Callable)
 def test_inferred_activity_has_exact_zeros(build: Callable) -> None:
     model = build().eval()
     frames = torch.rand(40, STEPS + 1, *IMAGE, generator=torch.Generator().manual_seed(4))
-    if model.config.mode == "sta":
+    if model.trained.mode == "sta":
         posterior = model.activity_model.posterior
         with torch.no_grad():  # about a half of what an untrained network says is on
             posterior.net[-1].bias.sub_(posterior(model.activity_features(frames)).mean((0, 1)))
@@ -193,7 +194,7 @@ def test_inferred_activity_has_exact_zeros(build: Callable) -> None:
         speeds = model.infer(frames)
     assert speeds.shape == (40, STEPS, model.num_controls)
     assert (speeds == 0).any() and (speeds != 0).any()
-    if model.config.mode == "unsupervised":
+    if model.trained.mode == "unsupervised":
         assert torch.equal(speeds != 0, model.activity(frames).probability > 0.5)
     else:
         assert ((speeds == 0) | (speeds.abs() > 1e-3)).all()
@@ -242,7 +243,7 @@ def test_frames_that_are_not_finite_leave_the_estimates_of_the_activity_alone(bu
     poisoned[1, 2] = float("nan")
     before = {name: value.clone() for name, value in model.activity_model.named_buffers()}
     outputs = forward(model, poisoned, None)
-    assert not elbo_terms(outputs, poisoned, model.config.objective)["loss"].isfinite()
+    assert not elbo_terms(outputs, poisoned, model.trained.objective)["loss"].isfinite()
     assert all(torch.equal(value, before[name]) for name, value in model.activity_model.named_buffers())
 
 
@@ -262,7 +263,7 @@ def test_agreement_is_the_expected_misfit_of_flow_and_codes() -> None:
     expected = 2.5 * 0.5 * misfit.sum(-1)
     assert (outputs.activity != 0).any() and (expected > 0).all()
     torch.testing.assert_close(outputs.penalties["agreement"], expected, rtol=1e-4, atol=1e-5)
-    terms = elbo_terms(outputs, frames, model.config.objective)
+    terms = elbo_terms(outputs, frames, model.trained.objective)
     torch.testing.assert_close(terms["agreement"], expected.mean() / (STEPS + 1), rtol=1e-4, atol=1e-5)
     assert "agreement" not in forward(unsupervised(joint={"agreement": 0.0}), frames, None).penalties
 
@@ -322,10 +323,10 @@ class _Batch:
 @pytest.mark.parametrize("build", [unsupervised, weak, sta])
 def test_no_label_reaches_a_model_that_infers_its_activity(build: Callable) -> None:
     model = build()
-    batch = draw_batch(model.config, model, Labelled(), "train", torch.arange(BATCH), Phase(), 0)
+    batch = draw_batch(MODES[model.trained.mode].config(), model, Labelled(), "train", torch.arange(BATCH), Phase(), 0)
     assert batch.activity is None
     outputs = model(batch.frames, batch.noise, model.phase(0.9), batch.activity)
-    terms = elbo_terms(outputs, batch.frames, model.config.objective)
+    terms = elbo_terms(outputs, batch.frames, model.trained.objective)
     assert all(value.isfinite() for value in terms.values())
     assert list(inspect.signature(model.infer).parameters) == ["frames"]
     assert inspect.signature(model.forward).parameters["activity"].default is None
@@ -333,7 +334,7 @@ def test_no_label_reaches_a_model_that_infers_its_activity(build: Callable) -> N
 
 def test_supervised_training_is_told_which_transformation_acts() -> None:
     model = supervised()
-    batch = draw_batch(model.config, model, Labelled(), "train", torch.arange(40), Phase(), 0)
+    batch = draw_batch(SupervisedConfig(), model, Labelled(), "train", torch.arange(40), Phase(), 0)
     assert batch.activity.shape == (40, STEPS, 2)
     assert torch.equal(batch.activity.sum(-1), torch.ones(40, STEPS))
     assert torch.equal(batch.activity, batch.activity[:, :1].expand_as(batch.activity))
@@ -343,12 +344,12 @@ def test_supervised_training_is_told_which_transformation_acts() -> None:
 @every_model
 def test_no_parameter_is_an_output_bias_of_the_potentials(build: Callable) -> None:
     model = build()
-    keys = {name.rsplit(".", 1)[-1] for name in model.potentials.state_dict()}
-    assert keys == {"weight", "bias", "scale"} | ({"time_weight"} if model.config.model.time_dependent else set())
+    keys = {name.rsplit(".", 1)[-1] for name in model.field_model.potential_part().state_dict()}
+    assert keys == {"weight", "bias", "scale"} | ({"time_weight"} if model.timed else set())
     z, t = torch.randn(DIM), torch.rand(())
-    for name, parameter in model.potentials.named_parameters():
+    for name, parameter in model.field_model.potential_part().named_parameters():
         assert parameter.shape[:2] == (FIELDS, SIZE["potential_width"]), name
-        (gradient,) = torch.autograd.grad(model.potentials.gradient(z, t).square().sum(), parameter)
+        (gradient,) = torch.autograd.grad(model.field_model.potential_part().gradient(z, t).square().sum(), parameter)
         assert gradient.abs().max() > 0, name
 
 
@@ -395,5 +396,5 @@ def test_rotational_part_is_there_only_when_asked_for() -> None:
 
 
 def test_configuration_of_another_mode_is_refused() -> None:
-    with pytest.raises(TypeError, match="UnsupervisedConfig"):
-        FlowFactorizedVAE(UnsupervisedConfig(), IMAGE)
+    with pytest.raises(TypeError, match="found UnsupervisedConfig, expected SupervisedConfig"):
+        MODES["supervised"].build(UnsupervisedConfig(), IMAGE)

@@ -16,11 +16,12 @@ from torch.func import jacrev, vmap
 from ffrl.config import DataConfig, ModelConfig, ObjectiveConfig, SupervisedConfig
 from ffrl.distributions.pixels import log_likelihood
 from ffrl.fields.hamilton_jacobi import hamilton_jacobi_terms
-from ffrl.models.flow_vae import FlowFactorizedVAE, SequenceNoise, SequenceOutputs
+from ffrl.models.interface import SequenceModel
+from ffrl.models.outputs import SequenceNoise, SequenceOutputs
+from ffrl.models.supervised import MODE as SUPERVISED
 from ffrl.objective.elbo import elbo_terms, flow_kl
 from stf.config import SparseModelConfig, UnsupervisedConfig, WeakConfig
-from stf.models.sparse_flow import SparseTransformationFlow
-from stf.models.weak import WeakFlow
+from stf.config.modes import UNSUPERVISED, WEAK
 
 pytestmark = pytest.mark.usefixtures("float64")
 IMAGE, STEPS, BATCH = (1, 3, 3), 3, 4
@@ -30,16 +31,16 @@ PAPER = {"bound": "paper", "likelihood": "gaussian", "likelihood_scale": 0.5}
 
 def build(
     objective: dict | None = None, sparse: bool = False, seed: int = 0, strength: float = 5.0, **size
-) -> FlowFactorizedVAE:
+) -> SequenceModel:
     """A small model in float64 whose fields are strong enough to change the density."""
     torch.manual_seed(seed)
     shared = {"data": DataConfig(num_steps=STEPS), "objective": ObjectiveConfig(**(objective or {}))}
     if sparse:
         extra = {"rotational_width": 6, "rotational_rank": 2}
         config = UnsupervisedConfig(model=SparseModelConfig(**SIZE | extra | size), **shared)
-        model = SparseTransformationFlow(config, IMAGE)
+        model = UNSUPERVISED.build(config, IMAGE)
     else:
-        model = FlowFactorizedVAE(SupervisedConfig(model=ModelConfig(**SIZE | size), **shared), IMAGE)
+        model = SUPERVISED.build(SupervisedConfig(model=ModelConfig(**SIZE | size), **shared), IMAGE)
     with torch.no_grad():
         for name, parameter in model.field_model.named_parameters():
             if name.endswith(("scale", "linear")):
@@ -53,13 +54,13 @@ def random_frames(generator: torch.Generator) -> Tensor:
     return torch.rand(BATCH, STEPS + 1, *IMAGE, generator=generator)
 
 
-def run(model: FlowFactorizedVAE, seed: int = 0) -> tuple[SequenceOutputs, Tensor]:
+def run(model: SequenceModel, seed: int = 0) -> tuple[SequenceOutputs, Tensor]:
     generator = torch.Generator().manual_seed(seed)
     frames = random_frames(generator)
     noise = model.draw_noise(BATCH, STEPS, generator)
     noise = SequenceNoise(noise.latent.double(), noise.others.double(), noise.activity.double())
     given = torch.eye(model.num_controls)[torch.arange(BATCH) % model.num_controls]
-    activity = None if isinstance(model, SparseTransformationFlow) else given.unsqueeze(1).repeat(1, STEPS, 1)
+    activity = None if not model.activity_kind.given else given.unsqueeze(1).repeat(1, STEPS, 1)
     return model(frames, noise, model.phase(1.0), activity), frames
 
 
@@ -71,7 +72,7 @@ MODES = [pytest.param(False, id="supervised"), pytest.param(True, id="unsupervis
 def test_terms_are_finite_scalars_and_the_loss_is_their_sum(sparse: bool, objective: dict) -> None:
     model = build(objective, sparse)
     outputs, frames = run(model)
-    terms = elbo_terms(outputs, frames, model.config.objective)
+    terms = elbo_terms(outputs, frames, model.trained.objective)
     expected = {"loss", "reconstruction", "l1", "kl_latent"}
     expected |= {"kl_flow"} if objective.get("bound") == "paper" else set()
     expected |= {"kl_spike", "kl_slab", "agreement"} if sparse else set()
@@ -85,7 +86,7 @@ def test_terms_are_finite_scalars_and_the_loss_is_their_sum(sparse: bool, object
 def test_terms_are_per_frame_and_averaged_over_the_batch() -> None:
     model = build({"likelihood": "laplace", "likelihood_scale": 0.2}, sparse=True)
     outputs, frames = run(model)
-    terms = elbo_terms(outputs, frames, model.config.objective)
+    terms = elbo_terms(outputs, frames, model.trained.objective)
     images = outputs.logits.sigmoid()
     reconstruction = Laplace(images, 0.2).log_prob(frames).sum() / (BATCH * (STEPS + 1))
     torch.testing.assert_close(terms["reconstruction"], reconstruction, rtol=1e-12, atol=0.0)
@@ -106,7 +107,7 @@ def test_strict_bound_has_no_third_term() -> None:
     assert torch.equal(flow_kl(outputs), torch.zeros(BATCH))
 
 
-def simulated_flow_kl(model: FlowFactorizedVAE, outputs: SequenceOutputs, method: str) -> Tensor:
+def simulated_flow_kl(model: SequenceModel, outputs: SequenceOutputs, method: str) -> Tensor:
     """log q_t by automatic differentiation of the model's own flow, log p_t by simulating the diffusion."""
     std = (0.5 * outputs.log_variance).exp()
     z, total = outputs.latents[:, 0], torch.zeros(BATCH)
@@ -142,7 +143,7 @@ def test_third_term_of_the_paper_bound(sparse: bool, density: str, timed: bool) 
     expected = simulated_flow_kl(model, outputs, density)
     assert (outputs.log_density_change.abs() > 1e-3).any()
     torch.testing.assert_close(flow_kl(outputs), expected, rtol=1e-10, atol=1e-10)
-    terms = elbo_terms(outputs, frames, model.config.objective)
+    terms = elbo_terms(outputs, frames, model.trained.objective)
     torch.testing.assert_close(terms["kl_flow"], expected.mean() / (STEPS + 1), rtol=1e-10, atol=1e-11)
 
 
@@ -150,22 +151,22 @@ def test_the_third_term_is_all_that_tells_the_two_bounds_apart() -> None:
     strict, paper = build(PAPER | {"bound": "strict"}), build(PAPER)
     paper.load_state_dict(strict.state_dict(), strict=False)
     (first, frames), (second, _) = run(strict), run(paper)
-    strict_terms = elbo_terms(first, frames, strict.config.objective)
-    paper_terms = elbo_terms(second, frames, paper.config.objective)
+    strict_terms = elbo_terms(first, frames, strict.trained.objective)
+    paper_terms = elbo_terms(second, frames, paper.trained.objective)
     for name in ("reconstruction", "kl_latent", "l1"):
         torch.testing.assert_close(strict_terms[name], paper_terms[name], rtol=1e-13, atol=0.0)
     difference = paper_terms["loss"] - strict_terms["loss"]
     torch.testing.assert_close(difference, paper_terms["kl_flow"], rtol=1e-10, atol=1e-12)
 
 
-def gauss_hermite(model: FlowFactorizedVAE, frames: Tensor, activity: Tensor) -> float:
+def gauss_hermite(model: SequenceModel, frames: Tensor, activity: Tensor) -> float:
     """Expectation over z_0 ~ q of minus the loss, times T + 1: the bound on log p(frames | activity)."""
     nodes, weights = (torch.as_tensor(array) for array in hermegauss(60))
     total = 0.0
     for node, weight in zip(nodes, weights / math.sqrt(2 * math.pi), strict=True):
         noise = SequenceNoise(node.reshape(1, 1), torch.zeros(1, STEPS, 1), torch.zeros(1, STEPS, 2, 0))
         outputs = model(frames, noise, model.phase(0.9), activity)
-        total -= weight.item() * elbo_terms(outputs, frames, model.config.objective)["loss"].item() * (STEPS + 1)
+        total -= weight.item() * elbo_terms(outputs, frames, model.trained.objective)["loss"].item() * (STEPS + 1)
     return total
 
 
@@ -198,12 +199,12 @@ def test_hamilton_jacobi_terms_are_weighted_and_subtracted() -> None:
         model=ModelConfig(**SIZE, time_dependent=True),
         objective=ObjectiveConfig(**weights),
     )
-    model = FlowFactorizedVAE(config, IMAGE).requires_grad_(False)
+    model = SUPERVISED.build(config, IMAGE).requires_grad_(False)
     outputs, frames = run(model)
     terms = elbo_terms(outputs, frames, config.objective)
     without = elbo_terms(dataclasses.replace(outputs, penalties={}), frames, config.objective)
     times = torch.arange(1, STEPS + 1) / STEPS
-    unweighted = hamilton_jacobi_terms(model.potentials, model.source, outputs.latents[:, :-1], times)
+    unweighted = hamilton_jacobi_terms(model.field_model, model.penalties[0].source, outputs.latents[:, :-1], times)
     for name, weight in (("residual", 0.3), ("initial", 0.7)):
         expected = weight * unweighted[name].mean() / (STEPS + 1)
         assert expected > 0
@@ -220,10 +221,12 @@ def test_penalties_are_taken_before_each_transition_at_its_time() -> None:
         model=ModelConfig(**SIZE, time_dependent=True),
         objective=ObjectiveConfig(hj_weight=1.0, hj_source=False),
     )
-    model = FlowFactorizedVAE(config, IMAGE).requires_grad_(False)
+    model = SUPERVISED.build(config, IMAGE).requires_grad_(False)
     outputs, _ = run(model)
-    assert model.source is None
-    expected = hamilton_jacobi_terms(model.potentials, None, outputs.latents[:, :-1], torch.tensor([1 / 3, 2 / 3, 1.0]))
+    assert model.penalties[0].source is None
+    expected = hamilton_jacobi_terms(
+        model.field_model, None, outputs.latents[:, :-1], torch.tensor([1 / 3, 2 / 3, 1.0])
+    )
     for name, value in expected.items():
         if name == "residual":
             torch.testing.assert_close(outputs.penalties["hj_residual"], value, rtol=1e-11, atol=0.0)
@@ -232,7 +235,7 @@ def test_penalties_are_taken_before_each_transition_at_its_time() -> None:
 def test_weak_bound_charges_for_the_unknown_field() -> None:
     torch.manual_seed(0)
     config = WeakConfig(data=DataConfig(num_steps=STEPS), model=ModelConfig(**SIZE))
-    model, frames = WeakFlow(config, IMAGE), random_frames(torch.Generator().manual_seed(0))
+    model, frames = WEAK.build(config, IMAGE), random_frames(torch.Generator().manual_seed(0))
     awaken(model, frames).eval().requires_grad_(False)
     outputs = model(frames, model.draw_noise(BATCH, STEPS, None), model.phase(0.9))
     q = model.activity(frames).probability[:, 0]

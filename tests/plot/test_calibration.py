@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from lacking import lack
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from torch import Tensor
@@ -27,6 +28,7 @@ from visualize_tools import (
 from ffrl.evaluation.measures.alignment import align
 from ffrl.evaluation.measures.calibration import calibrate
 from stf import report
+from stf.models.sparse_flow import SparseTransformationFlow
 from stf.plot.calibration import MOST_POINTS, draw_reliability
 from stf.plot.compute import assignment
 from stf.plot.compute.certainty import Certainty
@@ -109,7 +111,7 @@ def test_what_is_undefined_is_said() -> None:
 
 def believing(model: Any) -> Any:
     """The same model with a posterior that is sure to 3/4 of what it infers, and of deviations of 1/5."""
-    own = type(model).activity
+    own = SparseTransformationFlow.activity
 
     def infer(frames: Tensor) -> Tensor:
         return own(model, frames).mean_on()
@@ -120,7 +122,7 @@ def believing(model: Any) -> Any:
             probability=torch.where(g != 0, 0.75, 0.25), speed=torch.where(g != 0, g, 1.0), deviation=0.2 + 0 * g
         )
 
-    model.has_activity_posterior, model.activity, model.infer = True, activity, infer
+    model.activity, model.infer = activity, infer
     return model
 
 
@@ -135,7 +137,7 @@ def few(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("control", ["single", "separate"])
 def test_the_posterior_is_observed_where_there_is_one(control: str) -> None:
     model = tiny_model(control=control)
-    model.has_activity_posterior = False
+    lack(model, "activity")
     with torch.no_grad():
         usual, seen = observe(model, [batch(), batch(3)]), observe(believing(model), [batch(), batch(3)])
     assert usual.certainty is None
@@ -149,7 +151,7 @@ def test_the_posterior_is_observed_where_there_is_one(control: str) -> None:
 @pytest.mark.usefixtures("few")
 def test_only_a_model_with_a_posterior_has_a_reliability_figure() -> None:
     model, data = tiny_model(), SparseData()
-    model.has_activity_posterior = False
+    lack(model, "activity")
     assert "reliability" not in report.figures(model, data)
     believing(model)
     found = assignment.assign(model, data)

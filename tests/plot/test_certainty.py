@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from lacking import lack
 from matplotlib.colors import to_rgba
 from visualize_tools import (
     TRANSFORMATIONS,
@@ -22,6 +23,8 @@ from visualize_tools import (
     tiny_model,
 )
 
+from ffrl.config import DataConfig
+from stf.models.sparse_flow import SparseTransformationFlow
 from stf.plot.composition import draw_composition
 from stf.plot.compute.certainty import certainty
 from stf.plot.compute.field_context import field_context
@@ -42,7 +45,7 @@ ROLES = [FieldRole(2, 1, "rotation"), FieldRole(0, 0, "scaling"), FieldRole(1)]
 
 def sure(model: Any) -> Any:
     """The same model with a made posterior, of which what it infers is the outcome."""
-    own = type(model).activity
+    own = SparseTransformationFlow.activity
 
     def infer(frames: torch.Tensor) -> torch.Tensor:
         return own(model, frames).mean_on()
@@ -53,7 +56,7 @@ def sure(model: Any) -> Any:
         probability = torch.where(speeds != 0, 0.5 + 0.5 * uniform, 0.5 * uniform)
         return SimpleNamespace(probability=probability, speed=speeds, deviation=0.05 + 0.2 * uniform)
 
-    model.has_activity_posterior, model.activity, model.infer = True, activity, infer
+    model.activity, model.infer = activity, infer
     return model
 
 
@@ -149,7 +152,7 @@ def test_the_overview_shows_how_sure_the_activity_is() -> None:
 @pytest.mark.parametrize("posterior", [False, True])
 def test_the_composition_shows_how_sure_the_activity_is(posterior: bool) -> None:
     model = tiny_model()
-    model.has_activity_posterior = False
+    lack(model, "activity")
     model = sure(model) if posterior else model
     shown = observed(model)
     context = field_context(model, SparseData(), shown, "validation", "trajectories", 0)
@@ -171,7 +174,7 @@ def test_the_composition_shows_how_sure_the_activity_is(posterior: bool) -> None
 
 @torch.no_grad()
 def test_a_transfer_shows_how_sure_the_inferred_activity_is() -> None:
-    transfer, _, roles, names = compute(sure(tiny_model()), SparseData, Request())
+    transfer, _, roles, names = compute(sure(tiny_model()), DataConfig(), SparseData, Request())
     figure = draw_transfer(transfer, roles, names)
     (known,) = transfer.certainties
     drawn = [(number, lane.role) for number, lane in enumerate(drawn_rows(transfer, roles, names)) if lane.role]
@@ -182,7 +185,7 @@ def test_a_transfer_shows_how_sure_the_inferred_activity_is() -> None:
         check_lane(axes, *(values[:, role.field] for values in rows), role.field)
     assert PALER in texts(figure) and not sticks_out(figure)
     assert transfer.certainty is known and len(animate(transfer, roles, names)) == 5
-    edited, _, roles, names = compute(sure(tiny_model()), SparseData, Request(scale=2.0))
+    edited, _, roles, names = compute(sure(tiny_model()), DataConfig(), SparseData, Request(scale=2.0))
     assert edited.certainty is None  # what is applied is what the user says
     both = axes_of(draw_transfer(edited, roles, names), f"row-{drawn[0][0]}")
     assert [len(axes.findobj(lambda artist: artist.get_gid() == "deviation")) for axes in both] == [1, 0]
@@ -191,10 +194,10 @@ def test_a_transfer_shows_how_sure_the_inferred_activity_is() -> None:
 @torch.no_grad()
 def test_other_models_are_drawn_as_before() -> None:
     model = tiny_model()
-    model.has_activity_posterior = False
+    lack(model, "activity")
     assert certainty(model, batch(2).frames) is None and observed(model).certainty is None
     found = observed(model)
     figure = draw_raster(found, ROLES, TRANSFORMATIONS, count_distribution([0.5] * 3))
     assert PALER not in texts(figure) and not artists(figure, "deviation")
-    transfer, _, roles, names = compute(model, SparseData, Request())
+    transfer, _, roles, names = compute(model, DataConfig(), SparseData, Request())
     assert transfer.certainties == [None] and PALER not in texts(draw_transfer(transfer, roles, names))

@@ -17,14 +17,12 @@ from cli.main import main
 from cli.train import configure
 from ffrl.config import DataConfig, StillConfig
 from ffrl.evaluation.likelihood.estimate import draw
-from ffrl.evaluation.protocol.kind import activity_of, aligned, given
+from ffrl.evaluation.protocol.kind import activity_of
 from ffrl.training.log import METRICS, read_metrics
 from stf.plot.compute.observed import prior_on
-from stf.registry import CONFIGS, default_config
-from stf.run import MODELS
+from stf.registry import CONFIGS, MODES, default_config
 from stf.sta.activity import RelaxedPhase
 from stf.sta.config import StaConfig
-from stf.sta.model import SparseTransformationAnalysis
 
 
 def test_activity_from_pixels_does_not_see_the_latents() -> None:
@@ -56,7 +54,7 @@ def test_activity_from_pixels_sees_each_frame_alone() -> None:
 
 
 def test_phases_are_still_frames_and_then_motion_that_cools() -> None:
-    model = SparseTransformationAnalysis(replace(StaConfig(), still=StillConfig(fraction=0.25)), IMAGE)
+    model = MODES["sta"].build(replace(StaConfig(), still=StillConfig(fraction=0.25)), IMAGE)
     phases = [model.phase(progress / 20) for progress in range(20)]
     assert [phase.still for phase in phases] == [True] * 5 + [False] * 15
     moving = phases[5:]
@@ -77,7 +75,7 @@ def test_every_term_counts_once() -> None:
 def test_its_activity_is_aligned_with_what_acts() -> None:
     model = sta()
     frames, _ = frames_and_activity(model)
-    assert aligned(model) and not given(model)
+    assert model.activity_kind.free and not model.activity_kind.given
     batch = type("Batch", (), {"frames": frames, "activity": None})
     assert torch.equal(activity_of(model, batch), model.infer(frames))
     assert prior_on(model).tolist() == pytest.approx([0.5] * model.num_fields)
@@ -92,7 +90,7 @@ def test_the_mode_is_what_the_publication_says() -> None:
     assert config.sparsity.on_rate == config.sparsity.off_rate == 0.1
     assert (config.sparsity.slab, config.sparsity.slab_scale) == ("positive", 0.1)
     assert (config.relaxation.temperature, config.relaxation.final_temperature) == (1.0, 0.5)
-    assert CONFIGS["sta"] is StaConfig and MODELS["sta"] is SparseTransformationAnalysis
+    assert CONFIGS["sta"] is StaConfig
 
 
 @pytest.mark.parametrize("name", ["mnist", "shapes3d", "sequences", "moving-mnist"])
@@ -174,7 +172,7 @@ def test_an_interrupted_run_goes_on_as_if_it_had_not_been(tmp_path: Path) -> Non
 
 
 UNWANTED = {
-    "stf.models.sparse_flow", "stf.models.weak", "stf.models.exact_flow", "stf.config",
+    "stf.models.sparse_flow", "stf.models.weak", "stf.models.unsupervised", "stf.config",
 }  # fmt: skip
 
 

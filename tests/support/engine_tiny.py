@@ -22,7 +22,7 @@ from ffrl.training.log import TIMINGS
 from ffrl.training.trainer import TrainingResult, train
 from stf.config import DiscoveryConfig, RefineConfig, SparseModelConfig, UnsupervisedConfig, WeakConfig
 from stf.registry import CONFIGS
-from stf.run import MODELS
+from stf.registry import MODES as EVERY_MODE
 
 MODES: dict[str, type[RunConfig]] = {
     "supervised": SupervisedConfig,
@@ -103,7 +103,7 @@ class TinyOutputs:
 class TinyModel(nn.Module):
     """Linear encoder, velocities and decoder; one weight is tied, one buffer is a transposed view."""
 
-    num_controls = 3
+    num_controls, own_modules = 3, {}
 
     def __init__(self) -> None:
         super().__init__()
@@ -123,6 +123,9 @@ class TinyModel(nn.Module):
 
     def after_step(self) -> None:
         pass
+
+    def field_parameters(self) -> tuple[nn.Parameter, ...]:
+        return ()
 
     def calibrate(self, data: SequenceData, images: int) -> None:
         self.calibrated_on = images
@@ -163,7 +166,7 @@ def real_config(mode: str, **changes: Any) -> Any:
 def real_model(config: Any, seed: int = 0) -> nn.Module:
     """The model of :func:`real_config`, untrained."""
     torch.manual_seed(seed)
-    return MODELS[config.mode](config, TinyData.image_shape)
+    return EVERY_MODE[config.mode].build(config, TinyData.image_shape)
 
 
 def run_tiny(

@@ -15,13 +15,13 @@ from ffrl.core.errors import require
 from ffrl.data.activity_process import markov_spikes, single_activity, states, uniform_speeds
 from ffrl.data.base import SequenceBatch, SequenceData
 from ffrl.data.states import StateSequences
-from ffrl.models.activity import Activity, ActivityDraws, ActivitySample, GivenActivity, Phase
+from ffrl.models.activity import Activity, ActivityDraws, ActivityKind, ActivitySample, Phase
 from stf.config import SparseModelConfig, UnsupervisedConfig, WeakConfig
 from stf.inference.evidence import Noise, transitions
 from stf.inference.posterior import ActivityPosterior, infer
 from stf.inference.prior import ActivityPrior
-from stf.models.exact_flow import ExactFlow
-from stf.run import MODELS as CLASSES
+from stf.models.sparse_flow import SparseTransformationFlow
+from stf.registry import MODES
 from stf.sta.activity import RelaxedActivity
 from stf.sta.config import RelaxationConfig, SpikeSlabConfig
 
@@ -134,7 +134,6 @@ class LinearGaussian(nn.Module):
 
     density = "exact"
     sigma = 1.0
-    latent_per_frame = False
 
     def __init__(self, activity_model: nn.Module, seed: int, num_steps: int, dim: int = 2, pixels: int = 2) -> None:
         super().__init__()
@@ -263,6 +262,7 @@ class Inferred(Activity):
         super().__init__(num_fields, noise_channels=2)
         self.prior = ActivityPrior(slab, spread=0.2, most=1 if constant else num_fields, constant=constant)
         self.constant = constant
+        self.kind = ActivityKind.CONSTANT if constant else ActivityKind.FREE
         self.velocities = torch.zeros(num_fields, dim, dtype=torch.float64)
         self.rates = torch.full((num_fields,), 0.3).double(), torch.full((num_fields,), 0.2).double()
 
@@ -279,7 +279,7 @@ class Inferred(Activity):
 
     def draws(self, means: Tensor, samples: int, generator: torch.Generator | None) -> ActivityDraws:
         model = SimpleNamespace(activity_model=self, _posterior=self.posterior)
-        return ExactFlow.draw_activity(model, None, means, samples, generator)
+        return SparseTransformationFlow.draw_activity(model, None, means, samples, generator)
 
 
 def enumerate_fields(activity: Inferred, means: Tensor) -> Enumeration:
@@ -395,8 +395,7 @@ class Given(Oracle):
 
     def __init__(self, shift: Tensor, timed: bool = False, **biases: float) -> None:
         super().__init__(shift, **biases)
-        self.activity_model = GivenActivity(len(shift))
-        self.config = SimpleNamespace(model=SimpleNamespace(time_dependent=timed))
+        self.activity_kind, self.timed = ActivityKind.GIVEN, timed
 
 
 class Inferring(Given):
@@ -404,7 +403,7 @@ class Inferring(Given):
 
     def __init__(self, shift: Tensor, factors: list[float]) -> None:
         super().__init__(shift)
-        self.activity_model = Inferred("unit", len(shift), 16, constant=True)
+        self.activity_kind = ActivityKind.CONSTANT
         self.factors, self.seen = torch.tensor(factors), set()
 
     def infer(self, frames: Tensor) -> Tensor:
@@ -421,4 +420,4 @@ def small(mode: str, data: ShiftedPictures | None = None, objective: ObjectiveCo
     torch.manual_seed(0)
     kind = {"supervised": SupervisedConfig, "weak": WeakConfig, "unsupervised": UnsupervisedConfig}[mode]
     model = SparseModelConfig(**sizes) if mode == "unsupervised" else ModelConfig(**sizes)
-    return CLASSES[mode](kind(model=model, **common), (1, 4, 4))
+    return MODES[mode].build(kind(model=model, **common), (1, 4, 4))

@@ -35,7 +35,7 @@ def awaken(model: nn.Module, frames: Tensor, targets: Tensor | None = None, step
             places = torch.linspace(0, len(order) // 2, model.num_controls).long()
             targets = displacement[order[places]]
     points, times = torch.cat([means[:, :-1], means[:, 1:]]).flatten(0, 1), None
-    if model.config.model.time_dependent:
+    if model.timed:
         steps_of = torch.arange(1, means.shape[1], dtype=means.dtype) / model.num_steps
         times = steps_of.repeat(2 * len(frames))
     fields = [
@@ -58,7 +58,7 @@ def awaken(model: nn.Module, frames: Tensor, targets: Tensor | None = None, step
 def silence(model: nn.Module) -> nn.Module:
     """The same model with an encoder so noisy that no field pays; STA with spikes that are off."""
     activity = model.activity_model
-    if model.config.mode == "sta":
+    if model.trained.mode == "sta":
         last = activity.posterior.net[-1]
         with torch.no_grad():
             last.weight[: model.num_controls] = 0

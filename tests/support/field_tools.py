@@ -89,7 +89,7 @@ def velocity(model: Any, role: FieldRole, z: Tensor, name: str) -> Tensor:
 
 def potential(model: Any, role: FieldRole, z: Tensor) -> Tensor:
     time = torch.tensor((STEPS + 1) // 2 / STEPS, dtype=torch.float64)
-    return role.direction * exact(model).potentials(z, time)[..., role.field]
+    return role.direction * exact(model).field_model.potential_part()(z, time)[..., role.field]
 
 
 def names(case: str) -> tuple[str, ...]:

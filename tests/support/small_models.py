@@ -10,10 +10,11 @@ from exact_tools import awaken
 from torch import Tensor
 
 from ffrl.config import DataConfig, ModelConfig, ObjectiveConfig, SupervisedConfig
-from ffrl.models.flow_vae import FlowFactorizedVAE, SequenceOutputs
+from ffrl.models.interface import SequenceModel
+from ffrl.models.outputs import SequenceOutputs
 from stf.config import JointConfig, SparseModelConfig, SparsityConfig, UnsupervisedConfig, WeakConfig
-from stf.models.exact_flow import ExactFlow
-from stf.run import MODELS as CLASSES
+from stf.models.sparse_flow import SparseTransformationFlow
+from stf.registry import MODES
 from stf.sta.config import SpikeSlabConfig, StaConfig, StaModelConfig
 
 IMAGE, STEPS, BATCH, FIELDS, DIM = (2, 8, 8), 4, 3, 2, 6
@@ -28,29 +29,29 @@ PAPER = {"bound": "paper"}
 HAMILTON_JACOBI = {"hj_weight": 0.1, "hj_initial_weight": 0.1}
 
 
-def supervised(objective: dict | None = None, **size) -> FlowFactorizedVAE:
+def supervised(objective: dict | None = None, **size) -> SequenceModel:
     return make(SupervisedConfig, ModelConfig, objective, size)
 
 
-def weak(objective: dict | None = None, joint: dict | None = None, **size) -> FlowFactorizedVAE:
+def weak(objective: dict | None = None, joint: dict | None = None, **size) -> SequenceModel:
     return make(WeakConfig, ModelConfig, objective, size, joint=JointConfig(**(joint or {})))
 
 
 def unsupervised(
     objective: dict | None = None, sparsity: dict | None = None, joint: dict | None = None, **size
-) -> FlowFactorizedVAE:
+) -> SequenceModel:
     size = {"rotational_width": 8, "rotational_rank": 2} | size
     sections = {"sparsity": SparsityConfig(**(sparsity or {})), "joint": JointConfig(**(joint or {}))}
     return make(UnsupervisedConfig, SparseModelConfig, objective, size, **sections)
 
 
-def sta(objective: dict | None = None, sparsity: dict | None = None, **size) -> FlowFactorizedVAE:
+def sta(objective: dict | None = None, sparsity: dict | None = None, **size) -> SequenceModel:
     size = {"rotational_width": 8, "rotational_rank": 2} | size
     objective = PAPER | {"density": "trace"} | (objective or {})
     return make(StaConfig, StaModelConfig, objective, size, sparsity=SpikeSlabConfig(**(sparsity or {})))
 
 
-def make(kind: type, model: type, objective: dict | None, size: dict, **extra) -> FlowFactorizedVAE:
+def make(kind: type, model: type, objective: dict | None, size: dict, **extra) -> SequenceModel:
     torch.manual_seed(0)
     config = kind(
         data=DataConfig(num_steps=STEPS),
@@ -58,8 +59,8 @@ def make(kind: type, model: type, objective: dict | None, size: dict, **extra) -
         objective=ObjectiveConfig(**(objective or {})),
         **extra,
     )
-    model = CLASSES[config.mode](config, IMAGE)
-    if isinstance(model, ExactFlow):
+    model = MODES[config.mode].build(config, IMAGE)
+    if isinstance(model, SparseTransformationFlow):
         if repr(config) not in AWAKE:
             awake = awaken(model, frames_and_activity(model)[0]).state_dict()
             AWAKE[repr(config)] = {name: value.clone() for name, value in awake.items()}  # the model may be trained
@@ -71,7 +72,7 @@ AWAKE: dict[str, dict[str, Tensor]] = {}
 """States in which the fields of models with exact activity explain the frames of the tests, by configuration."""
 
 
-MODELS: dict[str, Callable[[], FlowFactorizedVAE]] = {
+MODELS: dict[str, Callable[[], SequenceModel]] = {
     "supervised": supervised,
     "supervised-paper": lambda: supervised(PAPER),
     "supervised-hamilton-jacobi": lambda: supervised(PAPER | HAMILTON_JACOBI, time_dependent=True, substeps=2),
@@ -102,20 +103,18 @@ INFERRING = [name for name in MODELS if not name.startswith("supervised")]
 inferring = pytest.mark.parametrize("build", [MODELS[name] for name in INFERRING], ids=INFERRING)
 
 
-def frames_and_activity(model: FlowFactorizedVAE, seed: int = 0) -> tuple[Tensor, Tensor | None]:
+def frames_and_activity(model: SequenceModel, seed: int = 0) -> tuple[Tensor, Tensor | None]:
     generator = torch.Generator().manual_seed(seed)
     frames = torch.rand(BATCH, STEPS + 1, *IMAGE, generator=generator)
     which = torch.arange(BATCH) % model.num_controls
     given = torch.eye(model.num_controls)[which].unsqueeze(1).repeat(1, STEPS, 1)
-    return frames, given if isinstance(model.config, SupervisedConfig) else None
+    return frames, given if model.activity_kind.given else None
 
 
-def forward(
-    model: FlowFactorizedVAE, frames: Tensor, activity: Tensor | None, progress: float = 0.9
-) -> SequenceOutputs:
+def forward(model: SequenceModel, frames: Tensor, activity: Tensor | None, progress: float = 0.9) -> SequenceOutputs:
     noise = model.draw_noise(len(frames), STEPS, torch.Generator().manual_seed(1))
     return model(frames, noise, model.phase(progress), activity)
 
 
-def some_activity(model: FlowFactorizedVAE) -> Tensor:
+def some_activity(model: SequenceModel) -> Tensor:
     return torch.rand(BATCH, STEPS, model.num_controls, generator=torch.Generator().manual_seed(2))

@@ -27,6 +27,7 @@ from ffrl.training.config_io import read_config
 from ffrl.training.log import METRICS, MetricsFile, read_metrics
 from ffrl.training.schedule import learning_rate
 from stf.config import SparseModelConfig
+from stf.run import build_model
 
 
 def weights(run: Path) -> dict[str, torch.Tensor]:
@@ -405,11 +406,10 @@ def test_autocast_runs_and_gives_other_numbers(tmp_path):
 
 
 def test_the_real_model_and_objective_train(tmp_path):
-    from stf.models.sparse_flow import SparseTransformationFlow
 
     size = SparseModelConfig(latent_dim=6, num_fields=3, width=16, potential_width=8)
     config = tiny_config(steps=8, model=size, data=replace(DataConfig(), num_steps=TinyData.num_steps))
     torch.manual_seed(0)
-    model = SparseTransformationFlow(config, TinyData.image_shape)
+    model = build_model(config, TinyData.image_shape)
     result = run_tiny(tmp_path / "run", config, model=model, objective=elbo_terms)
     assert "train/kl_latent" in result.metrics

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -19,7 +18,9 @@ from ffrl.config import DataConfig
 from ffrl.core.errors import UserError
 from ffrl.data import load
 from ffrl.data.base import SequenceData
+from ffrl.data.catalogue import DATA_SETS
 from ffrl.data.moves import parse_moves
+from ffrl.models.activity import ActivityKind
 from stf.plot.compute.assignment import assign
 from stf.plot.compute.roles import FieldRole
 from stf.transfer import algebra as transfer
@@ -104,8 +105,10 @@ def test_more_than_fits_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def carried(model: Any, request: Request, data: SequenceData | None = None) -> tuple[Transfer, Tensor]:
     """The transfer that a request makes on tiny data, and the activity it applies."""
+    data = data or SparseData()
+    name = data.name if data.name in DATA_SETS else "mnist"
     with torch.no_grad():
-        result = compute(model, lambda: data or SparseData(), request)
+        result = compute(model, DataConfig(name=name, num_steps=data.num_steps), lambda: data, request)
     return result[0], result[1]
 
 
@@ -223,13 +226,13 @@ def test_fields_go_by_their_transformation_and_stay_unknown_without_data(tmp_pat
     np.save(path, images().numpy())
     (tmp_path / "a.json").write_text(json.dumps({"speeds": ACTIVITY.tolist()}))
     request = Request(source=str(tmp_path / "a.json"), to=str(path))
-    _, _, roles, names = compute(model, missing, request)
+    _, _, roles, names = compute(model, DataConfig(), missing, request)
     assert names == () and [role.transformation for role in roles] == [None] * 3
     for needing, needed in ((request, True), (replace(request, to=None), False)):
         with pytest.raises(UserError, match="no data"):
-            compute(model, missing, needing, needed)
+            compute(model, DataConfig(), missing, needing, needed)
     with pytest.raises(UserError, match="--without: found 'hue', expected fields: numbers from 0 to 2$"):
-        compute(model, missing, replace(request, without="hue"))
+        compute(model, DataConfig(), missing, replace(request, without="hue"))
 
 
 @pytest.mark.parametrize(
@@ -245,7 +248,7 @@ def test_fields_go_by_their_transformation_and_stay_unknown_without_data(tmp_pat
     ],
 )
 def test_sequences_that_are_not_there_are_one_line(text: str, parts: list[str]) -> None:
-    reader = Sources(tiny_model(), SparseData)
+    reader = Sources(tiny_model(), DataConfig(), SparseData)
     if not parts:
         assert reader.sequence(text, "--from").frames.shape == (STEPS + 1, 1, 2, 2)
         return
@@ -262,11 +265,10 @@ def test_the_truth_is_edited_like_the_activity(monkeypatch: pytest.MonkeyPatch) 
         """Latents are states of one image; field k does transformation 2 - k."""
 
         image_shape, num_fields, num_controls = (3, 28, 28), 3, 3
-        activity_model = SimpleNamespace(needs_all_frames=True)
+        activity_kind, timed = ActivityKind.FREE, False
 
         def __init__(self) -> None:
             self.data, self.index = load(DataConfig()), torch.tensor([11])
-            self.config = tiny_model().config
 
         def parameters(self) -> Any:
             return iter([torch.zeros(1)])

@@ -13,7 +13,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -24,6 +23,7 @@ from ffrl.evaluation.likelihood.bounds import elbo, iwae
 from ffrl.evaluation.likelihood.pixels import PixelLikelihood
 from ffrl.evaluation.protocol.sequences import PIXELS
 from ffrl.models.activity import ActivityDraws
+from ffrl.models.interface import FrameLatents, SequenceModel
 from ffrl.objective.paper_bound import flow_kl
 
 LogProb = Callable[[Tensor, Tensor], Tensor]
@@ -68,7 +68,7 @@ class LogWeights:
 
 
 def draw(
-    model: Any, frames: Tensor, samples: int, generator: torch.Generator, activity: Tensor | None = None
+    model: SequenceModel, frames: Tensor, samples: int, generator: torch.Generator, activity: Tensor | None = None
 ) -> SequenceDraws:
     """Draw z_0 and the activity S times for each sequence, or z_0 alone where the activity is given.
 
@@ -81,13 +81,13 @@ def draw(
 
     Example:
         >>> from stf.config import WeakConfig
-        >>> from stf.models.weak import WeakFlow
-        >>> model = WeakFlow(WeakConfig(), (3, 28, 28))
+        >>> from stf.config.modes import WEAK
+        >>> model = WEAK.build(WeakConfig(), (3, 28, 28))
         >>> draws = draw(model, torch.rand(2, 9, 3, 28, 28), 5, torch.Generator().manual_seed(0))
         >>> draws.z0.shape, draws.activity.g.shape
         (torch.Size([5, 2, 32]), torch.Size([6, 5, 2, 8, 6]))
     """
-    if model.latent_per_frame:
+    if isinstance(model, FrameLatents):
         return _draw_frames(model, frames, samples, generator, activity)
     means, log_variances = model.posterior(frames if activity is None else frames[:, :1])
     mean, log_variance = means[:, 0], log_variances[:, 0]
@@ -104,9 +104,10 @@ def draw(
 
 
 def _draw_frames(
-    model: Any, frames: Tensor, samples: int, generator: torch.Generator, activity: Tensor
+    model: SequenceModel, frames: Tensor, samples: int, generator: torch.Generator, activity: Tensor | None
 ) -> SequenceDraws:
-    """Draw the latents of every frame S times; what they are decoded from may depend on the given activity."""
+    """Draw the latents of every frame S times; what they are decoded from may depend on the activity."""
+    activity = model.infer(frames) if activity is None else activity
     means, log_variances = model.posterior(frames)
     noise = torch.randn((samples, *means.shape), generator=generator, device=means.device, dtype=means.dtype)
     latents = means + torch.exp(0.5 * log_variances) * noise
@@ -120,7 +121,7 @@ def _draw_frames(
 
 
 def log_weights(
-    model: Any, frames: Tensor, draws: SequenceDraws, log_probs: Mapping[str, LogProb], paper: bool = False
+    model: SequenceModel, frames: Tensor, draws: SequenceDraws, log_probs: Mapping[str, LogProb], paper: bool = False
 ) -> LogWeights:
     """Move and decode all draws, a bounded number at a time, and score them under every likelihood.
 
@@ -179,7 +180,7 @@ def bounds(weights: LogWeights, num_frames: int) -> dict[str, dict[str, Tensor]]
     return result
 
 
-def legacy_score(model: Any, frames: Tensor, draws: SequenceDraws) -> Tensor:
+def legacy_score(model: SequenceModel, frames: Tensor, draws: SequenceDraws) -> Tensor:
     """log p(x_0 | z_0) + log q(z_0 | x_0) - log p(z_0) at the first draw, unit-variance Gaussian: ``(B,)``.
 
     The published figures have the sign of log q / p reversed in this way. It is **no likelihood**: it can exceed what

@@ -23,6 +23,7 @@ from ffrl.evaluation.codes.probe import RIDGE, linear_probe
 from ffrl.evaluation.protocol.measure import CODES, Measure, Metric, Need, Results, Task
 from ffrl.evaluation.protocol.sequences import batch_size
 from ffrl.evaluation.protocol.statistics import leaves, plain
+from ffrl.models.interface import SequenceModel
 from ffrl.tables.table import Column, Row, Table
 
 FRAMES = 2000
@@ -44,7 +45,9 @@ METHOD = {
 """What is measured, one sentence each."""
 
 
-def measure_codes(model: Any, data: SequenceData, split: Split, indices: LongTensor, seed: int = 0) -> dict[str, Any]:
+def measure_codes(
+    model: SequenceModel, data: SequenceData, split: Split, indices: LongTensor, seed: int = 0
+) -> dict[str, Any]:
     """Measure how codes hold factors, on images in random states; the same arguments give the same numbers.
 
     The codes are z = ``model.encode(frame)``, the factors are the states of the transformations and, on grids, what
@@ -70,8 +73,8 @@ def measure_codes(model: Any, data: SequenceData, split: Split, indices: LongTen
     Example:
         >>> from ffrl.config import DataConfig, SupervisedConfig
         >>> from ffrl.data import load
-        >>> from ffrl.models.flow_vae import FlowFactorizedVAE
-        >>> model = FlowFactorizedVAE(SupervisedConfig(), (3, 28, 28))
+        >>> from ffrl.models.supervised import MODE
+        >>> model = MODE.build(SupervisedConfig(), (3, 28, 28))
         >>> found = measure_codes(model, load(DataConfig()), "validation", torch.arange(500))
         >>> found["factors"], found["frames"], list(found["linear_probe"])
         (['scaling', 'rotation', 'hue'], 2000, ['scaling', 'rotation', 'hue', 'mean'])
@@ -113,7 +116,7 @@ def measure_codes(model: Any, data: SequenceData, split: Split, indices: LongTen
 
 
 def _encode(
-    model: Any, data: StateSequences, split: Split, indices: LongTensor, visited: Tensor, device: torch.device
+    model: SequenceModel, data: StateSequences, split: Split, indices: LongTensor, visited: Tensor, device: torch.device
 ) -> NDArray[np.float64]:
     """Codes of the images (B,) in their states (B, N, J), all states of an image together: (B N, D)."""
     images = max(1, batch_size(data) * (data.num_steps + 1) // visited.shape[1])

@@ -11,11 +11,12 @@ from torch import Tensor
 
 from ffrl.data.base import SequenceData, Split
 from ffrl.evaluation.measures.equivariance import frame_errors, l1_error, summarise
-from ffrl.evaluation.protocol.kind import activity_of, given
+from ffrl.evaluation.protocol.kind import activity_of
 from ffrl.evaluation.protocol.measure import PREDICTIONS, Measure, Metric, Need, Results
 from ffrl.evaluation.protocol.prescribed import moving, not_shown, prescribed, shown, why_not
 from ffrl.evaluation.protocol.sequences import batch_size, single_batches
 from ffrl.evaluation.protocol.statistics import inside
+from ffrl.models.interface import SequenceModel
 from ffrl.tables.table import Column, Row, Table, estimated
 
 ALL_ORDERS = 3
@@ -87,7 +88,7 @@ def switched(g: Tensor, other: Tensor, half: int) -> Tensor:
 
 
 def composition(
-    model: Any, data: SequenceData, split: Split, indices: Tensor, tick: Callable[[], None]
+    model: SequenceModel, data: SequenceData, split: Split, indices: Tensor, tick: Callable[[], None]
 ) -> dict[str, dict[str, Any]]:
     r"""Errors of two transformations at once (``composition``) and one after the other (``switching``).
 
@@ -113,8 +114,8 @@ def composition(
     Example:
         >>> from ffrl.config import DataConfig, SupervisedConfig
         >>> from ffrl.data import load
-        >>> from ffrl.models.flow_vae import FlowFactorizedVAE
-        >>> model = FlowFactorizedVAE(SupervisedConfig(), (3, 28, 28)).requires_grad_(False)
+        >>> from ffrl.models.supervised import MODE
+        >>> model = MODE.build(SupervisedConfig(), (3, 28, 28)).requires_grad_(False)
         >>> found = composition(model, load(DataConfig()), "validation", torch.arange(2), lambda: None)
         >>> sorted(found), len(found["switching"]["pairs"])
         (['composition', 'switching'], 6)
@@ -132,18 +133,18 @@ def composition(
             errors = frame_errors(model, frames, switched(g[pair.first], g[pair.second], half))
             one_by_one.add(pair, errors._asdict())
         tick()
-    common = {"sequences": len(indices), "activity": "given" if given(model) else "inferred"}
+    common = {"sequences": len(indices), "activity": "given" if model.activity_kind.given else "inferred"}
     result = {"composition": common | at_once.summary()}
     return result | {"switching": common | {"half": half} | one_by_one.summary()} if half else result
 
 
-def _single(model: Any, data: SequenceData, split: Split, part: Tensor, which: int) -> Tensor:
+def _single(model: SequenceModel, data: SequenceData, split: Split, part: Tensor, which: int) -> Tensor:
     """Activity (B, T, C) of a batch of single-transformation sequences."""
     (batch,) = single_batches(data, split, part, torch.full_like(part, which))
     return activity_of(model, batch)
 
 
-def _composed(model: Any, frames: Tensor, g: Tensor, other: Tensor) -> dict[str, Tensor]:
+def _composed(model: SequenceModel, frames: Tensor, g: Tensor, other: Tensor) -> dict[str, Tensor]:
     """Errors (B, T+1) by kind."""
     errors = frame_errors(model, frames, model.compose(g, other))
     start = model.encode(frames[:, 0])

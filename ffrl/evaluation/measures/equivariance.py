@@ -12,6 +12,7 @@ from ffrl.evaluation.protocol.measure import ERRORS, PREDICTIONS, Measure, Metri
 from ffrl.evaluation.protocol.predicted import predicted_frames
 from ffrl.evaluation.protocol.published import PUBLISHED_STEPS, published
 from ffrl.evaluation.protocol.statistics import estimate, mean, mean_of
+from ffrl.models.interface import SequenceModel
 from ffrl.tables.table import Column, Row, Table, estimated
 
 KINDS = {"error": "flow", "reconstruction": "reconstruction", "copy": "copy"}
@@ -43,7 +44,7 @@ def l1_error(images: Tensor, frames: Tensor) -> Tensor:
     return (images - frames).abs().sum((-3, -2, -1), dtype=widest(images.device))
 
 
-def frame_errors(model: Any, frames: Tensor, g: Tensor) -> FrameErrors:
+def frame_errors(model: SequenceModel, frames: Tensor, g: Tensor) -> FrameErrors:
     r"""L1 errors of the rollout, of plain reconstruction and of standing still.
 
     .. math:: \| decode(z_t) - x_t \|_1, \quad z_0 = E_{q(z|x_0)}[z], \quad z_t = flow(z_{t-1}, g_t)
@@ -57,8 +58,8 @@ def frame_errors(model: Any, frames: Tensor, g: Tensor) -> FrameErrors:
 
     Example:
         >>> from ffrl.config import SupervisedConfig
-        >>> from ffrl.models.flow_vae import FlowFactorizedVAE
-        >>> model = FlowFactorizedVAE(SupervisedConfig(), (3, 28, 28))
+        >>> from ffrl.models.supervised import MODE
+        >>> model = MODE.build(SupervisedConfig(), (3, 28, 28))
         >>> frame_errors(model, torch.rand(2, 9, 3, 28, 28), torch.ones(2, 8, 3)).flow.shape
         torch.Size([2, 9])
     """

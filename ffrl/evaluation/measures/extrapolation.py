@@ -13,12 +13,12 @@ from ffrl.core.device import widest
 from ffrl.data.base import SequenceBatch, SequenceData, Split
 from ffrl.evaluation.measures.composition import affordable
 from ffrl.evaluation.measures.equivariance import l1_error, summarise
-from ffrl.evaluation.protocol.kind import given
 from ffrl.evaluation.protocol.measure import PREDICTIONS, Measure, Metric, Need, Results
 from ffrl.evaluation.protocol.predicted import PredictedFrames, predicted_frames
 from ffrl.evaluation.protocol.prescribed import moving, not_shown, prescribed, shown, why_not
 from ffrl.evaluation.protocol.sequences import batch_size
 from ffrl.evaluation.protocol.statistics import estimate, inside, mean, mean_of
+from ffrl.models.interface import SequenceModel
 from ffrl.tables.table import Column, Row, Table, estimated
 
 GIVEN = "given, at unit speed"
@@ -27,7 +27,7 @@ TIMED = "the fields depend on time, and beyond T they see t / T > 1, on which th
 
 
 def extrapolation(
-    model: Any, data: SequenceData, split: Split, indices: Tensor, tick: Callable[[], None]
+    model: SequenceModel, data: SequenceData, split: Split, indices: Tensor, tick: Callable[[], None]
 ) -> dict[str, Any]:
     """Errors of single-transformation sequences of 2T unit steps, or of as many more than T as the data can show.
 
@@ -49,8 +49,8 @@ def extrapolation(
     Example:
         >>> from ffrl.config import DataConfig, SupervisedConfig
         >>> from ffrl.data import load
-        >>> from ffrl.models.flow_vae import FlowFactorizedVAE
-        >>> model = FlowFactorizedVAE(SupervisedConfig(), (3, 28, 28)).requires_grad_(False)
+        >>> from ffrl.models.supervised import MODE
+        >>> model = MODE.build(SupervisedConfig(), (3, 28, 28)).requires_grad_(False)
         >>> found = extrapolation(model, load(DataConfig()), "validation", torch.arange(2), lambda: None)
         >>> found["transformations"]["hue"]["steps"]
         16
@@ -64,8 +64,8 @@ def extrapolation(
         tick()
     return {
         "sequences": len(indices),
-        "activity": GIVEN if given(model) else INFERRED,
-        **({"note": TIMED} if model.config.model.time_dependent else {}),
+        "activity": GIVEN if model.activity_kind.given else INFERRED,
+        **({"note": TIMED} if model.timed else {}),
         "transformations": found,
         "not_shown": {name: why_not(data) for name, entry in found.items() if entry is None},
     }
@@ -84,9 +84,9 @@ def longest(data: SequenceData, split: Split, indices: Tensor, which: int) -> in
     return next((n for n in lengths if shown(data, split, indices, moving(data, which, steps=n))), None)
 
 
-def continued(model: Any, batch: SequenceBatch, trained: int) -> Tensor:
+def continued(model: SequenceModel, batch: SequenceBatch, trained: int) -> Tensor:
     """Activity ``(B, N, C)`` for N steps: the given one, or that of the first ``trained`` ones and then its mean."""
-    if given(model):
+    if model.activity_kind.given:
         return batch.activity
     g = model.infer(batch.frames[:, : trained + 1])
     further = batch.activity.shape[1] - trained
@@ -127,7 +127,7 @@ def curves(errors: Tensor, trained: int) -> dict[str, Any]:
 
 
 def _measured(
-    model: Any, data: SequenceData, split: Split, indices: Tensor, which: int, steps: int
+    model: SequenceModel, data: SequenceData, split: Split, indices: Tensor, which: int, steps: int
 ) -> dict[str, dict[str, Any]]:
     """By kind of prediction, the curves of its L1 and mean squared errors."""
     errors: dict[tuple[str, str], list[Tensor]] = defaultdict(list)

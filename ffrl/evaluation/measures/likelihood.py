@@ -9,7 +9,6 @@ from typing import Any
 from ffrl.core.seed import generator
 from ffrl.evaluation.likelihood.estimate import bounds, draw, legacy_score, log_weights
 from ffrl.evaluation.likelihood.pixels import PixelLikelihood, likelihoods, trained_likelihood
-from ffrl.evaluation.protocol.kind import given
 from ffrl.evaluation.protocol.measure import ERRORS, Measure, Metric, Need, Pass, Results, Seen, Task
 from ffrl.evaluation.protocol.statistics import estimate, leaves
 from ffrl.objective.paper_bound import NOTES as PAPER_NOTES
@@ -32,16 +31,16 @@ class Likelihood(Measure):
     def __init__(self, task: Task) -> None:
         super().__init__(task)
         model = task.model
-        mixed = model.config.sequences == "mixed"
+        mixed = model.trained.sequences == "mixed"
         self.sees = Pass.MIXED if mixed or not task.data.prescribed else Pass.IN_TURN
         self.sequences = ("mixed" if mixed else "single") if task.data.prescribed else "real"
-        self.objective, self.given, self.paper = model.config.objective, given(model), model.density is not None
+        self.objective, self.paper = model.trained.objective, model.density is not None
         self.scores = likelihoods(self.objective)
 
     def see(self, seen: Seen) -> None:
         model, frames = seen.model, seen.frames
         source = generator(frames.device, self.task.seed, "evaluation-draws", seen.number)
-        draws = draw(model, frames, self.task.samples, source, seen.truth if self.given else None)
+        draws = draw(model, frames, self.task.samples, source, seen.truth if model.activity_kind.given else None)
         weights = log_weights(model, frames, draws, {score.name: score for score in self.scores}, self.paper)
         for name, found in bounds(weights, frames.shape[1]).items():
             self.keep({(name, bound): value for bound, value in found.items()})
@@ -49,9 +48,8 @@ class Likelihood(Measure):
 
     def result(self, found: Results) -> dict[str, Any]:
         told = "activity" if self.sequences == "mixed" else "transformation"
-        conditional = self.given and self.task.model.likelihood_is_given
         likelihood = {
-            "quantity": f"log p(frames | {told})" if conditional else "log p(frames)",
+            "quantity": f"log p(frames | {told})" if self.task.model.conditional() else "log p(frames)",
             "sequences": self.sequences,
             "trained_with": trained_likelihood(self.objective).name,
             "likelihoods": {score.name: self._entry(score) for score in self.scores},

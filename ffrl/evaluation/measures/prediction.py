@@ -10,7 +10,6 @@ from torch import Tensor
 
 from ffrl.core.device import widest
 from ffrl.evaluation.measures.equivariance import l1_error, summarise
-from ffrl.evaluation.protocol.kind import given
 from ffrl.evaluation.protocol.measure import PREDICTIONS, Measure, Metric, Pass, Results, Seen
 from ffrl.evaluation.protocol.statistics import estimate
 from ffrl.tables.table import Column, Row, Table, estimated
@@ -62,7 +61,7 @@ class Prediction(Measure):
             self.keep({(kind, "l1"): l1_error(images, seen.frames), (kind, "squared"): squared})
 
     def result(self, found: Results) -> dict[str, Any]:
-        activity = {"activity": "given" if given(self.task.model) else "inferred"}
+        activity = {"activity": "given" if self.task.model.activity_kind.given else "inferred"}
         errors = {kind: summarise(self.kept((kind, "l1"))) | {"psnr": psnr(self.kept((kind, "squared")))}
                   for kind in KINDS}  # fmt: skip
         return {"prediction": activity | errors}

@@ -16,6 +16,7 @@ from ffrl.evaluation.measures.equivariance import l1_error
 from ffrl.evaluation.protocol.data_summary import activity_statistics
 from ffrl.evaluation.protocol.measure import Measure, Need, Pass, Results, Seen
 from ffrl.evaluation.protocol.statistics import estimate
+from ffrl.models.interface import SequenceModel
 from ffrl.tables.table import Column, Row, Table, estimated
 
 
@@ -50,7 +51,7 @@ def usage(speeds: ArrayLike) -> list[dict[str, Any]]:
     ]
 
 
-def growth_without(model: Any, frames: Tensor, g: Tensor) -> Tensor:
+def growth_without(model: SequenceModel, frames: Tensor, g: Tensor) -> Tensor:
     r"""How much the prediction error grows when one field alone is switched off, for every field.
 
     .. math:: \frac{1}{T} \sum_{t=1}^T \| decode(z_t^{\setminus k}) - x_t \|_1 - \| decode(z_t) - x_t \|_1
@@ -67,8 +68,8 @@ def growth_without(model: Any, frames: Tensor, g: Tensor) -> Tensor:
 
     Example:
         >>> from ffrl.config import SupervisedConfig
-        >>> from ffrl.models.flow_vae import FlowFactorizedVAE
-        >>> model = FlowFactorizedVAE(SupervisedConfig(), (3, 28, 28))
+        >>> from ffrl.models.supervised import MODE
+        >>> model = MODE.build(SupervisedConfig(), (3, 28, 28))
         >>> growth_without(model, torch.rand(2, 9, 3, 28, 28), torch.zeros(2, 8, 3)).abs().max().item()
         0.0
     """

@@ -16,6 +16,7 @@ from ffrl.data.base import SequenceBatch, SequenceData, Split
 from ffrl.evaluation.protocol.kind import activity_of, likeliest
 from ffrl.evaluation.protocol.needs import Need
 from ffrl.evaluation.protocol.predicted import PredictedFrames, predicted_frames
+from ffrl.models.interface import SequenceModel
 from ffrl.tables.table import Column, Table
 
 Results = Mapping[str, Any]
@@ -44,7 +45,7 @@ class Task:
         available: everything that measures can need and that is there.
     """
 
-    model: Any
+    model: SequenceModel
     data: SequenceData
     split: Split
     seed: int

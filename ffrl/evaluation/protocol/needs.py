@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from enum import Enum
-from typing import Any
 
 from ffrl.data.base import SequenceData
 from ffrl.data.states import prescribable
-from ffrl.evaluation.protocol.kind import aligned, categorical, given, of_fields, with_posterior
+from ffrl.evaluation.protocol.kind import with_posterior
+from ffrl.models.interface import Probabilistic, SequenceModel
 
 
 class Need(Enum):
@@ -24,7 +24,7 @@ class Need(Enum):
     CODES = "the wish that latent codes are measured"
 
 
-def available(model: Any, data: SequenceData, codes: bool = False) -> frozenset[Need]:
+def available(model: SequenceModel, data: SequenceData, codes: bool = False) -> frozenset[Need]:
     """Return everything that measures can need and that is there.
 
     Args:
@@ -35,21 +35,22 @@ def available(model: Any, data: SequenceData, codes: bool = False) -> frozenset[
     Example:
         >>> from ffrl.config import DataConfig, SupervisedConfig
         >>> from ffrl.data import load
-        >>> from ffrl.models.flow_vae import FlowFactorizedVAE
-        >>> found = available(FlowFactorizedVAE(SupervisedConfig(), (3, 28, 28)), load(DataConfig()))
+        >>> from ffrl.models.supervised import MODE
+        >>> found = available(MODE.build(SupervisedConfig(), (3, 28, 28)), load(DataConfig()))
         >>> sorted(need.name for need in found)
         ['LIKELIHOOD', 'PAIRS', 'SINGLE', 'STATES']
     """
-    matched = bool(data.transformations) and aligned(model)
+    kind = model.activity_kind
+    matched = bool(data.transformations) and kind.free
     found = {
         Need.SINGLE: data.prescribed,
         Need.STATES: prescribable(data),
         Need.PAIRS: len(data.transformations) > 1,
-        Need.ONE_FIELD: categorical(model),
+        Need.ONE_FIELD: kind.constant,
         Need.ALIGNMENT: matched,
-        Need.UNKNOWN: of_fields(model) and not given(model) and not data.prescribed and not matched,
+        Need.UNKNOWN: kind.of_fields and not kind.given and not data.prescribed and not matched,
         Need.POSTERIOR: with_posterior(model),
-        Need.LIKELIHOOD: model.has_likelihood,
+        Need.LIKELIHOOD: isinstance(model, Probabilistic),
         Need.CODES: codes,
     }
     return frozenset(need for need, there in found.items() if there)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from torch import Tensor
+
+from ffrl.models.interface import SequenceModel
 
 
 class PredictedFrames(NamedTuple):
@@ -21,7 +23,7 @@ class PredictedFrames(NamedTuple):
     copy: Tensor
 
 
-def predicted_frames(model: Any, frames: Tensor, g: Tensor) -> PredictedFrames:
+def predicted_frames(model: SequenceModel, frames: Tensor, g: Tensor) -> PredictedFrames:
     r"""Frames of the rollout, of plain reconstruction and of standing still.
 
     .. math:: decode(z_t), \quad z_0 = E_{q(z|x_0)}[z], \quad z_t = flow(z_{t-1}, g_t)
@@ -34,8 +36,8 @@ def predicted_frames(model: Any, frames: Tensor, g: Tensor) -> PredictedFrames:
     Example:
         >>> import torch
         >>> from ffrl.config import SupervisedConfig
-        >>> from ffrl.models.flow_vae import FlowFactorizedVAE
-        >>> model = FlowFactorizedVAE(SupervisedConfig(), (3, 28, 28))
+        >>> from ffrl.models.supervised import MODE
+        >>> model = MODE.build(SupervisedConfig(), (3, 28, 28))
         >>> predicted_frames(model, torch.rand(2, 9, 3, 28, 28), torch.ones(2, 8, 3)).copy.shape
         torch.Size([2, 1, 3, 28, 28])
     """

@@ -19,8 +19,8 @@ def print_report(result: dict[str, Any], console: Console) -> None:
         >>> from ffrl.config import DataConfig, SupervisedConfig
         >>> from ffrl.data import load
         >>> from ffrl.evaluation.evaluate import evaluate
-        >>> from ffrl.models.flow_vae import FlowFactorizedVAE
-        >>> model = FlowFactorizedVAE(SupervisedConfig(), (3, 28, 28))
+        >>> from ffrl.models.supervised import MODE
+        >>> model = MODE.build(SupervisedConfig(), (3, 28, 28))
         >>> print_report(evaluate(model, load(DataConfig()), sequences=2, samples=2), Console(quiet=True))
     """
     model, data = result["model"], result["data"]

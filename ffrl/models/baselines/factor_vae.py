@@ -2,17 +2,44 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional as F
 
+from ffrl.config import RunConfig
+from ffrl.config.checks import at_least, non_negative
+from ffrl.core.errors import require
 from ffrl.models.activity import Phase
-from ffrl.models.baselines.config import FactorVAEConfig
-from ffrl.models.baselines.vae import FrameVAE
-from ffrl.models.flow_vae import SequenceNoise, SequenceOutputs
+from ffrl.models.autoencoder import Networks
+from ffrl.models.frame_vae import FrameModelConfig, FrameVAE
+from ffrl.models.mode import Mode
+from ffrl.models.outputs import SequenceNoise, SequenceOutputs
+
+
+@dataclass(frozen=True)
+class FactorVAEConfig(RunConfig):
+    """FactorVAE: a VAE with a penalty on the total correlation of its code (Kim and Mnih, 2018)."""
+
+    needs_transformations = True
+    mode: Literal["factor-vae"] = "factor-vae"
+    model: FrameModelConfig = field(default_factory=FrameModelConfig)
+    total_correlation: float = 6.4
+    """Weight gamma of the total correlation."""
+    discriminator_width: int = 256
+    """Hidden units of the discriminator that estimates it."""
+    discriminator_depth: int = 3
+    """Its hidden layers."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        non_negative("total-correlation", self.total_correlation)
+        at_least("discriminator-width", self.discriminator_width, 1)
+        at_least("discriminator-depth", self.discriminator_depth, 1)
+        require(self.batch_size >= 2, "batch-size", self.batch_size, "at least 2: codes are shuffled over the batch")
 
 
 @dataclass(frozen=True)
@@ -45,14 +72,14 @@ class FactorVAE(FrameVAE):
     the codes detached. Shuffled codes come from the same batch.
 
     Example:
-        >>> model = FactorVAE(FactorVAEConfig(), (3, 28, 28))
+        >>> model = MODE.build(FactorVAEConfig(), (3, 28, 28))
         >>> outputs = model(torch.rand(2, 9, 3, 28, 28), model.draw_noise(2, 8, None), model.phase(0.9))
         >>> sorted(outputs.penalties)
         ['discriminator', 'total_correlation']
     """
 
-    def __init__(self, config: FactorVAEConfig, image_shape: tuple[int, int, int], **modules: nn.Module | None) -> None:
-        super().__init__(config, image_shape, **modules)
+    def __init__(self, config: FactorVAEConfig, networks: Networks) -> None:
+        super().__init__(config, networks)
         self.total_correlation = config.total_correlation
         width = config.discriminator_width
         layers: list[nn.Module] = [nn.Linear(self.latent_dim, width), nn.LeakyReLU(0.2)]
@@ -63,7 +90,7 @@ class FactorVAE(FrameVAE):
     def draw_noise(
         self, batch_size: int, num_steps: int, generator: torch.Generator | None, device: torch.device | str = "cpu"
     ) -> ShuffledNoise:
-        """All noise of one pass, see :meth:`ffrl.models.flow_vae.FlowFactorizedVAE.draw_noise`."""
+        """All noise of one pass, see :meth:`ffrl.models.interface.SequenceModel.draw_noise`."""
         noise = super().draw_noise(batch_size, num_steps, generator, device)
         count = batch_size * (num_steps + 1)
         shuffle = torch.rand(count, self.latent_dim, generator=generator, device=device)
@@ -81,3 +108,7 @@ class FactorVAE(FrameVAE):
         error = 0.5 * (F.softplus(-told[0]) + F.softplus(told[1])).view(len(frames), -1).sum(1)
         weight = self.total_correlation * phase.latent_weight
         return replace(outputs, penalties={"total_correlation": weight * estimate, "discriminator": error})
+
+
+MODE = Mode(FactorVAEConfig, FactorVAE)
+"""The VAE with a penalty on the total correlation of its code."""

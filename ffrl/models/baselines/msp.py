@@ -2,16 +2,60 @@
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor, nn
+from dataclasses import dataclass, field
+from typing import Literal
 
-from ffrl.config import RunConfig
-from ffrl.models.activity import Activity, ActivityDraws, ActivitySample, Phase
-from ffrl.models.flow_vae import FlowFactorizedVAE, SequenceNoise, SequenceOutputs
-from ffrl.nn.networks import at_least_float32
+import torch
+from torch import Tensor
+
+from ffrl.config import ModelConfig, RunConfig
+from ffrl.config.checks import at_least, positive
+from ffrl.core.errors import require
+from ffrl.models.activity import ActivityKind, Phase
+from ffrl.models.autoencoder import Autoencoder, Networks
+from ffrl.models.mode import Mode
+from ffrl.models.outputs import SequenceNoise, SequenceOutputs
 
 NEGLIGIBLE = 1e-30
 """Added to the ridge, so that latents that are all zero have a matrix: that of standing still."""
+
+
+@dataclass(frozen=True)
+class MatrixModelConfig(ModelConfig):
+    """Encoder and decoder of latents that are matrices; there are no fields."""
+
+    latent_dim: int = 512
+    """D = rows x columns of a latent."""
+    rows: int = 16
+    """Rows a of a latent, moved by one a x a matrix per transition; at most as many as columns."""
+    condition: int = 2
+    """Frames of a sequence, the first ones, from which that matrix is estimated."""
+    ridge: float = 1e-3
+    """Ridge of the least squares, relative to the mean square of the latents."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        at_least("model.rows", self.rows, 1)
+        at_least("model.condition", self.condition, 2)
+        positive("model.ridge", self.ridge)
+        expected = f"a multiple of {self.rows} rows, at least {self.rows**2}"
+        fits = self.latent_dim % self.rows == 0 and self.latent_dim >= self.rows**2
+        require(fits, "model.latent-dim", self.latent_dim, expected)
+
+
+@dataclass(frozen=True)
+class MSPConfig(RunConfig):
+    """MSP: latents move by a matrix that is estimated from each sequence by least squares (Miyato et al., 2022)."""
+
+    sequences = "single"
+    mode: Literal["msp"] = "msp"
+    model: MatrixModelConfig = field(default_factory=MatrixModelConfig)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        frames = self.data.num_steps + 1
+        expected = f"at most {frames}, the frames of a sequence"
+        require(self.model.condition <= frames, "model.condition", self.model.condition, expected)
 
 
 def transition_matrix(latents: Tensor, ridge: float) -> Tensor:
@@ -43,90 +87,66 @@ def transition_matrix(latents: Tensor, ridge: float) -> Tensor:
     return torch.linalg.solve(gram, cross.mT).mT
 
 
-class MatrixActivity(Activity):
-    """The matrix of a sequence in place of speeds: its a x a entries, the same at every step.
-
-    Args:
-        rows: a.
-        ridge: of :func:`transition_matrix`.
-        condition: frames, the first ones, from which the matrix is estimated.
-
-    Example:
-        >>> MatrixActivity(rows=4, ridge=1e-3, condition=2).infer(torch.randn(2, 9, 20)).shape
-        torch.Size([2, 8, 16])
-    """
-
-    aligned = False
-
-    def __init__(self, rows: int, ridge: float, condition: int) -> None:
-        super().__init__(rows**2, noise_channels=0)
-        self.rows, self.ridge, self.condition = rows, ridge, condition
-
-    def phase(self, progress: float, start: float = 0.0) -> Phase:
-        """The same throughout training."""
-        return Phase()
-
-    def infer(self, means: Tensor) -> Tensor:
-        """The least-squares matrix of the first frames, ``(B, T+1, D)`` -> ``(B, T, a^2)``."""
-        matrix = transition_matrix(means[:, : self.condition].unflatten(-1, (self.rows, -1)), self.ridge)
-        return matrix.flatten(-2).unsqueeze(1).expand(-1, means.shape[1] - 1, -1)
-
-    def forward(self, means: Tensor, uniform: Tensor, phase: Phase) -> ActivitySample:
-        """The same as :meth:`infer`: nothing is random."""
-        return ActivitySample(self.infer(means), {})
-
-    def draws(self, means: Tensor, samples: int, generator: torch.Generator | None) -> ActivityDraws:
-        """Raises ValueError: there is no distribution to draw from."""
-        raise ValueError("MSP is no probabilistic model: nothing can be drawn from it")
-
-
-class MSP(FlowFactorizedVAE):
+class MSP(Autoencoder):
     r"""Meta-sequential prediction: H_t = M H_{t-1} with M from the sequence itself (Miyato, Koyama, Fukumizu 2022).
 
     A deterministic autoencoder. M comes from the first ``config.model.condition`` frames, and every frame is predicted
-    from the first one, in training as in evaluation: with M from all frames predictions are worse.
+    from the first one, in training as in evaluation: with M from all frames predictions are worse. Its activity is that
+    matrix: a x a entries, the same at every step.
 
     Args:
-        config: a :class:`~ffrl.models.baselines.config.MSPConfig`.
-        image_shape: (C, H, W).
+        config: of its sizes.
+        networks: encoder and decoder.
 
     Example:
-        >>> from ffrl.models.baselines.config import MSPConfig
-        >>> model = MSP(MSPConfig(), (3, 28, 28))
+        >>> model = MODE.build(MSPConfig(), (3, 28, 28))
         >>> frames = torch.rand(2, 9, 3, 28, 28)
         >>> model.flow(model.encode(frames[:, 0]), model.infer(frames)).shape
         torch.Size([2, 9, 512])
     """
 
-    has_likelihood = False
-    has_variance = False
-    has_fields = False
+    activity_kind = ActivityKind.OPAQUE
     prediction = "powers of the least-squares matrix of the first frames, which it sees"
 
-    def build_fields(self, config: RunConfig) -> nn.Module:
-        """There are none."""
-        return nn.Identity()
+    def __init__(self, config: MSPConfig, networks: Networks) -> None:
+        size = config.model
+        super().__init__(networks, size.num_fields, config.data.num_steps, config.still)
+        self.rows, self.ridge, self.condition = size.rows, size.ridge, size.condition
 
-    def build_activity(self, config: RunConfig) -> MatrixActivity:
-        """Least-squares matrices."""
-        return MatrixActivity(config.model.rows, config.model.ridge, config.model.condition)
+    @property
+    def num_controls(self) -> int:
+        """a^2, the entries of a matrix."""
+        return self.rows**2
 
-    def posterior(self, frames: Tensor) -> tuple[Tensor, Tensor]:
-        """Latents of the frames, ``(..., C, H, W)`` -> ``(..., D)``, and zeros: there is no variance."""
-        latents = at_least_float32(self.encoder(frames.reshape(-1, *frames.shape[-3:])))
-        latents = latents.reshape(*frames.shape[:-3], self.latent_dim)
-        return latents, torch.zeros_like(latents)
+    def encode(self, frames: Tensor) -> Tensor:
+        """Latents of frames, ``(..., C, H, W)`` -> ``(..., D)``."""
+        return self.encoded(frames)
+
+    def draw_noise(
+        self, batch_size: int, num_steps: int, generator: torch.Generator | None, device: torch.device | str = "cpu"
+    ) -> SequenceNoise:
+        """None: nothing is random."""
+        return SequenceNoise.draw((batch_size, num_steps), 0, (self.num_controls, 0), generator, device)
+
+    def matrices(self, means: Tensor) -> Tensor:
+        """The least-squares matrix of the first frames at every step, ``(B, T+1, D)`` -> ``(B, T, a^2)``."""
+        matrix = transition_matrix(means[:, : self.condition].unflatten(-1, (self.rows, -1)), self.ridge)
+        return matrix.flatten(-2).unsqueeze(1).expand(-1, means.shape[1] - 1, -1)
+
+    def infer(self, frames: Tensor) -> Tensor:
+        """The matrix of frames ``(B, T+1, C, H, W)``, at every step: ``(B, T, a^2)``."""
+        return self.matrices(self.encode(frames))
 
     def forward(
         self, frames: Tensor, noise: SequenceNoise, phase: Phase, activity: Tensor | None = None
     ) -> SequenceOutputs:
         """One pass over sequences ``(B, T+1, C, H, W)``; while frames stand alone an autoencoder's."""
-        means, _ = self.posterior(frames)
+        means = self.encode(frames)
         if phase.still:
             g, latents = means.new_zeros(*noise.activity.shape[:3]), means
         else:
             with torch.autocast(frames.device.type, enabled=False):
-                g = self.activity_model.infer(means)
+                g = self.matrices(means)
                 latents = self.flow(means[:, 0], g)
         nothing = torch.zeros_like(latents[:, 0])
         return SequenceOutputs(
@@ -141,13 +161,16 @@ class MSP(FlowFactorizedVAE):
 
     def flow(self, z0: Tensor, g: Tensor) -> Tensor:
         """Latents moved by matrices, ``z0 (B, D)``, ``g (B, T, a^2)`` -> z_0 .. z_T ``(B, T+1, D)``."""
-        rows = self.config.model.rows
-        latents = [z0.unflatten(-1, (rows, -1))]
-        for matrix in g.unflatten(-1, (rows, rows)).unbind(1):
+        latents = [z0.unflatten(-1, (self.rows, -1))]
+        for matrix in g.unflatten(-1, (self.rows, self.rows)).unbind(1):
             latents.append(matrix @ latents[-1])
         return torch.stack(latents, dim=1).flatten(-2)
 
     def compose(self, g: Tensor, other: Tensor) -> Tensor:
         """One matrix after the other, ``(B, T, a^2)`` twice -> ``(B, T, a^2)``."""
-        rows = self.config.model.rows
-        return (other.unflatten(-1, (rows, rows)) @ g.unflatten(-1, (rows, rows))).flatten(-2)
+        square = self.rows, self.rows
+        return (other.unflatten(-1, square) @ g.unflatten(-1, square)).flatten(-2)
+
+
+MODE = Mode(MSPConfig, MSP, outputs=1)
+"""Latents moved by a matrix that is estimated from each sequence; its encoder gives no variance."""

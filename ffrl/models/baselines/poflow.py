@@ -2,14 +2,46 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+from typing import Literal
+
 import torch
 from torch import Tensor, nn
 
-from ffrl.config import RunConfig
+from ffrl.config import ModelConfig, RunConfig
+from ffrl.config.checks import non_negative
+from ffrl.core.errors import require
 from ffrl.fields.potential import Potentials
-from ffrl.models.activity import GivenActivity
-from ffrl.models.baselines.config import PoFlowConfig
+from ffrl.fields.protocol import FieldModule
+from ffrl.models.autoencoder import Networks
 from ffrl.models.flow_vae import FlowFactorizedVAE
+from ffrl.models.mode import Mode
+from ffrl.models.penalties import Penalty
+from ffrl.models.supervised import flow_with_given_activity
+
+
+@dataclass(frozen=True)
+class PoFlowConfig(RunConfig):
+    """PoFlow: gradient flows of potentials that obey the wave equation (Song et al., 2023)."""
+
+    sequences = "labelled"
+    needs_transformations = True
+    mode: Literal["poflow"] = "poflow"
+    model: ModelConfig = field(default_factory=lambda: ModelConfig(time_dependent=True))
+    wave_weight: float = 1e-2
+    """Weight of the squared residual of the wave equation."""
+    wave_initial_weight: float = 1e-2
+    """Weight of the squared velocity of the potentials' values, du/dt, at t = 0."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        non_negative("wave-weight", self.wave_weight)
+        non_negative("wave-initial-weight", self.wave_initial_weight)
+        timed = self.model.time_dependent
+        require(timed, "model.time-dependent", timed, "true: the wave equation is about potentials that change in time")
+        require(
+            self.model.fields == "potential", "model.fields", self.model.fields, "potential: the equation is theirs"
+        )
 
 
 def wave_terms(potentials: Potentials, speed: Tensor, z: Tensor, t: Tensor) -> dict[str, Tensor]:
@@ -41,34 +73,39 @@ def wave_terms(potentials: Potentials, speed: Tensor, z: Tensor, t: Tensor) -> d
     return {"residual": residual.square().sum((1, 2)), "initial": start.square().sum(1)}
 
 
-class PoFlow(FlowFactorizedVAE):
+class WavePenalty(Penalty):
+    """The residual of the wave equation at learnable speeds, and potentials that do not start at rest.
+
+    Args:
+        num_fields: K.
+        residual, initial: weights of the terms of :func:`wave_terms`.
+    """
+
+    def __init__(self, num_fields: int, residual: float, initial: float) -> None:
+        super().__init__()
+        self.weights = {"residual": residual, "initial": initial}
+        self.speed = nn.Parameter(torch.ones(num_fields))
+
+    def forward(self, fields: FieldModule, latents: Tensor, times: Tensor) -> dict[str, Tensor]:
+        """``wave_residual`` and ``wave_initial``."""
+        terms = wave_terms(fields.potential_part(), self.speed, latents[:, :-1], times)
+        return {f"wave_{name}": self.weights[name] * value for name, value in terms.items()}
+
+
+def poflow(config: PoFlowConfig, networks: Networks) -> FlowFactorizedVAE:
     r"""Latents that flow down time-dependent potentials under a wave equation with learnable speeds (Song et al. 2023).
 
     z_t = z_{t-1} + grad u^k(z_{t-1}, t / T), as in the supervised flow-factorised model, but with the residual of
     :math:`\partial_t^2 u = c^2 \Delta u` as a penalty and no diffusing prior.
 
-    Args:
-        config: a :class:`~ffrl.models.baselines.config.PoFlowConfig`.
-        image_shape: (C, H, W).
-        modules: ``encoder`` and ``decoder`` of one's own.
-
     Example:
-        >>> model = PoFlow(PoFlowConfig(), (3, 28, 28))
+        >>> model = MODE.build(PoFlowConfig(), (3, 28, 28))
         >>> sorted(model.field_penalties(torch.zeros(2, 9, 32), torch.ones(2, 8, 3)))
         ['wave_initial', 'wave_residual']
     """
+    wave = WavePenalty(config.model.num_fields, config.wave_weight, config.wave_initial_weight)
+    return flow_with_given_activity(config, networks, wave)
 
-    def __init__(self, config: PoFlowConfig, image_shape: tuple[int, int, int], **modules: nn.Module | None) -> None:
-        super().__init__(config, image_shape, **modules)
-        self.wave_weights = {"residual": config.wave_weight, "initial": config.wave_initial_weight}
-        self.wave_speed = nn.Parameter(torch.ones(config.model.num_fields))
 
-    def build_activity(self, config: RunConfig) -> GivenActivity:
-        """Activity is given."""
-        return GivenActivity(config.model.num_fields)
-
-    def field_penalties(self, latents: Tensor, activity: Tensor) -> dict[str, Tensor]:
-        """The wave equation's terms, weighted, beside those of the base class."""
-        terms = wave_terms(self.potentials, self.wave_speed, latents[:, :-1], self._times(activity))
-        wave = {f"wave_{name}": self.wave_weights[name] * value for name, value in terms.items()}
-        return super().field_penalties(latents, activity) | wave
+MODE = Mode(PoFlowConfig, poflow)
+"""Gradient flows of potentials that obey the wave equation."""

@@ -3,15 +3,37 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
+from typing import Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from ffrl.config import RunConfig
+from ffrl.config.checks import positive
 from ffrl.models.activity import Phase
-from ffrl.models.baselines.config import SlowVAEConfig
-from ffrl.models.baselines.vae import FrameVAE
-from ffrl.models.flow_vae import SequenceNoise, SequenceOutputs
+from ffrl.models.autoencoder import Networks
+from ffrl.models.frame_vae import FrameModelConfig, FrameVAE
+from ffrl.models.mode import Mode
+from ffrl.models.outputs import SequenceNoise, SequenceOutputs
+
+
+@dataclass(frozen=True)
+class SlowVAEConfig(RunConfig):
+    """SlowVAE: a VAE whose latents change rarely, a Laplace prior over their steps (Klindt et al., 2021)."""
+
+    needs_transformations = True
+    mode: Literal["slow-vae"] = "slow-vae"
+    model: FrameModelConfig = field(default_factory=FrameModelConfig)
+    rate: float = 6.0
+    """Rate lambda of the Laplace prior over the step from one latent to the next."""
+    transition_weight: float = 10.0
+    """Weight gamma of that prior's KL."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        positive("rate", self.rate)
+        positive("transition-weight", self.transition_weight)
 
 
 def slow_kl(mean: Tensor, log_variance: Tensor, rate: float) -> Tensor:
@@ -51,12 +73,12 @@ class SlowVAE(FrameVAE):
     the weight ``config.transition_weight`` in training.
 
     Example:
-        >>> SlowVAE(SlowVAEConfig(), (3, 28, 28)).log_latent_prior(torch.zeros(2, 9, 32)).shape
+        >>> MODE.build(SlowVAEConfig(), (3, 28, 28)).log_latent_prior(torch.zeros(2, 9, 32)).shape
         torch.Size([2])
     """
 
-    def __init__(self, config: SlowVAEConfig, image_shape: tuple[int, int, int], **modules: nn.Module | None) -> None:
-        super().__init__(config, image_shape, **modules)
+    def __init__(self, config: SlowVAEConfig, networks: Networks) -> None:
+        super().__init__(config, networks)
         self.rate, self.transition_weight = config.rate, config.transition_weight
 
     def forward(
@@ -75,3 +97,7 @@ class SlowVAE(FrameVAE):
         """log p(z_1, .., z_T | z_0), ``(..., T+1, D)`` -> ``(...)`` nats: Laplace steps."""
         steps = latents.diff(dim=-2).abs()
         return (math.log(self.rate / 2) - self.rate * steps).sum((-2, -1))
+
+
+MODE = Mode(SlowVAEConfig, SlowVAE)
+"""The VAE with a Laplace prior over the steps of its latents."""

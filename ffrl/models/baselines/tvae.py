@@ -2,17 +2,67 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field, replace
+from typing import Literal, Self
+
 import torch
 from torch import Tensor, nn
 
-from ffrl.config import RunConfig
-from ffrl.models.activity import GivenActivity, Phase
-from ffrl.models.baselines.config import TVAEConfig
-from ffrl.models.baselines.vae import FrameVAE
-from ffrl.models.flow_vae import SequenceNoise, SequenceOutputs
+from ffrl.config import ModelConfig, RunConfig
+from ffrl.config.checks import at_least
+from ffrl.core.errors import require
+from ffrl.distributions.priors import gaussian_log_prob
+from ffrl.models.activity import ActivityKind, Phase
+from ffrl.models.autoencoder import Networks, VariationalAutoencoder
+from ffrl.models.mode import Mode
+from ffrl.models.outputs import SequenceNoise, SequenceOutputs
+
+CAPSULES = 2
+"""Capsules by default for each transformation."""
 
 FLOOR = 0.1
 """Added to mean squares below a root: without it a single frame, whose window is short, has codes of any size."""
+
+
+@dataclass(frozen=True)
+class CapsuleModelConfig(ModelConfig):
+    """Encoder, decoder and capsules, which the transformations share out among themselves in turn."""
+
+    latent_dim: int = 72
+    """D, a multiple of the capsules' size."""
+    capsule_size: int = 12
+    """Units of a capsule; the roll is cyclic, so that sequences should have fewer steps."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        at_least("model.capsule-size", self.capsule_size, 2)
+        size, least = self.capsule_size, self.num_fields * self.capsule_size
+        expected = f"a multiple of {size} from {least} on: at least one capsule for each of {self.num_fields} fields"
+        fits = self.latent_dim % size == 0 and self.latent_dim >= least
+        require(fits, "model.latent-dim", self.latent_dim, expected)
+
+
+@dataclass(frozen=True)
+class TVAEConfig(RunConfig):
+    """TVAE: the activity of capsules rolls from frame to frame (Keller and Welling, 2021)."""
+
+    sequences = "labelled"
+    needs_transformations = True
+    mode: Literal["tvae"] = "tvae"
+    model: CapsuleModelConfig = field(default_factory=CapsuleModelConfig)
+    location: float = 0.0
+    """Initial value of the learnable location mu in t = (z - mu) / sqrt(mean u^2)."""
+    predicted: float = 0.5
+    """Share of the training sequences that are decoded from the rolled codes of their first frame."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(0.0 <= self.predicted <= 1.0, "predicted", self.predicted, "a number in [0, 1]")
+
+    def for_transformations(self, count: int) -> Self:
+        """With :data:`CAPSULES` capsules for each of so many transformations."""
+        dim = CAPSULES * count * self.model.capsule_size
+        return replace(self, model=replace(self.model, num_fields=count, latent_dim=dim))
 
 
 def roll(capsules: Tensor, shift: Tensor) -> Tensor:
@@ -38,7 +88,7 @@ def roll(capsules: Tensor, shift: Tensor) -> Tensor:
     return torch.lerp(near, far, shift - whole)
 
 
-class TVAE(FrameVAE):
+class TVAE(VariationalAutoencoder):
     r"""A topographic VAE with shifting capsules (Keller and Welling 2021), one group per transformation.
 
     Every frame has two Gaussian latents, z_t and u_t, side by side in the posterior, and is decoded from
@@ -56,43 +106,54 @@ class TVAE(FrameVAE):
     from the rolled codes of the first frame, without which the decoder never sees such codes and predicts badly.
 
     Args:
-        config: a :class:`~ffrl.models.baselines.config.TVAEConfig`.
-        image_shape: (C, H, W).
-        modules: ``encoder`` and ``decoder`` of one's own.
+        config: of its sizes.
+        networks: encoder and decoder; the encoder gives both latents.
 
     Example:
-        >>> model = TVAE(TVAEConfig(), (3, 28, 28))
+        >>> model = MODE.build(TVAEConfig(), (3, 28, 28))
         >>> model.flow(model.encode(torch.rand(2, 3, 28, 28)), torch.ones(2, 8, 3)).shape
         torch.Size([2, 9, 72])
     """
 
     owner: Tensor
-    likelihood_is_given = True
-    latents_per_code = 2
-    calibrated_at_end = False
+    activity_kind = ActivityKind.GIVEN
     prediction = "the first frame's capsules, rolled; activity given"
 
-    def __init__(self, config: TVAEConfig, image_shape: tuple[int, int, int], **modules: nn.Module | None) -> None:
-        super().__init__(config, image_shape, **modules)
+    def __init__(self, config: TVAEConfig, networks: Networks) -> None:
         size = config.model
-        self.capsule_size = size.capsule_size
+        super().__init__(networks, size.num_fields, config.data.num_steps, config.still)
+        self.capsule_size, self.predicted = size.capsule_size, config.predicted
         owner = torch.arange(self.latent_dim // size.capsule_size) % size.num_fields
         self.register_buffer("owner", owner, persistent=False)
         if "encoder" not in self.own_modules:
             with torch.no_grad():
-                self.encoder[-1].bias[self.latent_dim : self.posterior_dim] = 1.0
+                self.encoder[-1].bias[self.latent_dim : 2 * self.latent_dim] = 1.0
         self.location = nn.Parameter(torch.tensor(float(config.location)))
 
-    def build_fields(self, config: RunConfig) -> nn.Module:
-        """There are none."""
-        return nn.Identity()
+    @property
+    def num_controls(self) -> int:
+        """K, one for each transformation."""
+        return self.num_fields
 
-    def build_activity(self, config: RunConfig) -> GivenActivity:
-        """Activity is given."""
-        return GivenActivity(config.model.num_fields)
+    def conditional(self) -> bool:
+        """True: codes roll as the activity says."""
+        return True
 
-    def calibrate(self, data: object, images: int) -> None:
-        """Nothing is left to estimate."""
+    def draw_noise(
+        self, batch_size: int, num_steps: int, generator: torch.Generator | None, device: torch.device | str = "cpu"
+    ) -> SequenceNoise:
+        """Normal noise of both latents of all frames."""
+        return SequenceNoise.draw(
+            (batch_size, num_steps), 2 * self.latent_dim, (self.num_controls, 0), generator, device
+        )
+
+    def infer(self, frames: Tensor) -> Tensor:
+        """Raises ValueError: activity is given."""
+        raise ValueError("capsules roll as they are told: a TVAE infers no activity")
+
+    def log_latent_prior(self, latents: Tensor) -> Tensor:
+        """log p(z_1, u_1, .., z_T, u_T), ``(..., T+1, 2 D)`` -> ``(...)`` nats: latents are independent."""
+        return gaussian_log_prob(latents[..., 1:, :]).sum(-1)
 
     def codes(self, latents: Tensor, activity: Tensor) -> Tensor:
         """t_0 .. t_T from z and u of all frames, ``(..., T+1, 2 D)``, ``(..., T, K)`` -> ``(..., T+1, D)``.
@@ -134,11 +195,11 @@ class TVAE(FrameVAE):
         the others are zero, those of the prior.
         """
         means, log_variances = self.posterior(frames)
-        latents = means + torch.exp(0.5 * log_variances) * torch.cat([noise.latent.unsqueeze(1), noise.others], dim=1)
+        latents = means + torch.exp(0.5 * log_variances) * noise.of_frames()
         if phase.still:
             codes = self._alone(latents)
         else:
-            predicted = round(self.config.predicted * len(frames))
+            predicted = round(self.predicted * len(frames))
             rolled = self.flow(self._alone(latents[:predicted, 0]), activity[:predicted])
             codes = torch.cat([rolled, self.codes(latents[predicted:], activity[predicted:])])
             used = torch.ones_like(means[..., :1])
@@ -154,3 +215,7 @@ class TVAE(FrameVAE):
             latent_weight=phase.latent_weight,
             cross_entropy_weight=phase.cross_entropy_weight if phase.still else None,
         )
+
+
+MODE = Mode(TVAEConfig, TVAE, outputs=4)
+"""The topographic VAE, whose encoder gives mean and log-variance of two latents for each dimension of the code."""

@@ -19,11 +19,12 @@ from ffrl.evaluation.protocol.needs import available
 from ffrl.evaluation.protocol.sequences import choose
 from ffrl.evaluation.protocol.statistics import mean_of
 from ffrl.evaluation.registry import numbers_of
+from ffrl.models.interface import Calibrated, SequenceModel
 from ffrl.training.checkpoint import STATE, checkpoints
 from ffrl.training.log import METRICS, read_metrics
 from ffrl.training.phases import frames_until
 from ffrl.training.run_folder import ENVIRONMENT
-from stf.run import load
+from stf.run import Run
 
 SEQUENCES = 64
 """Sequences that the error at a checkpoint is measured on."""
@@ -62,7 +63,7 @@ def error_curve(run: Path, sequences: int = SEQUENCES, device: str = "auto") -> 
     """The errors at the checkpoints of a run: ``step``, ``seconds`` of training, ``error`` by transformation.
 
     Checkpoints that an interruption left, at any other step than the planned ones, are passed over.
-    A model whose way of predicting is settled after the last step (``calibrated_at_end``) has its last point alone.
+    A model that is :class:`~ffrl.models.interface.Calibrated` after the last step has its last point alone.
 
     Args:
         run: run folder.
@@ -75,20 +76,20 @@ def error_curve(run: Path, sequences: int = SEQUENCES, device: str = "auto") -> 
     points, data = [], None
     found = checkpoints(run)
     for step in sorted(found):
-        model = load(run, step, device)
-        planned = step % model.config.checkpoint_every == 0 and not model.calibrated_at_end
+        opened = Run.open(run, step, device)
+        config, model = opened.config, opened.model
+        planned = step % config.checkpoint_every == 0 and not isinstance(model, Calibrated)
         if step < max(found) and not planned:
             continue
         if data is None:
-            config = dataclasses.replace(model.config.data, download=False)
-            data = load_data(config, resolve_device(device))
+            data = load_data(dataclasses.replace(config.data, download=False), resolve_device(device))
             sequences = min(sequences, data.size("validation"))
         seconds = float(read_json_object(found[step] / STATE)["seconds"])
         points.append({"step": step, "seconds": seconds, "error": errors(model, data, sequences)})
     return points
 
 
-def errors(model: Any, data: SequenceData, sequences: int) -> dict[str, float | None]:
+def errors(model: SequenceModel, data: SequenceData, sequences: int) -> dict[str, float | None]:
     """Equivariance errors on some held-out sequences, by transformation, and their ``mean``; None if not finite."""
     indices = choose(data, "validation", sequences, seed=0)
     task = Task(model, data, "validation", 0, indices, available=available(model, data))
@@ -100,7 +101,7 @@ def main(arguments: Sequence[str]) -> int:
     """Write ``RUN/curve.json`` for ``[RUN, DEVICE]`` and return the exit code."""
     run, device = Path(arguments[0]), arguments[1]
     try:
-        config = load(run).config
+        config = Run.open(run).config
         summary = {"training": training_summary(run, config), "points": error_curve(run, device=device)}
         write_atomically(run / "curve.json", to_json(summary))
     except UserError as error:

@@ -13,8 +13,8 @@ from ffrl.evaluation.measures.alignment import align
 from ffrl.evaluation.measures.calibration import calibrate
 from ffrl.evaluation.measures.confusion import confusion
 from ffrl.evaluation.measures.usage import usage
-from ffrl.evaluation.protocol.kind import aligned, categorical, given
 from ffrl.evaluation.protocol.sequences import choose, mixed_batches, single_batches
+from ffrl.models.interface import SequenceModel
 from stf.plot.compute.observed import Observed, observe
 from stf.plot.compute.roles import FieldRole, aligned_roles, confused_roles, given_roles, used_roles
 
@@ -47,7 +47,7 @@ class Assignment:
 
 
 @torch.no_grad()
-def assign(model: Any, data: SequenceData, split: Split = "validation", seed: int = 0) -> Assignment:
+def assign(model: SequenceModel, data: SequenceData, split: Split = "validation", seed: int = 0) -> Assignment:
     """Find the roles of all fields: as given (supervised), from inferred against true activity, or from their usage.
 
     Args:
@@ -62,18 +62,18 @@ def assign(model: Any, data: SequenceData, split: Split = "validation", seed: in
     Example:
         >>> from ffrl.config import DataConfig, SupervisedConfig
         >>> from ffrl.data import load
-        >>> from ffrl.models.flow_vae import FlowFactorizedVAE
-        >>> found = assign(FlowFactorizedVAE(SupervisedConfig(), (3, 28, 28)), load(DataConfig()))
+        >>> from ffrl.models.supervised import MODE
+        >>> found = assign(MODE.build(SupervisedConfig(), (3, 28, 28)), load(DataConfig()))
         >>> [role.transformation for role in found.roles]
         ['scaling', 'rotation', 'hue']
     """
     names = data.transformations
     indices = choose(data, split, min(SEQUENCES, data.size(split)), seed)
-    if not names or (categorical(model) and not data.prescribed):
+    if not names or (model.activity_kind.constant and not data.prescribed):
         observed = observe(model, mixed_batches(data, split, indices, seed))
         found = usage(observed.inferred)
         return Assignment(indices, observed, used_roles(found), usage=found)
-    if aligned(model):
+    if model.activity_kind.free:
         observed = observe(model, mixed_batches(data, split, indices, seed))
         alignment = align(observed.inferred, observed.truth, names)
         sure, calibration = observed.certainty, None
@@ -86,7 +86,7 @@ def assign(model: Any, data: SequenceData, split: Split = "validation", seed: in
         observed = observe(model, single_batches(data, split, indices, which))
     else:
         observed = observe(model, mixed_batches(data, split, indices, seed))
-    if given(model):
+    if model.activity_kind.given:
         return Assignment(indices, observed, given_roles(names))
     found, true = observed.inferred[:, 0].argmax(-1), observed.truth[:, 0].argmax(-1)
     confused = confusion(found, true, model.num_fields, names)

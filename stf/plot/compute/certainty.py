@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from ffrl.evaluation.measures.calibration import field_posterior
+from ffrl.models.interface import SequenceModel, WithPosterior
 
 
 @dataclass(frozen=True)
@@ -29,17 +30,17 @@ class Certainty:
         return Certainty(self.probability[index], self.deviation[index])
 
 
-def has_posterior(model: Any) -> bool:
+def has_posterior(model: SequenceModel) -> bool:
     """Return whether a model has a posterior of its activity.
 
     Example:
         >>> has_posterior(object())
         False
     """
-    return getattr(model, "has_activity_posterior", False)
+    return isinstance(model, WithPosterior)
 
 
-def certainty(model: Any, frames: Tensor) -> Certainty | None:
+def certainty(model: SequenceModel, frames: Tensor) -> Certainty | None:
     """Return how sure a model is of the activity it infers from frames, None if it has no posterior of it.
 
     Args:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -13,7 +13,9 @@ from torch import Tensor
 
 from ffrl.data.base import SequenceData, Split
 from ffrl.evaluation.protocol.sequences import batch_size, choose
-from ffrl.fields.ridge import RidgeUnits
+from ffrl.fields.protocol import Fields, one_field
+from ffrl.models.flow_vae import FlowFactorizedVAE
+from ffrl.models.interface import SequenceModel
 from stf.plot.compute.observed import Observed, alone, starting_images
 from stf.plot.compute.plane import (
     Plane,
@@ -46,8 +48,8 @@ class PlaneField:
         role: the field.
         plane: the plane.
         x, y: coordinates of the grid, ``(n,)``.
-        potential: d u on the grid, ``(n, n)``, d being the role's direction.
-        curl_free: d grad u, ``(n, n, D)``.
+        potential: d u on the grid, ``(n, n)``, d being the role's direction; zero for fields without potentials.
+        curl_free: d grad u, ``(n, n, D)``; the whole field of a type that has no parts.
         divergence_free: d r, ``(n, n, D)``; None for a model without that part.
         density: of the encoded frames on the plane, per unit of area, ``(n, n)``.
         path: a real image moved by this field alone at unit speed, z_0 .. z_T ``(T+1, D)``.
@@ -72,6 +74,11 @@ class PlaneField:
     frames: Tensor
     steps: tuple[int, ...]
     time: tuple[int, int] | None = None
+
+    @property
+    def climbs(self) -> bool:
+        """Whether the first part is the slope of a potential."""
+        return bool(self.potential.any())
 
     @property
     def whole(self) -> Tensor:
@@ -140,7 +147,7 @@ class Shares:
     rotation: Tensor
 
 
-def exact_copy(model: Any) -> Any:
+def exact_copy(model: SequenceModel) -> Any:
     """Copy of a model in float64 on the CPU.
 
     Example:
@@ -150,42 +157,17 @@ def exact_copy(model: Any) -> Any:
     return copy.deepcopy(model).cpu().double()
 
 
-def of_field(units: RidgeUnits, field: int) -> RidgeUnits:
-    """Only the units that one control drives; the activity has length 1 then.
-
-    Example:
-        >>> from ffrl.fields.potential import Potentials
-        >>> of_field(Potentials(num_fields=3, dim=4, width=8).units(), 1).weight.shape
-        torch.Size([8, 4])
-    """
-    mine = units.owner[field] > 0
-    first = mine[: units.smooth]
-    return replace(
-        units,
-        weight=units.weight[mine],
-        output=units.output[mine],
-        bias=units.bias[mine],
-        scale=units.scale[first],
-        trace=units.trace[mine],
-        owner=units.owner[field : field + 1, mine],
-        smooth=int(first.sum()),
-        time_weight=None if units.time_weight is None else units.time_weight[mine],
-        blocks=None,
-    )
+def parts_of(model: FlowFactorizedVAE, field: int) -> tuple[Fields, Fields | None]:
+    """Both parts of one field, each with one control; None for the second one where there is none."""
+    first, second = model.field_model.split()
+    return one_field(first, field), None if second is None else one_field(second, field)
 
 
-def parts_of(model: Any, field: int) -> tuple[RidgeUnits, RidgeUnits | None]:
-    """Units of the curl-free and, if there is one, of the divergence-free part of one field."""
-    rotational = getattr(model.field_model, "rotational", None)
-    curl_free = of_field(model.potentials.units(), field)
-    return curl_free, None if rotational is None else of_field(rotational.units(), field)
-
-
-def derivatives(units: RidgeUnits, z: Tensor, speed: float, t: Tensor) -> Derivatives:
+def derivatives(field: Fields, z: Tensor, speed: float, t: Tensor) -> Derivatives:
     """Divergence, curl and size of the Jacobian of one field at ``z (..., D)``, from all of its D x D entries."""
     found = []
     for part in z.reshape(-1, z.shape[-1]).split(max(1, JACOBIANS // z.shape[-1] ** 2)):
-        jacobian = units.jacobian(part, part.new_full((len(part), 1), speed), t)
+        jacobian = field.jacobian(part, part.new_full((len(part), 1), speed), t)
         curl = (jacobian - jacobian.mT) / 2
         trace = jacobian.diagonal(dim1=-2, dim2=-1).sum(-1)
         found.append((trace, curl.norm(dim=(-2, -1)), jacobian.norm(dim=(-2, -1))))
@@ -205,7 +187,7 @@ class FieldContext:
         plane: what spans the planes, from :func:`stf.plot.compute.plane.parse_plane`.
     """
 
-    exact: Any
+    exact: FlowFactorizedVAE
     encoded: Tensor
     starts: Tensor
     steps: int
@@ -220,7 +202,7 @@ class FieldContext:
     @property
     def timed(self) -> bool:
         """Whether the fields depend on time."""
-        return self.exact.potentials.time_weight is not None
+        return self.exact.timed
 
     def time(self, transition: Tensor | int) -> Tensor:
         """Time in [0, 1] of transitions t = 1 .. T."""
@@ -229,7 +211,7 @@ class FieldContext:
 
 @torch.no_grad()
 def field_context(
-    model: Any,
+    model: SequenceModel,
     data: SequenceData,
     observed: Observed,
     split: Split,
@@ -277,6 +259,12 @@ def path_plane(context: FieldContext, path: Tensor) -> Plane:
     return pca_plane(encoded) if context.plane == "pca" else axis_plane(encoded, *context.plane)
 
 
+def potential(model: FlowFactorizedVAE, z: Tensor, t: Tensor) -> Tensor:
+    """Potentials of all fields, ``(..., D)`` -> ``(..., K)``; zero for fields that have none."""
+    potentials = model.field_model.potential_part()
+    return z.new_zeros(*z.shape[:-1], model.num_fields) if potentials is None else potentials(z, t)
+
+
 @torch.no_grad()
 def plane_fields(context: FieldContext, roles: Sequence[FieldRole]) -> list[PlaneField]:
     """All fields that are not silent, each on its plane."""
@@ -286,7 +274,7 @@ def plane_fields(context: FieldContext, roles: Sequence[FieldRole]) -> list[Plan
         return []
     activity = alone(active, exact.num_fields, exact.num_controls).double()
     time = context.time(context.middle)
-    fields = []
+    fields, split = [], exact.field_model.split()[1] is not None
     for role, speeds in zip(active, activity, strict=True):
         starts = context.begun.get(role.row, context.starts)
         paths = exact.flow(starts, speeds.expand(len(starts), steps, -1))
@@ -305,12 +293,12 @@ def plane_fields(context: FieldContext, roles: Sequence[FieldRole]) -> list[Plan
                 plane=plane,
                 x=x,
                 y=y,
-                potential=role.direction * exact.potentials(z, time)[..., role.field],
+                potential=role.direction * potential(exact, z, time)[..., role.field],
                 curl_free=gradient,
-                divergence_free=None if parts_of(exact, role.field)[1] is None else rotational,
+                divergence_free=rotational if split else None,
                 density=mixture_density(points, seen, bandwidth(seen) ** 2 * torch.eye(2, dtype=torch.float64)),
                 path=path,
-                heights=role.direction * exact.potentials(path, time)[..., role.field],
+                heights=role.direction * potential(exact, path, time)[..., role.field],
                 paths=paths,
                 frames=exact.decode(path[chosen]),
                 steps=tuple(chosen),
@@ -328,8 +316,8 @@ def plane_derivatives(context: FieldContext, fields: Sequence[PlaneField]) -> li
         limits = (float(one.x[0]), float(one.x[-1]), float(one.y[0]), float(one.y[-1]))
         x, y, points = grid(limits, COARSE)
         both = [
-            None if units is None else derivatives(units, one.plane.lift(points), one.role.direction, time)
-            for units in parts_of(context.exact, one.role.field)
+            None if part is None else derivatives(part, one.plane.lift(points), one.role.direction, time)
+            for part in parts_of(context.exact, one.role.field)
         ]
         found.append(PlaneDerivatives(one.role, one.plane, x, y, *both, one.plane.coordinates(one.path), one.time))
     return found
@@ -348,8 +336,8 @@ def shares(context: FieldContext, observed: Observed, roles: Sequence[FieldRole]
         gradient, rotational = (part[:, role.field] for part in exact.fields(z, t))
         few = slice(None, None, math.ceil(z.numel() * z.shape[-1] / JACOBIANS))
         unit = z[few].new_ones(len(z[few]), 1)
-        parts = [units for units in parts_of(exact, role.field) if units is not None]
-        jacobian = torch.stack([units.jacobian(z[few], unit, t[few]) for units in parts]).sum(0)
+        parts = [part for part in parts_of(exact, role.field) if part is not None]
+        jacobian = torch.stack([part.jacobian(z[few], unit, t[few]) for part in parts]).sum(0)
         symmetric, rotation = (jacobian + jacobian.mT) / 2, (jacobian - jacobian.mT) / 2
         expansion = jacobian.diagonal(dim1=-2, dim2=-1).sum(-1).square() / z.shape[-1]
         found.append(

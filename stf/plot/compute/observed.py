@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import torch
@@ -18,6 +17,7 @@ from ffrl.evaluation.measures.alignment import strongest_part
 from ffrl.evaluation.measures.equivariance import frame_errors
 from ffrl.evaluation.protocol.kind import activity_of, likeliest, with_posterior
 from ffrl.evaluation.protocol.sequences import batch_size
+from ffrl.models.interface import SequenceModel
 from stf.plot.compute.certainty import Certainty, certainty_of, joined, per_field
 from stf.plot.compute.roles import FieldRole
 
@@ -121,7 +121,7 @@ def alone(roles: Sequence[FieldRole], num_fields: int, num_controls: int) -> Ten
 
 
 @torch.no_grad()
-def traverse(model: Any, images: Tensor, activity: Tensor, backward: int, forward: int) -> Tensor:
+def traverse(model: SequenceModel, images: Tensor, activity: Tensor, backward: int, forward: int) -> Tensor:
     """Decoded frames of images moved under constant activity, backwards (activity negated) and forwards.
 
     Args:
@@ -136,8 +136,8 @@ def traverse(model: Any, images: Tensor, activity: Tensor, backward: int, forwar
 
     Example:
         >>> from ffrl.config import SupervisedConfig
-        >>> from ffrl.models.flow_vae import FlowFactorizedVAE
-        >>> model = FlowFactorizedVAE(SupervisedConfig(), (3, 28, 28))
+        >>> from ffrl.models.supervised import MODE
+        >>> model = MODE.build(SupervisedConfig(), (3, 28, 28))
         >>> traverse(model, torch.rand(2, 3, 28, 28), torch.eye(3), backward=1, forward=2).shape
         torch.Size([3, 2, 4, 3, 28, 28])
     """
@@ -211,7 +211,7 @@ def starting_images(data: SequenceData, split: Split, indices: Tensor, row: int 
 
 @torch.no_grad()
 def move_images(
-    model: Any, data: SequenceData, split: Split, indices: Tensor, roles: Sequence[FieldRole]
+    model: SequenceModel, data: SequenceData, split: Split, indices: Tensor, roles: Sequence[FieldRole]
 ) -> list[Traversal]:
     """Traversals of all fields that are not silent, from -T/2 to 3T/2, with the true frames where they are known."""
     drawn = [role for role in roles if not role.silent]
@@ -233,7 +233,7 @@ def move_images(
 
 
 @torch.no_grad()
-def error_curve(model: Any, data: SequenceData, split: Split, indices: Tensor, role: FieldRole) -> ErrorCurve:
+def error_curve(model: SequenceModel, data: SequenceData, split: Split, indices: Tensor, role: FieldRole) -> ErrorCurve:
     """Errors of a matched field alone against its transformation, at every step from -T/2 to 3T/2 that is known."""
     backward, forward = reach(data.num_steps)
     speeds = alone([role], model.num_fields, model.num_controls).to(indices.device)
@@ -255,7 +255,7 @@ def error_curve(model: Any, data: SequenceData, split: Split, indices: Tensor, r
 
 
 @torch.no_grad()
-def observe(model: Any, batches: Iterable[SequenceBatch]) -> Observed:
+def observe(model: SequenceModel, batches: Iterable[SequenceBatch]) -> Observed:
     """Infer the activity of batches of sequences, and keep the first frames and codes.
 
     Kept are all frames until there are :data:`FEWEST` sequences, and all codes until there are :data:`CODES`. The
@@ -326,7 +326,7 @@ def count_distribution(probabilities: ArrayLike) -> NDArray[np.float64]:
     return distribution
 
 
-def prior_counts(model: Any) -> NDArray[np.float64]:
+def prior_counts(model: SequenceModel) -> NDArray[np.float64]:
     """Distribution of the number of fields that act at once under the prior of a model's activity, ``(n + 1,)``.
 
     Exactly one where one acts throughout; nothing beyond the most that its exact posterior lets act at once.
@@ -339,7 +339,7 @@ def prior_counts(model: Any) -> NDArray[np.float64]:
     return distribution / distribution.sum()
 
 
-def prior_on(model: Any) -> NDArray[np.float64]:
+def prior_on(model: SequenceModel) -> NDArray[np.float64]:
     """Stationary probability that each field is on under the prior of its activity: ``(K,)``.
 
     Under separate control a field is on if one of its parts is.

@@ -5,15 +5,14 @@ from __future__ import annotations
 import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from ffrl.evaluation.protocol.kind import given
-from ffrl.fields.ridge import RidgeUnits
+from ffrl.fields.protocol import Fields
 from ffrl.flow.density import substep_jacobian
 from ffrl.flow.integrate import Tableau, integrate
+from ffrl.models.interface import SequenceModel
 from stf.plot.compute.certainty import Certainty, certainty
 from stf.plot.compute.field_context import FINE, MARGIN, FieldContext, path_plane
 from stf.plot.compute.observed import Observed
@@ -65,7 +64,7 @@ class TransportedDensity:
     certainty: Certainty | None = None
 
 
-def step_jacobian(units: RidgeUnits, points: Tensor, g: Tensor, t: Tensor, tableau: Tableau) -> Tensor:
+def step_jacobian(units: Fields, points: Tensor, g: Tensor, t: Tensor, tableau: Tableau) -> Tensor:
     r"""Jacobian of the integrator's map of one transition, by the chain rule through its substeps and stages.
 
     .. math:: \partial z_t / \partial z_{t-1} = \prod_i (I + h \sum_s b_s K_{is})
@@ -87,14 +86,14 @@ def step_jacobian(units: RidgeUnits, points: Tensor, g: Tensor, t: Tensor, table
 
 @torch.no_grad()
 def transported_density(
-    model: Any, context: FieldContext, observed: Observed, roles: Sequence[FieldRole]
+    model: SequenceModel, context: FieldContext, observed: Observed, roles: Sequence[FieldRole]
 ) -> TransportedDensity:
     """The density of all first frames, carried by the activity of the sequence in which most happens."""
     exact, tableau = context.exact, context.exact.integrator
     example = observed.example
     frames = observed.frames[example]
     truth = torch.from_numpy(observed.truth[example])
-    activity = truth if given(model) else model.infer(frames[None])[0].cpu().double()
+    activity = truth if model.activity_kind.given else model.infer(frames[None])[0].cpu().double()
     sure = certainty(model, frames[None])
     units, z = exact.field_model.units(), context.encoded[:, 0]
     path = exact.flow(z[example : example + 1], activity[None])[0]
@@ -132,6 +131,6 @@ def transported_density(
         frames=frames.cpu(),
         decoded=exact.decode(path),
         width=width,
-        given=given(model),
+        given=model.activity_kind.given,
         certainty=None if sure is None else sure[0],
     )

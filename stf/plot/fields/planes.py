@@ -230,11 +230,12 @@ def _label(page: Page, one: PlaneField, x: float, y: float, left: bool) -> None:
 def _subtitle(one: PlaneField, split: bool) -> str:
     parts = "Each row is one field on one plane of latent space, all three panels to the same scale. " if split else ""
     time = "" if one.time is None else f" Shown at time t = {one.time[0]} of {one.time[1]}."
+    climbing = ", uphill on the potential u" if one.climbs else ""
     return (
         f"{parts}Arrows: where a code on the plane is moved in one step at speed 1.\n"
         "∇u climbs the potential u at right angles to its contours, r turns, and what moves images is their sum." + time
         if split
-        else f"Arrows: where a code on the plane is moved in one step at speed 1, uphill on the potential u.{time}"
+        else f"Arrows: where a code on the plane is moved in one step at speed 1{climbing}.{time}"
     )
 
 

@@ -1,0 +1,12 @@
+"""The types of fields that can be asked for by name."""
+
+from __future__ import annotations
+
+from ffrl.core.registry import Registry
+
+GROUP, KIND = "stf.fields", "type of fields"
+"""Entry points that add a type of fields, and what it is called in messages."""
+
+FIELDS = Registry(GROUP, KIND, {"potential": "ffrl.fields.potential:potentials"})
+"""By name what makes fields of a :class:`~ffrl.config.ModelConfig`: a :class:`ffrl.fields.protocol.FieldModule`, or any
+module of a form that :class:`ffrl.fields.autograd.AutogradFields` takes."""
