@@ -219,7 +219,7 @@ def test_a_supervised_model_is_given_its_activity(capsys, runs, files):
 def test_a_model_without_fields_is_refused(capsys, runs):
     for command in ("transfer", "visualize-fields"):
         line = complaint(capsys, command, runs["vae"], "--out", "out")
-        assert "'mode vae, without vector fields', expected one of unsupervised, supervised, weak, poflow" in line
+        assert "'mode vae, without vector fields', expected one whose activity drives vector fields" in line
     assert not Path("out").exists()
 
 

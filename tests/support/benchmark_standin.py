@@ -11,7 +11,6 @@ import os
 import signal
 import sys
 import time
-from dataclasses import replace
 from pathlib import Path
 
 
@@ -25,14 +24,10 @@ def train(arguments: list[str]) -> int:
     resumed = flag(arguments, "--resume")
     run = Path(resumed or flag(arguments, "--out"))
     if not resumed:
-        sys.path.insert(0, str(Path(__file__).parents[2]))
-        from ffrl.training.config_io import encode_config
-        from stf.registry import default_config
-
-        mode, steps = flag(arguments, "--mode"), int(flag(arguments, "--steps"))
-        config = replace(default_config(mode), steps=steps, seed=int(flag(arguments, "--seed")))
+        config = json.loads(Path(sys.argv[1]).read_text())[flag(arguments, "--mode")]
+        config |= {"steps": int(flag(arguments, "--steps")), "seed": int(flag(arguments, "--seed"))}
         run.mkdir(parents=True)
-        (run / "config.json").write_bytes(encode_config(config))
+        (run / "config.json").write_text(json.dumps(config))
     with open(run / "starts.txt", "a") as file:
         file.write(f"{arguments[0]} threads={os.environ.get('OMP_NUM_THREADS')}\n")
     print("training", run.name, flush=True)
@@ -80,5 +75,5 @@ def curve(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    command, *rest = sys.argv[1:]
+    command, *rest = sys.argv[2:]
     sys.exit({"train": train, "evaluate": evaluate, "curve": curve}[command](rest))

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import sys
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+from ffrl.training.config_io import encode_config
 from stf.benchmark.run.process import Launcher
 from stf.benchmark.suites import SUITES, Suite
+from stf.registry import CONFIGS, default_config
 
 STANDIN = Path(__file__).with_name("benchmark_standin.py")
 MACHINE = {
@@ -82,6 +87,15 @@ def table1() -> Suite:
     return SUITES["mnist-table1"]
 
 
+@cache
+def defaults() -> Path:
+    """A file with the default configuration of every mode, which the stand-in has no time to import."""
+    configs = {mode: json.loads(encode_config(default_config(mode))) for mode in CONFIGS}
+    path = Path(tempfile.mkdtemp()) / "defaults.json"
+    path.write_text(json.dumps(configs))
+    return path
+
+
 @dataclass(frozen=True)
 class Standin(Launcher):
     """Starts ``benchmark_standin.py`` in the place of ``stf`` and of the measurement of curves."""
@@ -90,7 +104,7 @@ class Standin(Launcher):
 
     def stf(self, arguments: Sequence[str]) -> list[str]:
         """Return the command of the stand-in."""
-        return [sys.executable, "-S", str(STANDIN), *arguments]
+        return [sys.executable, "-S", str(STANDIN), str(defaults()), *arguments]
 
     def python(self, module: str, arguments: Sequence[str]) -> list[str]:
         """Return the command of the stand-in for a module."""
