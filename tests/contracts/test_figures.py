@@ -172,7 +172,9 @@ def test_a_panel_draws_the_numbers_of_the_whole_figure() -> None:
     found, _ = composed()
     stf.plot.plot_density(found.x, found.y, found.density[0], path=found.plane.coordinates(found.path)[:1])
     z = one.plane.lift(torch.stack(torch.meshgrid(one.y, one.x, indexing="ij")[::-1], -1))
-    potential = one.role.direction * exactly(scene()[0]).potentials(z, 0.0)[..., one.role.field].detach()
+    potential = (
+        one.role.direction * exactly(scene()[0]).field_model.potential_part()(z, 0.0)[..., one.role.field].detach()
+    )
     assert stf.plot.plot_landscape(one.x, one.y, potential, moves=moves).name == "3d"
 
 

@@ -38,6 +38,7 @@ def l1_error(images: Tensor, frames: Tensor) -> Tensor:
     """L1 error summed over channels and pixels, ``(..., C, H, W)`` twice -> ``(...)`` in float64.
 
     Example:
+        >>> import torch
         >>> l1_error(torch.zeros(2, 1, 2, 2), torch.ones(2, 1, 2, 2))
         tensor([4., 4.], dtype=torch.float64)
     """
@@ -57,6 +58,7 @@ def frame_errors(model: SequenceModel, frames: Tensor, g: Tensor) -> FrameErrors
         g: given or inferred activity, ``(B, T, C)``.
 
     Example:
+        >>> import torch
         >>> from ffrl.config import SupervisedConfig
         >>> from ffrl.models.supervised import MODE
         >>> model = MODE.build(SupervisedConfig(), (3, 28, 28))
@@ -77,6 +79,7 @@ def summarise(errors: Tensor) -> dict[str, Any]:
         (the full sum / T), and ``per_frame``, lists over t = 0 .. T.
 
     Example:
+        >>> import torch
         >>> summarise(torch.arange(9.0).repeat(2, 1))["seven_step_sum"]
         {'mean': 28.0, 'standard_error': 0.0}
     """

@@ -36,6 +36,7 @@ def psnr(squared: Tensor) -> dict[str, float | None]:
         ``mean`` and ``standard_error``; both infinite or undefined where every frame is exact.
 
     Example:
+        >>> import torch
         >>> round(psnr(torch.tensor([0.005, 0.015]))["mean"], 3)
         20.0
     """
