@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from rich.console import Console
@@ -14,6 +14,7 @@ from torch import nn
 
 import ffrl.data
 from ffrl.config import DataConfig, RunConfig
+from ffrl.config.data import DataName
 from ffrl.core.device import flush_denormals, resolve_device
 from ffrl.core.errors import UserError, require
 from ffrl.data.arrays import arrays
@@ -179,7 +180,7 @@ def _require_mode(mode: str) -> None:
 def _sequences(data: Any, device: torch.device) -> tuple[DataConfig, SequenceData]:
     """The sequences on the device, and the configuration that names them."""
     if isinstance(data, str):
-        data = default_config("weak", DataConfig(name=data)).data
+        data = default_config("weak", DataConfig(name=cast(DataName, data))).data
     if isinstance(data, DataConfig):
         return data, ffrl.data.load(data, device)
     if not isinstance(data, SequenceData):

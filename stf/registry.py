@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from ffrl.config import DataConfig, RunConfig, SupervisedConfig
 from ffrl.core.errors import require
@@ -75,7 +76,7 @@ def default_config(mode: str, data: DataConfig | None = None, spec: DataSpec | N
     require(known, "data.name", data.name, expected)
     searched = isinstance(config.model, SparseModelConfig) or isinstance(config, WeakConfig)
     fields = len(names) + SPARE if searched else len(names)
-    sizes = {"num_fields": fields} if names else {}
+    sizes: dict[str, Any] = {"num_fields": fields} if names else {}
     if names and isinstance(config.model, CapsuleModelConfig):
         sizes["latent_dim"] = CAPSULES * fields * config.model.capsule_size
     model = replace(config.model, **sizes)

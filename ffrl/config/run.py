@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from ffrl.config.checks import at_least
 from ffrl.config.data import DataConfig
@@ -54,6 +54,12 @@ class RunConfig:
     """Steps between lines of metrics.jsonl."""
     tensorboard: bool = False
     """Also write TensorBoard event files (needs the tensorboard package)."""
+
+    if TYPE_CHECKING:
+
+        @property
+        def mode(self) -> str:
+            """Its name, a field of every subclass."""
 
     @property
     def schedule(self) -> tuple[TrainingPhase, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 from ffrl.config import DataConfig
 from ffrl.core.errors import require
@@ -54,7 +54,7 @@ DATA_SETS = {
     "sequences": DataSet("ffrl.data.recordings.clips:ClipSequences", None, (), 8),
 }
 """Every data set by its ``--data.name``."""
-IN_MEMORY = "arrays"
+IN_MEMORY: Final = "arrays"
 """Name of sequences that are in memory, of which their :class:`~ffrl.data.spec.DataSpec` says what there is to know."""
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ffrl.core.errors import require
 from ffrl.core.seed import epoch_indices, generator
-from ffrl.data.base import SequenceData
+from ffrl.data.base import SequenceData, Split
 from ffrl.data.on_device import where_made
 from ffrl.training.phases import span_at
 
@@ -29,7 +29,7 @@ class Batch(NamedTuple):
 
 
 def draw_frames(
-    config: Any, data: SequenceData, split: str, indices: Tensor, phase: Any, step: int, streams: str = ""
+    config: Any, data: SequenceData, split: Split, indices: Tensor, phase: Any, step: int, streams: str = ""
 ) -> tuple[Tensor, Tensor | None]:
     """Return the frames of the sequences ``indices`` of ``split``, and their speeds if training is told them.
 
@@ -67,7 +67,7 @@ def draw_frames(
 
 
 def draw_batch(
-    config: Any, model: Any, data: SequenceData, split: str, indices: Tensor, phase: Any, step: int, streams: str = ""
+    config: Any, model: Any, data: SequenceData, split: Split, indices: Tensor, phase: Any, step: int, streams: str = ""
 ) -> Batch:
     """Return the sequences of :func:`draw_frames` and the model's noise for them, on the device of ``indices``."""
     drawn = draw_frames(config, data, split, indices, phase, step, streams)
@@ -135,8 +135,10 @@ class Feed:
     def __call__(self, step: int) -> Batch:
         """Return the batch of optimisation step ``step``, counted from 0."""
         start = time.perf_counter()
-        drawn = self._frames(step) if self._reader is None else self._read_ahead(step)
-        frames, activity = (None if part is None else part.to(self.device, non_blocking=True) for part in drawn)
+        drawn = self._frames(step) if self._reader is None else self._read_ahead(step, self._reader)
+        frames, activity = drawn[0].to(self.device, non_blocking=True), drawn[1]
+        if activity is not None:
+            activity = activity.to(self.device, non_blocking=True)
         self.waited += time.perf_counter() - start
         return with_noise(self.config, self.model, (frames, activity), step)
 
@@ -148,10 +150,10 @@ class Feed:
             frames = frames.pin_memory()
         return frames, activity
 
-    def _read_ahead(self, step: int) -> tuple[Tensor, Tensor | None]:
+    def _read_ahead(self, step: int, reader: ThreadPoolExecutor) -> tuple[Tensor, Tensor | None]:
         while self._coming and self._coming[0][0] != step:
             self._coming.popleft()[1].cancel()
         following = self._coming[-1][0] + 1 if self._coming else step
         for later in range(following, min(step + AHEAD + 1, span_at(self.config, step).last)):
-            self._coming.append((later, self._reader.submit(self._frames, later)))
+            self._coming.append((later, reader.submit(self._frames, later)))
         return self._coming.popleft()[1].result()

@@ -13,9 +13,8 @@ from stf.config.sparsity import SparsityConfig
 from stf.fields.config import SparseModelConfig, require_potentials
 
 
-def _with_discovery(config: WeakConfig | UnsupervisedConfig) -> tuple[TrainingPhase, ...]:
+def _with_discovery(still: TrainingPhase, config: WeakConfig | UnsupervisedConfig) -> tuple[TrainingPhase, ...]:
     """The schedule still, discovery, joint, refine."""
-    still, _ = RunConfig.schedule.fget(config)
     found, refined = config.discovery.fraction, config.refine.fraction
     return (
         still,
@@ -54,7 +53,7 @@ class WeakConfig(RunConfig):
     @property
     def schedule(self) -> tuple[TrainingPhase, ...]:
         """Still frames, discovery of the fields, joint training, refinement of the fields."""
-        return _with_discovery(self)
+        return _with_discovery(super().schedule[0], self)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -78,7 +77,7 @@ class UnsupervisedConfig(RunConfig):
     @property
     def schedule(self) -> tuple[TrainingPhase, ...]:
         """Still frames, discovery of the fields, joint training, refinement of the fields."""
-        return _with_discovery(self)
+        return _with_discovery(super().schedule[0], self)
 
     def __post_init__(self) -> None:
         super().__post_init__()

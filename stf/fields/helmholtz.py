@@ -59,8 +59,11 @@ class HelmholtzFields(nn.Module):
             return torch.cat([first, second])
 
         time_weight = None
-        if curl_free.time_weight is not None:
+        if curl_free.time_weight is not None and rotational.time_weight is not None:
             time_weight = join(curl_free.time_weight, rotational.time_weight)
+        blocks = None
+        if not separate and curl_free.blocks is not None and rotational.blocks is not None:
+            blocks = (*curl_free.blocks, *rotational.blocks)
         return replace(
             curl_free,
             weight=join(curl_free.weight, rotational.weight),
@@ -71,7 +74,7 @@ class HelmholtzFields(nn.Module):
             owner=owner(curl_free.owner, rotational.owner),
             smooth=curl_free.smooth + rotational.smooth,
             time_weight=time_weight,
-            blocks=None if separate else (*curl_free.blocks, *rotational.blocks),
+            blocks=blocks,
         )
 
     def rescale(self, factors: Tensor) -> None:

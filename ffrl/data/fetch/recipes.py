@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import torch
 
 from ffrl.config import DataConfig
+from ffrl.config.data import DataName
 from ffrl.core.errors import UserError, require
 from ffrl.data.catalogue import describe
 
@@ -165,7 +167,7 @@ def verify(name: str, root: Path) -> str:
     if name in FETCHED:
         counts = [len(read(root).images) for read in (read_training_digits, read_test_digits)]
         return f"{root}: {counts[0]:,} training and {counts[1]:,} test digits, undamaged"
-    data = load(DataConfig(name=name, root=root, num_steps=describe(name).num_steps))
+    data = load(DataConfig(name=cast(DataName, name), root=root, num_steps=describe(name).num_steps))
     return f"{root}: {data.title}, {data.size('train'):,} training and {data.size('validation'):,} validation images"
 
 
