@@ -16,6 +16,7 @@ HOMES = {"ffrl": "ffrl", "stf": "stf", "cli": "stf/cli", "configs": "stf/configs
 KINDS = (".py", ".toml", ".gz", ".md", ".typed", ".j2", ".css", ".js")
 """Files of these folders that a wheel has to have."""
 SMALL = ["--steps", "6", "--batch-size", "8", "--model.width", "16", "--model.depth", "1", "--model.latent-dim", "8"]
+SMALL += ["--model.num-fields", "2"]
 FIT = """
 import sys
 from pathlib import Path
