@@ -83,9 +83,11 @@ run.model.infer(clips)[0]
 # %% [markdown]
 # ## Figures
 #
-# Figures are matplotlib figures, shown where they stand at the end of a cell.
+# Figures are matplotlib figures. Once `%matplotlib inline` has been said, one is shown where it stands at the end of a
+# cell.
 
 # %%
+# %matplotlib inline
 figures = run.figures()
 list(figures)
 
