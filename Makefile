@@ -49,7 +49,7 @@ lint: setup
 
 docs: .venv/installed-docs
 	@echo "Building the documentation into site/"
-	NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --strict --quiet
+	OMP_NUM_THREADS=1 NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --strict --quiet
 
 wheel-check: setup
 	@echo "Building a wheel and using it elsewhere"
