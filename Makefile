@@ -1,23 +1,31 @@
-# make demo | test | lint | clean. PYTHON chooses the interpreter that the virtual environment is made with.
+# make demo | test | lint | docs | wheel-check | clean. PYTHON chooses the interpreter of the virtual environment.
 PYTHON ?= python3
 RUN := runs/demo-$(shell date +%Y%m%d-%H%M%S)
 STF := .venv/bin/stf
+INSTALL := .venv/bin/python -m pip install --quiet -c constraints.txt
 
-.PHONY: help setup demo test lint clean
+.PHONY: help setup demo test lint docs wheel-check clean
 
 help:
-	@echo "make demo    train a small unsupervised model, evaluate it and draw its fields"
-	@echo "make test    run the tests"
-	@echo "make lint    check the code with ruff"
-	@echo "make clean   remove everything that was built (runs/ stays)"
+	@echo "make demo         train a small unsupervised model, evaluate it and draw its fields"
+	@echo "make test         run the tests"
+	@echo "make lint         check the code with ruff and its types with mypy"
+	@echo "make docs         build the documentation into site/, with its notebook run"
+	@echo "make wheel-check  build a wheel and use it outside this folder"
+	@echo "make clean        remove everything that was built (runs/ stays)"
 
 setup: .venv/installed
 
 .venv/installed: pyproject.toml constraints.txt
 	@echo "Installing into .venv (a few minutes the first time)"
 	$(PYTHON) -m venv .venv
-	.venv/bin/python -m pip install --quiet -c constraints.txt setuptools
-	.venv/bin/python -m pip install --quiet -c constraints.txt --no-build-isolation -e '.[dev]'
+	$(INSTALL) setuptools
+	$(INSTALL) --no-build-isolation -e '.[dev]'
+	@touch $@
+
+.venv/installed-docs: .venv/installed
+	@echo "Installing what builds the documentation"
+	$(INSTALL) --no-build-isolation -e '.[docs]'
 	@touch $@
 
 demo: setup
@@ -37,7 +45,16 @@ lint: setup
 	@echo "Checking the code"
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
+	.venv/bin/python -m mypy
+
+docs: .venv/installed-docs
+	@echo "Building the documentation into site/"
+	OMP_NUM_THREADS=1 NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --strict --quiet
+
+wheel-check: setup
+	@echo "Building a wheel and using it elsewhere"
+	.venv/bin/python .ci/wheel.py
 
 clean:
-	rm -rf .venv build dist *.egg-info .pytest_cache .ruff_cache
+	rm -rf .venv build dist site *.egg-info .cache .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -9,6 +9,14 @@ Example:
 from __future__ import annotations
 
 from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ffrl.models.flow_vae import FlowFactorizedVAE
+    from stf import data
+    from stf.api import figures, fit
+    from stf.models.sparse_flow import SparseTransformationFlow
+    from stf.run import Run, evaluate, load
 
 __all__ = [
     "FlowFactorizedVAE",
@@ -35,13 +43,15 @@ _HOMES = {
 }
 
 
-def __getattr__(name: str):
-    """Import the parts that need torch only when they are asked for."""
-    if name in ("data", "plot"):
-        return import_module(f"stf.{name}")
-    if name in _HOMES:
-        return getattr(import_module(_HOMES[name]), name)
-    raise AttributeError(f"module 'stf' has no attribute {name!r}")
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> Any:
+        """Import the parts that need torch only when they are asked for."""
+        if name in ("data", "plot"):
+            return import_module(f"stf.{name}")
+        if name in _HOMES:
+            return getattr(import_module(_HOMES[name]), name)
+        raise AttributeError(f"module 'stf' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:

@@ -15,19 +15,23 @@ TOLERANCE = 1e-4
 """Largest difference, relative to the largest value, between an exported program and the model."""
 
 
-class Encoder(nn.Module):
-    """Frames ``(N, C, H, W)`` in [0, 1] to mean and log-variance of q(z | x), two of ``(N, D)``."""
+class Part(nn.Module):
+    """One function of a model as a module of its own."""
 
     def __init__(self, model: SequenceModel) -> None:
         super().__init__()
         self.model = model
+
+
+class Encoder(Part):
+    """Frames ``(N, C, H, W)`` in [0, 1] to mean and log-variance of q(z | x), two of ``(N, D)``."""
 
     def forward(self, frames: Tensor) -> tuple[Tensor, Tensor]:
         """See the class."""
         return self.model.posterior(frames)
 
 
-class Flow(Encoder):
+class Flow(Part):
     """Latents ``(N, D)`` and speeds ``(N, T, C)`` to latents ``(N, T+1, D)``."""
 
     def forward(self, z0: Tensor, g: Tensor) -> Tensor:
@@ -35,7 +39,7 @@ class Flow(Encoder):
         return self.model.flow(z0, g)
 
 
-class Decoder(Encoder):
+class Decoder(Part):
     """Latents ``(N, D)`` to images ``(N, C, H, W)`` in [0, 1]."""
 
     def forward(self, z: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ import ffrl.data
 from ffrl.config import RunConfig
 from ffrl.core.device import flush_denormals, resolve_device
 from ffrl.core.errors import UserError, require
-from ffrl.data.base import SequenceData
+from ffrl.data.base import SequenceData, Split
 from ffrl.data.on_device import on_device
 from ffrl.data.spec import DataSpec
 from ffrl.models.interface import Calibrated, SequenceModel, WithFields
@@ -148,7 +148,7 @@ class Run:
         self,
         data: SequenceData | None = None,
         *,
-        split: str = "validation",
+        split: Split = "validation",
         seed: int = 0,
         sequences: int | None = None,
         codes: bool = False,
@@ -290,7 +290,7 @@ def load(
 
 def evaluate(
     run: str | Path | Run,
-    split: str = "validation",
+    split: Split = "validation",
     data_root: Path | None = None,
     device: str = "auto",
     seed: int = 0,

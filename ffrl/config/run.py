@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import ClassVar, Literal, Self
+from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 from ffrl.config.checks import at_least
 from ffrl.config.data import DataConfig
@@ -57,6 +57,12 @@ class RunConfig:
     """Steps between lines of metrics.jsonl."""
     tensorboard: bool = False
     """Also write TensorBoard event files (needs the tensorboard package)."""
+
+    if TYPE_CHECKING:
+
+        @property
+        def mode(self) -> str:
+            """Its name, a field of every subclass."""
 
     @property
     def schedule(self) -> tuple[TrainingPhase, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from torch import LongTensor, Tensor
+from torch import Tensor
 from torch.nn import functional as F
 
 from ffrl.config import DataConfig
@@ -11,7 +11,7 @@ from ffrl.config import DataConfig
 SLAB_SCALE = 0.1
 
 
-def single_activity(which: LongTensor, num_steps: int, num_transformations: int) -> Tensor:
+def single_activity(which: Tensor, num_steps: int, num_transformations: int) -> Tensor:
     """Return g_t = onehot(which) for t = 1..T: one transformation per sequence, at unit speed throughout.
 
     Args:

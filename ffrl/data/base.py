@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from typing import Literal, NamedTuple
 
 import torch
-from torch import LongTensor, Tensor
+from torch import Tensor
 
 from ffrl.core.errors import UserError
 
@@ -68,7 +68,7 @@ class SequenceData(ABC):
         """Return the number of initial images of ``split``; raises UserError if the split is not there."""
 
     @abstractmethod
-    def images(self, split: Split, indices: LongTensor) -> Tensor:
+    def images(self, split: Split, indices: Tensor) -> Tensor:
         """Return the initial images ``indices (B,)`` as they are, ``(B, C, H, W)``.
 
         Raises:
@@ -76,7 +76,7 @@ class SequenceData(ABC):
         """
 
     def single(
-        self, split: Split, indices: LongTensor, which: LongTensor, generator: torch.Generator | None = None
+        self, split: Split, indices: Tensor, which: Tensor, generator: torch.Generator | None = None
     ) -> SequenceBatch:
         """Return sequences in which one transformation runs at unit speed throughout: g_t = onehot(which).
 
@@ -97,7 +97,7 @@ class SequenceData(ABC):
         raise UserError(f"data.name: found {found}, expected data of which a single transformation can be asked for")
 
     @abstractmethod
-    def mixed(self, split: Split, indices: LongTensor, generator: torch.Generator) -> SequenceBatch:
+    def mixed(self, split: Split, indices: Tensor, generator: torch.Generator) -> SequenceBatch:
         """Return sequences in which transformations switch on and off at random and run at varying speeds.
 
         Args:
@@ -110,7 +110,7 @@ class SequenceData(ABC):
             IndexError: if an index is out of range (on CUDA: a device-side assertion).
         """
 
-    def stills(self, split: Split, indices: LongTensor, count: int, generator: torch.Generator) -> Tensor:
+    def stills(self, split: Split, indices: Tensor, count: int, generator: torch.Generator) -> Tensor:
         """Return ``count`` evenly spaced frames, or all if there are fewer, of the sequences of :meth:`mixed`.
 
         Returns:

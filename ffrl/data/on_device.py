@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from torch import LongTensor, Tensor
+from torch import Tensor
 
 from ffrl.core.device import indexed
 from ffrl.data.base import SequenceBatch, SequenceData, Split
@@ -39,26 +39,27 @@ class MovedSequences(SequenceData):
     def size(self, split: Split) -> int:
         return self.inner.size(split)
 
-    def images(self, split: Split, indices: LongTensor) -> Tensor:
+    def images(self, split: Split, indices: Tensor) -> Tensor:
         return self.inner.images(split, indices.cpu()).to(self.device)
 
     def single(
-        self, split: Split, indices: LongTensor, which: LongTensor, generator: torch.Generator | None = None
+        self, split: Split, indices: Tensor, which: Tensor, generator: torch.Generator | None = None
     ) -> SequenceBatch:
-        return self._moved(self.inner.single(split, indices.cpu(), which.cpu(), _on_cpu(generator)))
+        source = None if generator is None else _on_cpu(generator)
+        return self._moved(self.inner.single(split, indices.cpu(), which.cpu(), source))
 
-    def mixed(self, split: Split, indices: LongTensor, generator: torch.Generator) -> SequenceBatch:
+    def mixed(self, split: Split, indices: Tensor, generator: torch.Generator) -> SequenceBatch:
         return self._moved(self.inner.mixed(split, indices.cpu(), _on_cpu(generator)))
 
-    def stills(self, split: Split, indices: LongTensor, count: int, generator: torch.Generator) -> Tensor:
+    def stills(self, split: Split, indices: Tensor, count: int, generator: torch.Generator) -> Tensor:
         return self.inner.stills(split, indices.cpu(), count, _on_cpu(generator)).to(self.device)
 
     def _moved(self, batch: SequenceBatch) -> SequenceBatch:
         return SequenceBatch(batch.frames.to(self.device), batch.activity.to(self.device))
 
 
-def _on_cpu(generator: torch.Generator | None) -> torch.Generator | None:
-    return None if generator is None else torch.Generator().manual_seed(generator.initial_seed())
+def _on_cpu(generator: torch.Generator) -> torch.Generator:
+    return torch.Generator().manual_seed(generator.initial_seed())
 
 
 def on_device(data: SequenceData, device: torch.device | str) -> SequenceData:

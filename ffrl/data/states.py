@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 import torch
-from torch import LongTensor, Tensor
+from torch import Tensor
 
 from ffrl.config import DataConfig
 from ffrl.core.errors import UserError
@@ -34,11 +34,11 @@ class StateSequences(SequenceData):
     periods: Mapping[str, float] = MappingProxyType({})
 
     @abstractmethod
-    def origin(self, split: Split, indices: LongTensor) -> Tensor:
+    def origin(self, split: Split, indices: Tensor) -> Tensor:
         """Return the states ``(B, J)`` of the images ``indices (B,)`` as they are."""
 
     @abstractmethod
-    def in_states(self, split: Split, indices: LongTensor, visited: Tensor) -> Tensor:
+    def in_states(self, split: Split, indices: Tensor, visited: Tensor) -> Tensor:
         """Return images in given states, ``indices (B,)``, ``visited (B, N, J)`` in unit steps -> ``(B, N, C, H, W)``.
 
         Raises:
@@ -51,7 +51,7 @@ class StateSequences(SequenceData):
 
     @abstractmethod
     def placed(
-        self, split: Split, indices: LongTensor, activity: Tensor, generator: torch.Generator | None
+        self, split: Split, indices: Tensor, activity: Tensor, generator: torch.Generator | None
     ) -> tuple[Tensor, Tensor]:
         """Return the activity ``(B, T, J)``, slower where it would leave the data, and the initial states ``(B, J)``.
 
@@ -70,7 +70,7 @@ class StateSequences(SequenceData):
         periods = {name: self.periods.get(name) for name in self.transformations}
         return tuple(Factor(name, 0, int(min(count, round or count)), round) for name, round in periods.items())
 
-    def states_of(self, split: Split, indices: LongTensor, values: LongTensor) -> Tensor:
+    def states_of(self, split: Split, indices: Tensor, values: Tensor) -> Tensor:
         """Return the states ``(B, N, J)`` in which the images ``(B,)`` have values ``(B, N, F)`` of the moved factors.
 
         Example:
@@ -80,7 +80,7 @@ class StateSequences(SequenceData):
         """
         return values.float() + self.origin(split, indices)[:, None]
 
-    def kept_factors(self, split: Split, indices: LongTensor) -> tuple[tuple[Factor, LongTensor], ...]:
+    def kept_factors(self, split: Split, indices: Tensor) -> tuple[tuple[Factor, Tensor], ...]:
         """Return the factors that no transformation moves, as far as they are known, with the values of the images.
 
         Returns:
@@ -88,25 +88,25 @@ class StateSequences(SequenceData):
         """
         return ()
 
-    def images(self, split: Split, indices: LongTensor) -> Tensor:
+    def images(self, split: Split, indices: Tensor) -> Tensor:
         return self.in_states(split, indices, self.origin(split, indices)[:, None])[:, 0]
 
     def single(
-        self, split: Split, indices: LongTensor, which: LongTensor, generator: torch.Generator | None = None
+        self, split: Split, indices: Tensor, which: Tensor, generator: torch.Generator | None = None
     ) -> SequenceBatch:
         activity = single_activity(which, self.num_steps, len(self.transformations))
         activity, start = self.placed(split, indices, activity, generator)
         return SequenceBatch(self.in_states(split, indices, states(activity, start)), activity)
 
-    def mixed(self, split: Split, indices: LongTensor, generator: torch.Generator) -> SequenceBatch:
+    def mixed(self, split: Split, indices: Tensor, generator: torch.Generator) -> SequenceBatch:
         activity, visited = self._mixed(split, indices, generator)
         return SequenceBatch(self.in_states(split, indices, visited), activity)
 
-    def stills(self, split: Split, indices: LongTensor, count: int, generator: torch.Generator) -> Tensor:
+    def stills(self, split: Split, indices: Tensor, count: int, generator: torch.Generator) -> Tensor:
         visited = self._mixed(split, indices, generator)[1][:, evenly_spaced(self.num_steps, count)]
         return self.in_states(split, indices, visited)
 
-    def _mixed(self, split: Split, indices: LongTensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    def _mixed(self, split: Split, indices: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Activity and states of mixed sequences."""
         shape = (len(indices), self.num_steps, len(self.transformations))
         activity = mixed_activity(self.config, shape, self.graded, generator)
@@ -140,14 +140,15 @@ def made_from_states(data: SequenceData, why: str) -> StateSequences:
         >>> made_from_states(load(DataConfig()), "frames are rendered").name
         'mnist'
     """
-    if not prescribable(data):
+    made = where_made(data)
+    if not isinstance(made, StateSequences):
         expected = "data whose frames are made from states, such as 'mnist'"
         raise UserError(f"data.name: found {data.name!r}, expected {expected}: {why}")
-    return where_made(data)
+    return made
 
 
 def visited_states(
-    data: StateSequences, split: Split, indices: LongTensor, activity: Tensor, start: Tensor | None = None
+    data: StateSequences, split: Split, indices: Tensor, activity: Tensor, start: Tensor | None = None
 ) -> Tensor:
     """Return the states ``(B, T+1, J)`` that images go through under one activity; see :func:`moved`."""
     origin = data.origin(split, indices)
@@ -157,7 +158,7 @@ def visited_states(
 
 
 def renderable(
-    data: SequenceData, split: Split, indices: LongTensor, activity: Tensor, start: Tensor | None = None
+    data: SequenceData, split: Split, indices: Tensor, activity: Tensor, start: Tensor | None = None
 ) -> bool:
     """Tell whether :func:`moved` can show every state that an activity leads to.
 
@@ -166,15 +167,15 @@ def renderable(
         >>> renderable(load(DataConfig()), "validation", torch.arange(2), torch.tensor([[-12.0, 0.0, 0.0]]))
         False
     """
-    if not prescribable(data):
-        return False
     source = where_made(data)
+    if not isinstance(source, StateSequences):
+        return False
     indices = indices.to(source.device)
     return bool(source.showable(visited_states(source, split, indices, activity, start)).all())
 
 
 def moved(
-    data: SequenceData, split: Split, indices: LongTensor, activity: Tensor, start: Tensor | None = None
+    data: SequenceData, split: Split, indices: Tensor, activity: Tensor, start: Tensor | None = None
 ) -> SequenceBatch:
     """Return sequences of images under one given activity: x_t is the image moved by s_0 + g_1 + ... + g_t unit steps.
 
@@ -195,7 +196,7 @@ def moved(
     """
     source = made_from_states(data, "other sequences cannot be moved on request")
     if not renderable(data, split, indices, activity, start):
-        raise UserError(f"moves: found states that {data.title} does not show, expected {data.limits}")
+        raise UserError(f"moves: found states that {data.title} does not show, expected {source.limits}")
     device, indices = indices.device, indices.to(source.device)
     visited = visited_states(source, split, indices, activity, start)
     activity = activity.to(device, visited.dtype).expand(len(indices), -1, -1)

@@ -45,7 +45,7 @@ class Factor:
             [[0.0, 0.0, 1.0], [1.0, 0.0, 0.0]]
         """
         values = np.asarray(values, dtype=np.float64)
-        if self.circle:
+        if self.period is not None and self.circle:
             angle = 2 * np.pi * values / self.period
             return np.stack([np.cos(angle), np.sin(angle)], axis=1)
         if self.category:

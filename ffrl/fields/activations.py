@@ -10,7 +10,7 @@ from torch import Tensor
 
 
 class _Elementwise(Protocol):
-    def __call__(self, x: Tensor) -> Tensor: ...
+    def __call__(self, x: Tensor, /) -> Tensor: ...
 
 
 class Activation(NamedTuple):

@@ -193,7 +193,7 @@ class RidgeUnits:
             return (self._slope(z, t).unsqueeze(-2) * self.owner) @ self.output
         controls, points = self.num_controls, z.reshape(-1, z.shape[-1])
         batch = points.expand(controls, *points.shape)
-        moved, first = 0.0, 0
+        moved, first = z.new_zeros(()), 0
         for size in self.blocks:
             rows = slice(first, first + controls * size)
             weight, output, bias = (

@@ -155,5 +155,5 @@ def conv_decoder(
     head = nn.Conv2d(channels[0], image_shape[0] * patch**2, 1)
     with torch.no_grad():
         head.weight.copy_(head.weight[:: patch**2].repeat_interleave(patch**2, dim=0))
-        head.bias.zero_()
+        head.get_parameter("bias").zero_()
     return nn.Sequential(*layers, ChannelNorm(channels[0]), head, nn.PixelShuffle(patch))

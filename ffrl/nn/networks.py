@@ -115,13 +115,13 @@ def mixer_decoder(image_shape: tuple[int, int, int], inputs: int, width: int, de
     return nn.Sequential(stem, *blocks, head, _FromPatches(image_shape, side))
 
 
-ENCODERS = {
+ENCODERS: dict[str, Callable[..., nn.Sequential]] = {
     "mlp": mlp_encoder,
     "mixer": mixer_encoder,
     "conv": conv_encoder,
     "conv-coarse": partial(conv_encoder, coarse=True),
 }
-DECODERS = {
+DECODERS: dict[str, Callable[..., nn.Sequential]] = {
     "mlp": mlp_decoder,
     "mixer": mixer_decoder,
     "conv": conv_decoder,

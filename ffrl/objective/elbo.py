@@ -19,7 +19,7 @@ def flow_kl(outputs: SequenceOutputs) -> Tensor:
     log q_t is log q(z_0 | x_0) plus the accumulated change of density; zero for the strict bound, whose generative and
     posterior flow are one and the same deterministic map (FFRL, "Evidence Lower Bound").
     """
-    if outputs.log_density_change is None:
+    if outputs.log_density_change is None or outputs.log_prior is None:
         return torch.zeros_like(outputs.mean[:, 0])
     mean, log_variance, z0 = outputs.mean, outputs.log_variance, outputs.latents[:, 0]
     scaled = (z0 - mean).square() * torch.exp(-log_variance)

@@ -148,8 +148,10 @@ class Feed:
     def __call__(self, step: int) -> Batch:
         """Return the batch of optimisation step ``step``, counted from 0."""
         start = time.perf_counter()
-        drawn = self._frames(step) if self._reader is None else self._read_ahead(step)
-        frames, activity = (None if part is None else part.to(self.device, non_blocking=True) for part in drawn)
+        drawn = self._frames(step) if self._reader is None else self._read_ahead(step, self._reader)
+        frames, activity = drawn[0].to(self.device, non_blocking=True), drawn[1]
+        if activity is not None:
+            activity = activity.to(self.device, non_blocking=True)
         self.waited += time.perf_counter() - start
         return with_noise(self.config, self.model, (frames, activity), step)
 
@@ -161,10 +163,10 @@ class Feed:
             frames = frames.pin_memory()
         return frames, activity
 
-    def _read_ahead(self, step: int) -> tuple[Tensor, Tensor | None]:
+    def _read_ahead(self, step: int, reader: ThreadPoolExecutor) -> tuple[Tensor, Tensor | None]:
         while self._coming and self._coming[0][0] != step:
             self._coming.popleft()[1].cancel()
         following = self._coming[-1][0] + 1 if self._coming else step
         for later in range(following, min(step + AHEAD + 1, span_at(self.config, step).last)):
-            self._coming.append((later, self._reader.submit(self._frames, later)))
+            self._coming.append((later, reader.submit(self._frames, later)))
         return self._coming.popleft()[1].result()

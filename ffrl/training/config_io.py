@@ -100,7 +100,7 @@ def sections(data: Mapping[str, Any]) -> dict[str, Any]:
 def _convert(hint: Any, value: Any, source: str, key: str, base: Any) -> Any:
     """Return ``value`` as type ``hint``, or raise a UserError."""
     origin, options = typing.get_origin(hint), typing.get_args(hint)
-    if dataclasses.is_dataclass(hint):
+    if isinstance(hint, type) and dataclasses.is_dataclass(hint):
         if isinstance(value, Mapping):
             return config_from_dict(hint, value, source, base, prefix=f"{key}.")
         expected = "a section"

@@ -80,11 +80,11 @@ def build_optimizer(config: RunConfig, model: nn.Module, fields: Iterable[nn.Par
             factor = config.optimizer.field_factor if id(parameter) in of_fields else 1.0
             decay = config.optimizer.weight_decay if parameter.ndim >= 2 else 0.0
             groups.setdefault((factor, decay), []).append(parameter)
-    groups = [
+    options = [
         {"params": parameters, "weight_decay": decay, "factor": factor}
         for (factor, decay), parameters in groups.items()
     ]
-    return torch.optim.AdamW(groups, lr=config.optimizer.learning_rate, fused=True)
+    return torch.optim.AdamW(options, lr=config.optimizer.learning_rate, fused=True)
 
 
 def update(model: nn.Module, optimizer: torch.optim.Optimizer, loss: Tensor, clip: float) -> tuple[Tensor, Tensor]:

@@ -50,10 +50,10 @@ class Window:
         self._sums.clear()
         return {name: total / counts[name] for name, total in totals.items() if counts[name] > 0}
 
-    def counts(self) -> tuple[int, int, int]:
+    def counts(self) -> tuple[int, int]:
         """Return how many steps of the run were skipped, and how many in a row until now. Waits for the device."""
         skipped, streak = torch.stack([self._skipped, self._streak]).tolist()
-        return skipped, streak
+        return int(skipped), int(streak)
 
     def tensors(self) -> dict[str, Tensor]:
         """Return the state as named tensors, for a checkpoint."""

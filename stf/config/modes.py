@@ -15,9 +15,8 @@ from stf.config.sparsity import SparsityConfig
 from stf.fields.config import SPARE, SparseModelConfig, require_potentials
 
 
-def _with_discovery(config: WeakConfig | UnsupervisedConfig) -> tuple[TrainingPhase, ...]:
+def _with_discovery(still: TrainingPhase, config: WeakConfig | UnsupervisedConfig) -> tuple[TrainingPhase, ...]:
     """The schedule still, discovery, joint, refine; where a second search is asked for, it divides the third."""
-    still, _ = RunConfig.schedule.fget(config)
     again, found, refined = config.rediscovery, config.discovery.fraction, config.refine.fraction
     joint = TrainingPhase("joint", 1.0 - still.fraction - found - again.whole - refined, None, "joint training ends")
     second = (
@@ -65,7 +64,7 @@ class WeakConfig(RunConfig):
     @property
     def schedule(self) -> tuple[TrainingPhase, ...]:
         """Still frames, discovery of the fields, joint training (with a second discovery in it), refinement."""
-        return _with_discovery(self)
+        return _with_discovery(super().schedule[0], self)
 
     def for_large_images(self) -> Self:
         """The configuration with networks for large images, smaller batches, and more and longer phases."""
@@ -95,7 +94,7 @@ class UnsupervisedConfig(RunConfig):
     @property
     def schedule(self) -> tuple[TrainingPhase, ...]:
         """Still frames, discovery of the fields, joint training (with a second discovery in it), refinement."""
-        return _with_discovery(self)
+        return _with_discovery(super().schedule[0], self)
 
     def for_large_images(self) -> Self:
         """The configuration with networks for large images, smaller batches, and more and longer phases."""

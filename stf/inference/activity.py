@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -37,6 +38,13 @@ class ExactActivity(Activity):
         learn_rates: whether the rates follow the expected transitions.
     """
 
+    alive: Tensor
+    variance: Tensor
+    misfit: Tensor
+    excess: Tensor
+    counts: Tensor
+    _index: Tensor
+
     def __init__(
         self, num_controls: int, dim: int, prior: ActivityPrior, on_rate: float, off_rate: float, learn_rates: bool
     ) -> None:
@@ -65,7 +73,7 @@ class ExactActivity(Activity):
         self.excess.zero_()
         self._remember(sorted(places))
 
-    def _load_from_state_dict(self, *arguments, **options) -> None:
+    def _load_from_state_dict(self, *arguments: Any, **options: Any) -> None:
         super()._load_from_state_dict(*arguments, **options)
         self._remember(self.alive.nonzero().flatten().tolist())
 

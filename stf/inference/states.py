@@ -87,7 +87,7 @@ def singletons(num_controls: int, device: torch.device | str = "cpu", dtype: tor
         >>> singletons(2).values.tolist()
         [[1.0, 0.0], [0.0, 1.0]]
     """
-    members = [(control,) for control in range(num_controls)]
+    members: list[tuple[int, ...]] = [(control,) for control in range(num_controls)]
     return _build(num_controls, members, [(1.0,)] * num_controls, torch.device(device), dtype)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from torch import LongTensor, Tensor
+from torch import Tensor
 
 from ffrl.config import DataConfig
 from ffrl.core.errors import UserError, require
@@ -81,11 +81,11 @@ class MnistSequences(StateSequences):
     def size(self, split: Split) -> int:
         return len(self._split(split))
 
-    def origin(self, split: Split, indices: LongTensor) -> Tensor:
+    def origin(self, split: Split, indices: Tensor) -> Tensor:
         return torch.zeros(len(indices), len(self.transformations), device=self.device)
 
     def placed(
-        self, split: Split, indices: LongTensor, activity: Tensor, generator: torch.Generator | None
+        self, split: Split, indices: Tensor, activity: Tensor, generator: torch.Generator | None
     ) -> tuple[Tensor, Tensor]:
         if generator is None:
             return activity, self.origin(split, indices)
@@ -94,7 +94,7 @@ class MnistSequences(StateSequences):
     def showable(self, visited: Tensor) -> Tensor:
         return parameters(visited, self.config.protocol).scale >= LEAST_SCALE
 
-    def in_states(self, split: Split, indices: LongTensor, visited: Tensor) -> Tensor:
+    def in_states(self, split: Split, indices: Tensor, visited: Tensor) -> Tensor:
         """Return digits in given states, ``indices (B,)``, ``visited (B, N, J)`` in unit steps -> ``(B, N, C, H, W)``.
 
         Raises:

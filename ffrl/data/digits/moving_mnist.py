@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from torch import LongTensor, Tensor
+from torch import Tensor
 
 from ffrl.config import DataConfig
 from ffrl.core.errors import require
@@ -70,18 +70,18 @@ class MovingMnistSequences(StateSequences):
         self.unit_steps = tuple(f"{STEP:g} pixels {way}" for way in ("to the right", "to the left", "down", "up"))
         self.unit_steps *= config.digits
         self._digits = MnistSequences(config, device)
-        self._pairings: dict[Split, LongTensor] = {}
+        self._pairings: dict[Split, Tensor] = {}
         corners = torch.tensor(CORNERS[: config.digits], device=self.device)
         self._origin = APART * corners if config.digits > 1 else torch.zeros(1, 2, device=self.device)
 
     def size(self, split: Split) -> int:
         return self._digits.size(split)
 
-    def origin(self, split: Split, indices: LongTensor) -> Tensor:
+    def origin(self, split: Split, indices: Tensor) -> Tensor:
         return _counted(self._origin).expand(len(indices), -1)
 
     def placed(
-        self, split: Split, indices: LongTensor, activity: Tensor, generator: torch.Generator | None
+        self, split: Split, indices: Tensor, activity: Tensor, generator: torch.Generator | None
     ) -> tuple[Tensor, Tensor]:
         offsets = _offsets(states(activity))
         least, largest = -ROOM - offsets.amin(1), ROOM - offsets.amax(1)
@@ -101,14 +101,14 @@ class MovingMnistSequences(StateSequences):
         require(self.config.digits == 1, "data.digits", self.config.digits, expected)
         return tuple(Factor(name, -int(ROOM), 2 * int(ROOM) + 1) for name in ("horizontal", "vertical"))
 
-    def states_of(self, split: Split, indices: LongTensor, values: LongTensor) -> Tensor:
+    def states_of(self, split: Split, indices: Tensor, values: Tensor) -> Tensor:
         """Return offsets as counts of right, left, down and up, ``(B, N, 2)`` -> ``(B, N, 4)``."""
         return _counted(values.float().unflatten(-1, (-1, 2)))
 
     def showable(self, visited: Tensor) -> Tensor:
         return (_offsets(visited).abs() <= ROOM + 1e-4).flatten(-2).all(-1)
 
-    def in_states(self, split: Split, indices: LongTensor, visited: Tensor) -> Tensor:
+    def in_states(self, split: Split, indices: Tensor, visited: Tensor) -> Tensor:
         """Return digits in given states, ``indices (B,)``, ``visited (B, N, 4 d)`` -> ``(B, N, 1, 64, 64)``.
 
         Raises:
@@ -123,7 +123,7 @@ class MovingMnistSequences(StateSequences):
         digits = self._digits.images(split, chosen.flatten())[:, 0].to(visited).unflatten(0, chosen.shape)
         return translated(digits, (_offsets(visited) + ROOM) * STEP, SIZE).amax(2).unsqueeze(2)
 
-    def _mixed(self, split: Split, indices: LongTensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    def _mixed(self, split: Split, indices: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         shape = (len(indices), self.num_steps, 2 * self.config.digits)
         speeds = mixed_activity(self.config, shape, self.graded, generator).clamp(0, ROOM)
         place, way = torch.rand((2, *speeds[:, 0].shape), generator=generator, device=self.device).unbind(0)
@@ -132,7 +132,7 @@ class MovingMnistSequences(StateSequences):
         activity, start = (_counted(moved.unflatten(-1, (-1, 2))) for moved in (moves, start))
         return activity, states(activity, start)
 
-    def _pairing(self, split: Split) -> LongTensor:
+    def _pairing(self, split: Split) -> Tensor:
         """The digits of every image, (N, d): along a fixed shuffled circle, so that they differ."""
         if split not in self._pairings:
             order = np.random.RandomState(0).permutation(self.size(split))  # a stream that never changes (NEP 19)

@@ -9,8 +9,9 @@ from pathlib import Path
 import torch
 
 from ffrl.config import DataConfig
+from ffrl.config.data import DATA_SETS
 from ffrl.core.errors import UserError, require
-from ffrl.data.catalogue import DATA_SETS, describe, image_shape
+from ffrl.data.catalogue import describe, image_shape
 
 SHAPES3D_URL = "https://storage.googleapis.com/3d-shapes/3dshapes.h5"
 SHAPES3D_SHA256 = "0a0f6ed98baff276a50f3a081a7434d788da63cb135a98189b2a5b5769be1785"

@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import LongTensor, Tensor
+from torch import Tensor
 
 from ffrl.core.errors import UserError, reason_of
 from ffrl.core.seed import generator
@@ -65,7 +66,7 @@ class Factors:
         period = size if own in self.circles else None
         return Factor(name or own.replace("_", "-"), 0, size, period, own in self.categories)
 
-    def digits(self, index: LongTensor) -> LongTensor:
+    def digits(self, index: Tensor) -> Tensor:
         """Return the digits ``(..., F)`` of the images ``index (...)``.
 
         Example:
@@ -75,7 +76,7 @@ class Factors:
         bases, sizes = _on(self.bases, index.device), _on(self.sizes, index.device)
         return index.unsqueeze(-1).div(bases, rounding_mode="floor").remainder(sizes)
 
-    def index(self, digits: Tensor) -> LongTensor:
+    def index(self, digits: Tensor) -> Tensor:
         """Return the images ``(...)`` that have the digits ``(..., F)``, whole numbers of any type.
 
         A digit beyond its range would carry into the next factor, so it is refused. That check waits for the device.
@@ -100,11 +101,11 @@ class Factors:
 
 
 @lru_cache(maxsize=64)
-def _on(values: tuple[int, ...], device: torch.device) -> LongTensor:
+def _on(values: tuple[int, ...], device: torch.device) -> Tensor:
     return torch.tensor(values, device=device)
 
 
-def split_images(count: int) -> dict[str, LongTensor]:
+def split_images(count: int) -> dict[str, Tensor]:
     """Return which images are the train and which the validation split: 80 % and 20 % of one fixed random order.
 
     Example:
@@ -116,7 +117,7 @@ def split_images(count: int) -> dict[str, LongTensor]:
     return {"train": order[:border], "validation": order[border:]}
 
 
-def map_array(path: Path) -> NDArray:
+def map_array(path: Path) -> NDArray[Any]:
     """Return the array in a file of ``.npy`` format, whatever its name, mapped into memory; it is never unpickled.
 
     Raises:
@@ -138,7 +139,9 @@ def map_array(path: Path) -> NDArray:
         raise UserError(f"{path}: found a file that cannot be read ({reason}), expected .npy format") from None
 
 
-def check_labels(labels: NDArray, factors: Factors, values: Sequence[Sequence[float]], source: str) -> None:
+def check_labels(
+    labels: NDArray[Any], factors: Factors, values: Sequence[Sequence[float] | NDArray[np.float64]], source: str
+) -> None:
     """Raise a UserError unless row i of ``labels`` has the values of the digits of image i, up to rounding.
 
     Args:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
-from torch import LongTensor, Tensor
+from torch import Tensor
 
 from ffrl.config import DataConfig
 from ffrl.core.errors import UserError, reason_of, require
@@ -51,7 +51,7 @@ class PictureFolder:
         """Return the file of image ``index``."""
         return self.folder / f"{index:06}.png"
 
-    def read(self, indices: LongTensor) -> Tensor:
+    def read(self, indices: Tensor) -> Tensor:
         """Return the images ``indices (N,)`` as uint8 ``(N, C, H, W)``.
 
         Raises:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Protocol
 
 import torch
-from torch import LongTensor, Tensor
+from torch import Tensor
 
 from ffrl.config import DataConfig
 from ffrl.core.errors import UserError, require
@@ -35,7 +35,7 @@ class ImageSource(Protocol):
     block: int
     about: str
 
-    def read(self, indices: LongTensor) -> Tensor:
+    def read(self, indices: Tensor) -> Tensor:
         """Return the images ``indices (N,)``, in any order, as uint8 ``(N, C, H, W)``; raises UserError if damaged."""
 
 
@@ -94,10 +94,10 @@ class GridSequences(StateSequences):
     def size(self, split: Split) -> int:
         return len(self._images(split))
 
-    def origin(self, split: Split, indices: LongTensor) -> Tensor:
+    def origin(self, split: Split, indices: Tensor) -> Tensor:
         return self._digits(split, indices).index_select(-1, self._columns).float()
 
-    def in_states(self, split: Split, indices: LongTensor, visited: Tensor) -> Tensor:
+    def in_states(self, split: Split, indices: Tensor, visited: Tensor) -> Tensor:
         digits = self._digits(split, indices)[:, None].expand(-1, visited.shape[1], -1).to(visited.dtype)
         digits = digits.index_copy(-1, self._columns, visited)
         return self.frames(digits.flatten(0, 1)).unflatten(0, visited.shape[:2])
@@ -107,23 +107,23 @@ class GridSequences(StateSequences):
         columns = zip(self.moved, self.transformations, strict=True)
         return tuple(self.factors.factor(column, name) for column, name in columns)
 
-    def states_of(self, split: Split, indices: LongTensor, values: LongTensor) -> Tensor:
+    def states_of(self, split: Split, indices: Tensor, values: Tensor) -> Tensor:
         """Return digits as states, ``(B, N, J)``."""
         return values.float()
 
-    def kept_factors(self, split: Split, indices: LongTensor) -> tuple[tuple[Factor, LongTensor], ...]:
+    def kept_factors(self, split: Split, indices: Tensor) -> tuple[tuple[Factor, Tensor], ...]:
         """Return the other factors of the grid, with the digits of the images."""
         digits, kept = self._digits(split, indices), set(range(len(self.factors.names))) - set(self.moved)
         return tuple((self.factors.factor(column), digits[:, column]) for column in sorted(kept))
 
     def single(
-        self, split: Split, indices: LongTensor, which: LongTensor, generator: torch.Generator | None = None
+        self, split: Split, indices: Tensor, which: Tensor, generator: torch.Generator | None = None
     ) -> SequenceBatch:
         """Return published sequences, with or without a generator: the images already are in all states."""
         return super().single(split, indices, which)
 
     def placed(
-        self, split: Split, indices: LongTensor, activity: Tensor, generator: torch.Generator | None
+        self, split: Split, indices: Tensor, activity: Tensor, generator: torch.Generator | None
     ) -> tuple[Tensor, Tensor]:
         origin = self.origin(split, indices)
         if generator is None:
@@ -139,10 +139,10 @@ class GridSequences(StateSequences):
         room, low = (self._last - extent * slower).clamp(min=0), path.amin(1) * slower
         return activity * slower.unsqueeze(1), origin * room / self._last - low
 
-    def _digits(self, split: Split, indices: LongTensor) -> LongTensor:
+    def _digits(self, split: Split, indices: Tensor) -> Tensor:
         return self.factors.digits(self._images(split).index_select(0, indices))
 
-    def _images(self, split: Split) -> LongTensor:
+    def _images(self, split: Split) -> Tensor:
         require(split in self._split, "split", split, f"train or validation: {self.title} has no test split")
         return self._split[split]
 
@@ -214,7 +214,7 @@ class MemoryImages:
                 self._images[part[0] : part[-1] + 1] = images
                 advance(images.numel())
 
-    def read(self, indices: LongTensor) -> Tensor:
+    def read(self, indices: Tensor) -> Tensor:
         """Return the images ``indices (N,)`` as uint8 ``(N, C, H, W)``."""
         return self._images.index_select(0, indices)
 

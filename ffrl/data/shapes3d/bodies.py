@@ -176,10 +176,10 @@ def cube(half: Tensor, theta: Tensor, light: Light, rays: Rays, scene: Scene) ->
     width = outer + torch.maximum(middle, back)
     front = (outer + middle).mul_(foot_front - lid_front)
     # a side seen almost edge-on has steep edges, which only level lines through its corners can stop
-    level = scene.focal / scene.edge_width
+    sharpness = scene.focal / scene.edge_width
     lowest, highest = feet[1][:, 1], torch.minimum(tops[1][:, 1], tops[2][:, 1])
-    under = smooth_step((column(lowest) - rays.down).mul_(level)).sub_(0.5)
-    over = smooth_step((rays.down - column(highest)).mul_(level)).sub_(0.5)
+    under = smooth_step((column(lowest) - rays.down).mul_(sharpness)).sub_(0.5)
+    over = smooth_step((rays.down - column(highest)).mul_(sharpness)).sub_(0.5)
     tall = torch.minimum(foot_side, under).add_(torch.minimum(lid_side.neg(), over)).clamp_(min=0)
     side = (back - middle).mul_(tall).mul_(column(scene.camera_distance * s.abs() > half))
     lid = (lid_front + lid_back).clamp_(min=0).mul_((lid_side + lid_far).clamp_(min=0)).mul_(width)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import LongTensor, Tensor
+from torch import Tensor
 
 from ffrl.core.errors import UserError, reason_of
 from ffrl.core.files import replacing, reporting
@@ -65,7 +65,7 @@ class Shapes3DFile:
         self._room = cache_bytes // (self.block * math.prod(IMAGE))
         self.about = f"{path}, compressed {self.block:,} images at a time"
 
-    def read(self, indices: LongTensor) -> Tensor:
+    def read(self, indices: Tensor) -> Tensor:
         """Return the images ``indices (N,)`` as uint8 ``(N, C, H, W)``.
 
         Raises:
@@ -129,7 +129,7 @@ class UnpackedShapes3D:
         self.about = f"{path}, mapped into memory"
         self._images = images
 
-    def read(self, indices: LongTensor) -> Tensor:
+    def read(self, indices: Tensor) -> Tensor:
         """Return the images ``indices (N,)`` as uint8 ``(N, C, H, W)``."""
         return torch.from_numpy(self._images[indices.numpy()]).permute(0, 3, 1, 2).contiguous()
 
@@ -179,7 +179,7 @@ def unpack(root: Path, factors: Factors = FACTORS) -> Path:
     with reporting("write", target), progress(label, size) as advance, replacing(target) as file:
         np.lib.format.write_array_header_1_0(file, header)
         for images in packed.blocks():
-            file.write(np.ascontiguousarray(images))
+            file.write(np.ascontiguousarray(images).data)
             advance(images.nbytes)
     return target
 

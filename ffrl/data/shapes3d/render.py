@@ -123,8 +123,9 @@ class _Scenery(NamedTuple):
     room: Room
 
     def part(self, start: int, stop: int) -> _Scenery:
-        light, room = (kind(*(x[start:stop] for x in y)) for kind, y in ((Light, self.light), (Room, self.room)))
-        return _Scenery(*(x[start:stop] for x in self[:4]), light, room)
+        shape, theta, scale, colours = (x[start:stop] for x in self[:4])
+        light, room = Light(*(x[start:stop] for x in self.light)), Room(*(x[start:stop] for x in self.room))
+        return _Scenery(shape, theta, scale, colours, light, room)
 
 
 def _prepare(factors: Tensor, scene: Scene) -> _Scenery:

@@ -47,8 +47,8 @@ def room_of(theta: Tensor, scene: Scene) -> Room:
     c, s = torch.cos(theta), torch.sin(theta)
     hand = torch.where(theta >= 0, 1.0, -1.0)
 
-    def wall(right: Tensor, ahead: Tensor, depth: float) -> tuple[Tensor, Tensor, Tensor]:
-        depth = depth + away * ahead
+    def wall(right: Tensor, ahead: Tensor, gap: float) -> tuple[Tensor, Tensor, Tensor]:
+        depth = gap + away * ahead
         return right / depth, -sp * ahead / depth, cp * ahead / depth
 
     walls = wall(-s, c, scene.wall_back), wall(hand * c, hand * s, scene.wall_side)

@@ -102,6 +102,24 @@ class Rays:
         torch.Size([1, 1, 64])
     """
 
+    right: Tensor
+    down: Tensor
+    dx: Tensor
+    dy: Tensor
+    dz: Tensor
+    axis_gap: Tensor
+    axis_gap_square: Tensor
+    axis_reach: Tensor
+    axis_height: Tensor
+    inverse_flat: Tensor
+    inverse_square: Tensor
+    angle: Tensor
+    floor_x: Tensor
+    floor_y: Tensor
+    floor_right_right: Tensor
+    floor_right_down: Tensor
+    floor_away_down: Tensor
+
     def __init__(self, scene: Scene, rows: slice, columns: slice, device: torch.device) -> None:
         self.focal, self.edge_width = scene.focal, scene.edge_width
         self.cos_pitch, self.sin_pitch = math.cos(scene.pitch), math.sin(scene.pitch)

@@ -6,10 +6,10 @@ import math
 
 import numpy as np
 import torch
-from torch import LongTensor, Tensor
+from torch import Tensor
 
 from ffrl.config import DataConfig
-from ffrl.core.errors import UserError, require
+from ffrl.core.errors import UserError
 from ffrl.data.activity_process import markov_spikes, single_activity, states
 from ffrl.data.base import SequenceBatch, SequenceData, Split, evenly_spaced
 from ffrl.data.sets.sprites import NAMES as SPRITES
@@ -58,7 +58,8 @@ class SpriteSequences(SequenceData):
     def __init__(self, config: DataConfig, device: torch.device | str = "cpu") -> None:
         folders = ", ".join(LAYERS)
         expected = f"the folder of the LPC sprite sheets ({folders}): stf data fetch sprites tells how to get them"
-        require(config.root is not None, "data.root", config.root, expected)
+        if config.root is None:
+            raise UserError(f"data.root: found None, expected {expected}")
         self.config, self.num_steps, self.device = config, config.num_steps, torch.device(device)
         self._layers = read_layers(config.root, self.device)
         self._periods = torch.tensor([action.period for action in ACTIONS.values() for _ in FACINGS], device=device)
@@ -71,7 +72,7 @@ class SpriteSequences(SequenceData):
     def size(self, split: Split) -> int:
         return len(self._split(split))
 
-    def characters(self, split: Split, indices: LongTensor) -> LongTensor:
+    def characters(self, split: Split, indices: Tensor) -> Tensor:
         """Return which variant of every layer characters have, ``indices (B,)`` -> ``(B, L)``.
 
         Raises:
@@ -80,13 +81,13 @@ class SpriteSequences(SequenceData):
         """
         return self._split(split).index_select(0, indices)
 
-    def images(self, split: Split, indices: LongTensor) -> Tensor:
+    def images(self, split: Split, indices: Tensor) -> Tensor:
         """Return the characters in the first frame of walk-front, ``indices (B,)`` -> ``(B, 3, 64, 64)``."""
         first = torch.zeros_like(indices)
         return self._frames(split, indices, first, first[:, None])[:, 0]
 
     def single(
-        self, split: Split, indices: LongTensor, which: LongTensor, generator: torch.Generator | None = None
+        self, split: Split, indices: Tensor, which: Tensor, generator: torch.Generator | None = None
     ) -> SequenceBatch:
         """Return sequences without a pause, from frame 0, or from anywhere in the cycle if a generator is given."""
         activity = single_activity(which, self.num_steps, len(self.transformations))
@@ -94,16 +95,16 @@ class SpriteSequences(SequenceData):
         shown = start[:, None] + torch.arange(self.num_steps + 1, device=start.device)
         return SequenceBatch(self._frames(split, indices, which, shown), activity)
 
-    def mixed(self, split: Split, indices: LongTensor, generator: torch.Generator) -> SequenceBatch:
+    def mixed(self, split: Split, indices: Tensor, generator: torch.Generator) -> SequenceBatch:
         which, acting, shown = self._mixed(len(indices), generator)
         activity = single_activity(which, self.num_steps, len(self.transformations)) * acting
         return SequenceBatch(self._frames(split, indices, which, shown), activity)
 
-    def stills(self, split: Split, indices: LongTensor, count: int, generator: torch.Generator) -> Tensor:
+    def stills(self, split: Split, indices: Tensor, count: int, generator: torch.Generator) -> Tensor:
         which, _, shown = self._mixed(len(indices), generator)
         return self._frames(split, indices, which, shown[:, evenly_spaced(self.num_steps, count)])
 
-    def _mixed(self, size: int, generator: torch.Generator) -> tuple[LongTensor, Tensor, LongTensor]:
+    def _mixed(self, size: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
         """Which action (B,), whether it goes on (B, T, 1), and how far it has come (B, T+1)."""
         which = torch.randint(len(self.transformations), (size,), generator=generator, device=self.device)
         start = self._phases(which, generator)
@@ -112,17 +113,17 @@ class SpriteSequences(SequenceData):
         acting = markov_spikes((size, self.num_steps, 1), *rates, generator)
         return which, acting, states(acting.long(), start[:, None]).squeeze(-1)
 
-    def _phases(self, which: LongTensor, generator: torch.Generator) -> LongTensor:
+    def _phases(self, which: Tensor, generator: torch.Generator) -> Tensor:
         """Draw a frame of each action, uniformly among those of its cycle."""
         share = torch.rand(len(which), generator=generator, device=self.device)
         return (share * self._periods[which]).long()
 
-    def _frames(self, split: Split, indices: LongTensor, which: LongTensor, shown: LongTensor) -> Tensor:
+    def _frames(self, split: Split, indices: Tensor, which: Tensor, shown: Tensor) -> Tensor:
         """Compose frames from counts ``shown (B, N)`` of frames since the start of the cycle."""
         frames = shown.remainder(self._periods.index_select(0, which)[:, None])
         return compose(self._layers, self.characters(split, indices), which, frames)
 
-    def _split(self, split: Split) -> LongTensor:
+    def _split(self, split: Split) -> Tensor:
         if split not in self._variants:
             raise UserError(f"split: found {split!r}, expected 'train' or 'validation', all that {self.title} has")
         return self._variants[split]

@@ -14,8 +14,8 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from PIL import Image
-from torch import LongTensor, Tensor
+from PIL import Image, UnidentifiedImageError
+from torch import Tensor
 
 from ffrl.core.errors import UserError, reason_of, require
 
@@ -116,7 +116,7 @@ def read_sheet(file: Path) -> np.ndarray:
             if not image.has_transparency_data:
                 raise UserError(f"{file}: found no alpha channel (mode {image.mode}), expected {expected}")
             pixels = np.asarray(image.convert("RGBA"))
-    except Image.UnidentifiedImageError as error:
+    except UnidentifiedImageError as error:
         raise UserError(f"{file}: found no PNG image, expected {expected}") from error
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         reason = reason_of(error)
@@ -132,7 +132,7 @@ def read_sheet(file: Path) -> np.ndarray:
     return used
 
 
-def compose(layers: Sequence[Layer], variants: LongTensor, which: LongTensor, frames: LongTensor) -> Tensor:
+def compose(layers: Sequence[Layer], variants: Tensor, which: Tensor, frames: Tensor) -> Tensor:
     """Return pictures of characters on black, each layer over the lower ones: c <- c + alpha (c_layer - c).
 
     Args:
@@ -176,7 +176,7 @@ def _read_layer(folder: Path, least: int, device: torch.device | str) -> Layer:
             _check_body(file, sheet)
         sheets.append(sheet)
     pixels = np.stack(sheets)
-    shown = pixels[..., 3].any((0, 1, 2))
+    shown = np.any(pixels[..., 3], axis=(0, 1, 2))
     (top, bottom), (left, right) = (np.flatnonzero(shown.any(axis))[[0, -1]].tolist() for axis in (1, 0))
     window = pixels[..., top : bottom + 1, left : right + 1, :]
     return Layer(torch.from_numpy(np.ascontiguousarray(np.moveaxis(window, -1, 3))).to(device), top, left)

@@ -69,9 +69,9 @@ def timing(metrics: Sequence[Mapping[str, Any]], config: RunConfig) -> tuple[flo
             for before, after in itertools.pairwise(entries)
             if span.first <= before["step"] and after["step"] <= span.last
         ]
-        if len(inside) < 2 and (span.phase.by_gradient or encoded is None):
-            return None
         if len(inside) < 2:  # a short phase on encoded sequences: its steps are those of the one before
+            if span.phase.by_gradient or encoded is None:
+                return None
             whole += span.steps / config.steps * encoded
             continue
         (steps, first), *others = inside

@@ -100,7 +100,7 @@ class Runner:
 
     def _work(self, waiting: list[tuple[Cell, Job]], request: StopRequest) -> list[str]:
         """Run jobs, as many at a time as there may be, until all are done or a signal comes; return the failed."""
-        waiting, failed = list(reversed(waiting)), []
+        waiting, failed = list(reversed(waiting)), list[str]()
         active: list[tuple[Cell, Job, Stage, Child]] = []
         try:
             while (waiting or active) and request.signal is None:
@@ -156,7 +156,9 @@ class Runner:
         """Time a short training and keep the steps that the budget allows."""
         _remove(cell.trial_run)
         yield self._stf("trial", cell.trial())
-        found = steps_within(cell.settings.budget, cell.trial_run)
+        budget = cell.settings.budget
+        assert budget is not None, "a cell without a budget has no trial"
+        found = steps_within(budget, cell.trial_run)
         _remove(cell.trial_run)
         write_steps(cell.out, read_steps(cell.out) | {cell.pair: found})
         self.progress.say(f"{cell.pair}: {found['steps']} steps, {found['seconds_per_step']:.3g} s each")
