@@ -23,8 +23,8 @@ reduced to what it has to lose then; two fields that are on in nearly the same s
 
 When no trial is accepted, empty places are refilled with perturbed copies of the fields that explain their steps worst,
 which is how two faint transformations that share a field come apart. More often the copies learn to correct other
-fields, beside which they act. So a refill is taken back where in the end it gains less than that share of what the lack
-of its least field costs.
+fields, beside which they act. So a refill is taken back where in the end it gains less than the share that is asked of
+longer trials of what the lack of its least field costs.
 
 The search is a machine of stages: :meth:`Search.step` takes one optimisation step, whichever stage it is in, and its
 whole state is tensors and plain numbers, so that it can be saved after any step and goes on bit for bit.
@@ -299,7 +299,10 @@ class Search:
         self._enter(SETTLE, config.settle)
 
     def _weigh_refill(self) -> None:
-        """Take back the last refill of a model that explains most, if what it has left gains too little."""
+        """Take back the last refill of a model that explains most, if what it has left gains too little.
+
+        What it brought has learnt for as long as a longer trial.
+        """
         progress, population = self.progress, self.population
         if 0 < len(progress.before) < population.size and float(self.misfit_before) < POOR:
             alive = torch.ones(len(progress.before), device=self.device)
@@ -307,7 +310,7 @@ class Search:
             gained = population.held_out(self.held, self.misfit) - before.held_out(self.held, self.misfit)
             cost, gone = float(gained), min(lacks(population, self.held, self.misfit)[0])
             ratio = cost / max(gone, 1e-6)
-            accepted = ratio < self.config.accept
+            accepted = ratio < self.config.accept_longer
             if accepted:
                 self.population, progress.places = before, progress.before
             evidence = float(self.population.held_out(self.held))
