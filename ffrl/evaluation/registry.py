@@ -93,7 +93,8 @@ def tables_of(results: Results, findings_first: bool = False) -> list[Table]:
         ["package: measure 'x': no way"]
     """
     guard = Guard(results.get("failed"))
-    findings, others = [], []
+    findings: list[Table] = []
+    others: list[Table] = []
     for name, kind in guard.of(results):
         (findings if kind.finds else others).extend(guard(name, _tables, kind, results) or ())
     reached = [_criteria_table(results["criteria"])] if results.get("criteria") else []
@@ -174,7 +175,8 @@ def numbers_of(results: Results) -> dict[str, Any]:
         >>> numbers_of({"confusion": {"accuracy": 0.5}})
         {'confusion_accuracy': 0.5}
     """
-    guard, found = Guard(results.get("failed")), {}
+    guard = Guard(results.get("failed"))
+    found: dict[str, Any] = {}
     for name, kind in guard.of(results):
         found |= guard(name, lambda kind=kind: {**storable(kind.numbers(results))}) or {}
     return found | {f"failed/{name}": line for name, line in guard.failed.items()}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -103,17 +103,17 @@ def drawn_rows(transfer: Transfer, roles: Sequence[FieldRole], transformations: 
     return [row for row in known if row.role is not None or true]
 
 
-def known_truth(source: Source) -> NDArray | None:
+def known_truth(source: Source) -> NDArray[Any] | None:
     """Return the true speeds that inferred ones are compared with, ``(T, J)``: none where the activity is given."""
     return None if source.truth is None or source.speeds is not None else source.truth.cpu().numpy()
 
 
-def applied_truth(transfer: Transfer) -> NDArray | None:
+def applied_truth(transfer: Transfer) -> NDArray[Any] | None:
     """Return the true speeds that the applied ones are compared with, ``(T, J)``, where all of them are inferred."""
     return None if any(known_truth(source) is None for source in transfer.sources) else transfer.truth
 
 
-def or_zeros(truth: NDArray | None, activity: NDArray, drawn: Sequence[ActivityRow]) -> NDArray:
+def or_zeros(truth: NDArray[Any] | None, activity: NDArray[Any], drawn: Sequence[ActivityRow]) -> NDArray[Any]:
     """Return the true speeds, or zeros in their place."""
     rows = [row.row + 1 for row in drawn if row.row is not None]
     return np.zeros((len(activity), max(rows, default=0))) if truth is None else truth
@@ -179,8 +179,8 @@ def draw_transfer(transfer: Transfer, roles: Sequence[FieldRole], transformation
 def draw_activity(
     page: Page,
     drawn: Sequence[ActivityRow],
-    activity: NDArray,
-    truth: NDArray | None,
+    activity: NDArray[Any],
+    truth: NDArray[Any] | None,
     box: tuple[float, float, float, float],
     limits: tuple[float, float],
     certainty: Certainty | None = None,

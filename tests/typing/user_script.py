@@ -15,14 +15,24 @@ from torch import Tensor, nn
 import stf
 from ffrl.config import DataConfig
 from ffrl.data.base import SequenceData
+from ffrl.models.interface import Probabilistic, SequenceModel, WithFields, WithPosterior
 
 frames = np.zeros((10, 6, 12, 20), np.uint8)
 data: SequenceData = stf.data.arrays(frames)
 run: stf.Run = stf.fit(data, "unsupervised", steps=10, out="runs/mine", encoder=nn.Identity(), batch_size=8)
-model: stf.FlowFactorizedVAE = stf.load(run.path, step=10, device="cpu")
+model: SequenceModel = stf.load(run.path, step=10, device="cpu")
 speeds: Tensor = model.infer(torch.zeros(1, 6, 1, 12, 20))
 codes: Tensor = model.encode(torch.zeros(1, 6, 1, 12, 20))
 moved: Tensor = model.decode(model.flow(codes[:, 0], speeds))
+inferred: Tensor = run.model.infer(torch.zeros(1, 6, 1, 12, 20))
+if isinstance(model, WithPosterior):
+    certain: Tensor = model.activity(torch.zeros(1, 6, 1, 12, 20)).probability
+    lasting: Tensor = model.activity(torch.zeros(1, 6, 1, 12, 20)).speeds  # type: ignore[attr-defined]
+if isinstance(model, WithFields):
+    parts: tuple[Tensor, Tensor] = model.fields(codes[:, 0], t=0.5)
+    change: Tensor = model.log_density_change(codes[:, 0], speeds[:, 0], method="trace")
+if isinstance(model, Probabilistic):
+    mean, log_variance = model.posterior(torch.zeros(4, 1, 12, 20))
 figure: Figure = stf.figures(run)["overview"]
 fields: list[dict[str, object]] = stf.evaluate(run, sequences=10, split="test")["fields"]
 written: list[Path] = run.export("programs")
