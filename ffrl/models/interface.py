@@ -201,6 +201,17 @@ class WithFields(Protocol):
         """log q(z_t) - log q(z_{t-1}) of a transition from ``z (B, D)`` under ``g (B, C)``: ``(B,)`` nats."""
 
 
+def fields_of(model: SequenceModel) -> FieldModule:
+    """The fields of a model that has to have some.
+
+    Raises:
+        TypeError: it has none.
+    """
+    if not isinstance(model, WithFields):
+        raise TypeError(f"model: found {type(model).__name__}, without vector fields, expected one with some")
+    return model.field_model
+
+
 class SpeedPosterior(Protocol):
     """A posterior over activity, ``(B, T, C)`` each."""
 

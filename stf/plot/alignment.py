@@ -83,12 +83,12 @@ def plot_alignment(
     top = np.nanmax(matrix) if np.isfinite(matrix).any() else 1.0
     ordered = matrix[:, [role.field for role in roles]]
     shown = ax.imshow(ordered, cmap=COLOUR_MAP, vmin=0, vmax=max(top, 1e-9), aspect="auto")
-    middle = dict(ha="center", va="center")
+    middle: dict[str, Any] = dict(ha="center", va="center")
     for (row, place), value in np.ndenumerate(ordered):
         ink = "black" if np.isnan(value) else ink_on(shown.cmap(shown.norm(value)))
-        options = dict(fontsize=HEADING, color=ink, gid=f"{row}/{roles[place].field}")
+        options: dict[str, Any] = dict(fontsize=HEADING, color=ink, gid=f"{row}/{roles[place].field}")
         ax.text(place, row, "–" if np.isnan(value) else f"{value:.2f}", **middle, **options)
-    above = dict(textcoords="offset points", annotation_clip=False, ha="center")
+    above: dict[str, Any] = dict(textcoords="offset points", annotation_clip=False, ha="center")
     for place, role in enumerate(roles):
         ax.annotate(str(role.field), (place, -0.5), (0, 14), va="center", fontsize=HEADING, **chip(role.field), **above)
         if role.silent:

@@ -63,7 +63,7 @@ def draw_reliability(calibration: Mapping[str, Any], alignment: Mapping[str, Any
     panels = [part.subplots(3, columns, squeeze=False, height_ratios=HEIGHTS) for part in parts]
     for j, (name, one) in enumerate(described.items()):
         above, bars, speed = panels[j // columns][:, j % columns]
-        heading = dict(xycoords="axes fraction", textcoords="offset points", annotation_clip=False)
+        heading: dict[str, Any] = dict(xycoords="axes fraction", textcoords="offset points", annotation_clip=False)
         size = fitted(name, HEADING, PITCH - 0.6)
         above.annotate(name, (0, 1), (0, 26), fontsize=size, weight="bold", **heading)
         if one["field"] is None:
@@ -140,8 +140,8 @@ def plot_bins(
     p, frequency, count = _filled(found)
     bars = 2 * np.sqrt(np.maximum(p * (1 - p), 0) / np.maximum(count, 1))
     ax.errorbar(p, frequency, bars, fmt="none", ecolor=look.colour, elinewidth=1.1, capsize=2, zorder=3)
-    line = dict(color=look.colour, linestyle=look.line, linewidth=1.4)
-    edge = dict(markersize=5.5, markeredgecolor=TRUTH, markeredgewidth=0.5)
+    line: dict[str, Any] = dict(color=look.colour, linestyle=look.line, linewidth=1.4)
+    edge: dict[str, Any] = dict(markersize=5.5, markeredgecolor=TRUTH, markeredgewidth=0.5)
     ax.plot(p, frequency, marker=look.marker, gid="bins", zorder=4, **line, **edge)
     ax.set(xlim=(-0.04, 1.04), ylim=(-0.04, 1.04), xticks=TICKS, yticks=TICKS)
     label(ax, ON, "observed frequency")
@@ -161,7 +161,7 @@ def plot_pairs(count: ArrayLike, ax: Axes | None = None, *, field: int = 0) -> A
     """
     ax, look, count = panel(ax, 3, 1), field_style(field), np.asarray(count)
     edges = np.linspace(0, 1, len(count) + 1)
-    options = dict(color=look.colour, edgecolor=look.ink, linewidth=0, hatch=look.hatch or None)
+    options: dict[str, Any] = dict(color=look.colour, edgecolor=look.ink, linewidth=0, hatch=look.hatch or None)
     ax.bar(edges[:-1], np.maximum(count, 0.5) - 0.5, 0.92 / len(count), 0.5, align="edge", gid="pairs", **options)
     ax.set(yscale="log", xlim=(-0.04, 1.04), ylim=(0.5, 2 * max(count.max(initial=1), 1)), xticks=TICKS)
     ax.set_xticklabels([f"{tick:g}" for tick in TICKS])
@@ -203,9 +203,9 @@ def plot_speed_errors(
     limits = holding(speeds, truth) if limits is None else limits
     shown = np.unique(np.linspace(0, len(truth) - 1, MOST_POINTS).astype(int)) if len(truth) else []
     ax.plot(limits, limits, color=TRUTH, linewidth=0.9, zorder=1)
-    bars = dict(fmt="none", ecolor=look.colour, elinewidth=0.8, alpha=0.35, zorder=2)
+    bars: dict[str, Any] = dict(fmt="none", ecolor=look.colour, elinewidth=0.8, alpha=0.35, zorder=2)
     ax.errorbar(truth[shown], speeds[shown], deviations[shown], **bars)
-    points = dict(
+    points: dict[str, Any] = dict(
         marker=look.marker, markersize=3, markeredgecolor=TRUTH, markeredgewidth=0.25, linestyle="none", alpha=0.8
     )
     ax.plot(truth[shown], speeds[shown], color=look.colour, gid="points", zorder=3, **points)

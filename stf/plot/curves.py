@@ -190,7 +190,7 @@ def draw_curves(
     parts = body.subfigures(len(groups), 1, squeeze=False, height_ratios=heights)[:, 0]
     for names, count, part in zip(groups, rows, parts, strict=True):
         if names and names[0] in DISCOVERY:
-            look = dict(ha="left", fontsize=HEADING + 1, weight="bold")
+            look: dict[str, Any] = dict(ha="left", fontsize=HEADING + 1, weight="bold")
             part.suptitle("Discovery of the fields", x=0.2 / (COLUMNS * WIDE), **look)
         for number, ax in enumerate(part.subplots(count, COLUMNS, squeeze=False).flat):
             if number >= len(names):

@@ -218,7 +218,7 @@ def plot_speeds(
     base = np.zeros(len(edges) - 1)
     for field, speeds in stacks.items():
         look, counts = field_style(field), np.histogram(speeds, edges)[0]
-        options = dict(facecolor=look.colour, edgecolor=look.ink, linewidth=0, hatch=look.hatch or None)
+        options: dict[str, Any] = dict(facecolor=look.colour, edgecolor=look.ink, linewidth=0, hatch=look.hatch or None)
         name = f"{field_name(field)}, mean {speeds.mean():.2f}" if len(speeds) else f"{field_name(field)}, never on"
         axes.stairs(base + counts, edges, baseline=base, fill=True, gid=f"field-{field}", label=name, **options)
         base = base + counts
@@ -276,12 +276,12 @@ def plot_agreement(
             alpha, spread = opacity(next(one))[:MOST_POINTS], binned_means(true[both], next(one))[1]
             error_bars(axes, places, means, spread, f"deviation-{row.role.field}", cap=2.2)
         found, true = found[both][:MOST_POINTS], true[both][:MOST_POINTS]
-        options = dict(marker=look.marker, color=look.colour, markeredgewidth=0)
-        points = dict(markersize=2.2, linestyle="none", alpha=0.35)
+        options: dict[str, Any] = dict(marker=look.marker, color=look.colour, markeredgewidth=0)
+        points: dict[str, Any] = dict(markersize=2.2, linestyle="none", alpha=0.35)
         if certainty is None:
             axes.plot(true, found, gid=f"field-{row.role.field}", **options, **points)
         else:
-            look_of = dict(s=2.2**2, color=look.colour, marker=look.marker, linewidths=0)
+            look_of: dict[str, Any] = dict(s=2.2**2, color=look.colour, marker=look.marker, linewidths=0)
             axes.scatter(true, found, gid=f"field-{row.role.field}", alpha=0.7 * alpha, **look_of)
         line = options | dict(markersize=5.5, linestyle=look.line, markeredgewidth=0.7, markeredgecolor="white")
         halo = [withStroke(linewidth=3, foreground="white")]
@@ -350,7 +350,7 @@ def plot_count(
         axes.bar(places + 0.2, shares[1], 0.38, facecolor="white", edgecolor=TRUTH, linewidth=1.3, gid="truth")
         handles.append(Patch(facecolor="white", edgecolor=TRUTH, label=f"true, mean {true.mean():.2f}"))
     if len(prior):
-        look = dict(color=TRUTH, marker="D", markersize=4, linestyle=":", linewidth=1)
+        look: dict[str, Any] = dict(color=TRUTH, marker="D", markersize=4, linestyle=":", linewidth=1)
         axes.plot(places[: len(prior)], prior[:size], gid="prior", **look)
         handles.append(Line2D([], [], label=f"prior, mean {prior @ np.arange(len(prior)):.2f}", **look))
     tops = [shares[0].max(), prior.max(initial=0), *([shares[1].max()] if known else [])]

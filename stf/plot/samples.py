@@ -121,7 +121,7 @@ def draw_samples(
         page.text(left + (t + 0.5) * pitch, y - 0.06, label, SMALL, ha="center", va="bottom")
     for j, name in enumerate(transformations):
         place_frames(page, single.frames[j].cpu(), left, y, pitch, f"single-{j}", tight=True)
-        look = dict(ha="right", va="center", weight="bold")
+        look: dict[str, Any] = dict(ha="right", va="center", weight="bold")
         page.text(left - 0.12, y + cell / 2, name, fitted(name, TEXT, labels - 0.15), **look)
         words = unit_steps.get(name)
         if words:

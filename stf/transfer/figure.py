@@ -85,17 +85,20 @@ class Transfer:
         """
         if self.true_frames is None:
             return None
-        differences = (self.frames - self.true_frames, self.frames[:, :1] - self.true_frames)
-        return tuple(one[:, 1:].abs().sum((-3, -2, -1)).mean(1).tolist() for one in differences)
+        moved, still = (
+            (images - self.true_frames)[:, 1:].abs().sum((-3, -2, -1)).mean(1).tolist()
+            for images in (self.frames, self.frames[:, :1])
+        )
+        return moved, still
 
 
 def drawn_rows(transfer: Transfer, roles: Sequence[FieldRole], transformations: Sequence[str]) -> list[ActivityRow]:
     """Return rows of the fields that act or have a transformation, and of true transformations without a field."""
     active = np.flatnonzero(np.any(np.concatenate([transfer.applied, *transfer.activities]) != 0, axis=0))
     if not transformations:
-        known = {role.field: role for role in roles if role.used is not None}
+        used = {role.field: role for role in roles if role.used is not None}
         return [
-            ActivityRow(known.get(field, FieldRole(field)), None, None if known else "unknown")
+            ActivityRow(used.get(field, FieldRole(field)), None, None if used else "unknown")
             for field in active.tolist()
         ]
     known = activity_rows([replace(role, silent=role.field not in active) for role in roles], transformations)

@@ -139,7 +139,7 @@ def _draw(axes: Axes, panel: Panel, log_x: bool) -> None:
     axes.grid(color=FAINT, linewidth=0.5)
     if panel.mark is not None:
         axes.axvline(panel.mark, color=NEUTRAL, linestyle="--", linewidth=1)
-        place = dict(xycoords=("data", "axes fraction"), xytext=(-2, -2), textcoords="offset points")
+        place: dict[str, Any] = dict(xycoords=("data", "axes fraction"), xytext=(-2, -2), textcoords="offset points")
         axes.annotate("trained length", (panel.mark, 1), va="top", ha="right", fontsize=SMALL, color=NEUTRAL, **place)
 
 
