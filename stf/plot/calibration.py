@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ffrl.evaluation.measures.alignment import varies
 from ffrl.evaluation.measures.calibration import BINS, ECE, expected_calibration_error, reliability
+from stf.plot.compute.certainty import Certainty
 from stf.plot.compute.observed import Observed
 from stf.plot.drawing.panel import array, label, panel, titled
 from stf.plot.drawing.style import HEADING, NEUTRAL, SMALL, TEXT, TRUTH, chip, field_name, field_style, fitted
@@ -59,7 +60,7 @@ def draw_reliability(calibration: Mapping[str, Any], alignment: Mapping[str, Any
         f"ECE: expected calibration error, pooled, at most {ECE:g} is wanted. Below: inferred against true speeds.",
     )
     limits = _limits(alignment, observed)
-    parts = np.ravel(body.subfigures(bands))
+    parts = np.ravel(np.asarray(body.subfigures(bands), dtype=object))
     panels = [part.subplots(3, columns, squeeze=False, height_ratios=HEIGHTS) for part in parts]
     for j, (name, one) in enumerate(described.items()):
         above, bars, speed = panels[j // columns][:, j % columns]
@@ -92,7 +93,7 @@ def draw_reliability(calibration: Mapping[str, Any], alignment: Mapping[str, Any
     return figure
 
 
-HEAD = dict(fontsize=TEXT, loc="left", pad=5)
+HEAD: dict[str, Any] = dict(fontsize=TEXT, loc="left", pad=5)
 
 
 def plot_reliability(
@@ -149,7 +150,7 @@ def plot_bins(
 
 
 TICKS, ON = (0, 0.25, 0.5, 0.75, 1), "inferred probability of on"
-POOLED = dict(color=NEUTRAL, linewidth=2.4, linestyle=(0, (2, 1)))
+POOLED: dict[str, Any] = dict(color=NEUTRAL, linewidth=2.4, linestyle=(0, (2, 1)))
 
 
 def plot_pairs(count: ArrayLike, ax: Axes | None = None, *, field: int = 0) -> Axes:
@@ -201,7 +202,7 @@ def plot_speed_errors(
     ax, look = panel(ax, 3, 3), field_style(field)
     speeds, deviations, truth = map(array, (speeds, deviations, truth))
     limits = holding(speeds, truth) if limits is None else limits
-    shown = np.unique(np.linspace(0, len(truth) - 1, MOST_POINTS).astype(int)) if len(truth) else []
+    shown = np.unique(np.linspace(0, max(len(truth) - 1, 0), MOST_POINTS).astype(int))[: len(truth)]
     ax.plot(limits, limits, color=TRUTH, linewidth=0.9, zorder=1)
     bars: dict[str, Any] = dict(fmt="none", ecolor=look.colour, elinewidth=0.8, alpha=0.35, zorder=2)
     ax.errorbar(truth[shown], speeds[shown], deviations[shown], **bars)
@@ -220,7 +221,9 @@ def plot_speed_errors(
 
 
 def _title(error: float | None, within: float | None) -> str:
-    return "RMSE undefined" if error is None else f"RMSE {error:.2f}, {100 * within:.0f} % within 1 dev."
+    return (
+        "RMSE undefined" if error is None or within is None else f"RMSE {error:.2f}, {100 * within:.0f} % within 1 dev."
+    )
 
 
 def _key(calibration: Mapping[str, Any]) -> list[Line2D]:
@@ -244,12 +247,15 @@ def _filled(found: Mapping[str, Any]) -> tuple[NDArray[np.float64], ...]:
     return tuple(np.array(kept, dtype=np.float64).reshape(-1, 3).T)
 
 
-def _speeds(entry: Mapping[str, Any], row: int, observed: Observed) -> tuple[NDArray[np.float64], ...]:
+Pairs = tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]
+
+
+def _speeds(entry: Mapping[str, Any], row: int, observed: Observed) -> Pairs:
     """Inferred speeds, their deviations and the true speeds of one transformation where both are on: ``(S,)`` each."""
     if entry["field"] is None:
         return np.zeros(0), np.zeros(0), np.zeros(0)
     speeds = (entry["direction"] or 1.0) * observed.inferred[..., entry["field"]]
-    deviations, truth = observed.certainty.deviation[..., entry["field"]], observed.truth[..., row]
+    deviations, truth = cast(Certainty, observed.certainty).deviation[..., entry["field"]], observed.truth[..., row]
     both = (speeds != 0) & (truth != 0)
     return speeds[both], deviations[both], truth[both]
 

@@ -105,11 +105,10 @@ def role_of(moved: TransportedDensity, control: int) -> FieldRole:
 
 def _density(ax: Axes, moved: TransportedDensity, t: int, scale: float) -> None:
     """Draw the density at t, the next step of some images, and the example with the contributions to its next step."""
-    count, more = len(moved.roles), {}
+    count = len(moved.roles)
+    more: dict[str, Any] = {}
     if t < len(moved.activity):
-        more: dict[str, Any] = dict(
-            points=moved.means[t, :SOME], steps=moved.means[t + 1, :SOME] - moved.means[t, :SOME]
-        )
+        more = dict(points=moved.means[t, :SOME], steps=moved.means[t + 1, :SOME] - moved.means[t, :SOME])
         more["moves"] = {c: moved.plane.components(moved.moves[t, c]) for c in acting(moved)}
     path = moved.plane.coordinates(moved.path)[: t + 1]
     plot_density(moved.x, moved.y, moved.density[t], ax, scale=scale, path=path, num_fields=count, **more)

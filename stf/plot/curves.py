@@ -19,7 +19,10 @@ from stf.plot.drawing.panel import label, panel, titled
 from stf.plot.drawing.style import COLOURS, HEADING, NEUTRAL, SMALL, TEXT, legend
 
 TRAIN, VALIDATION = COLOURS[0], COLOURS[1]
-LOOKS = {"train": dict(color=TRAIN), "validation": dict(color=VALIDATION, marker="o", markersize=3.5)}
+LOOKS: dict[str, dict[str, Any]] = {
+    "train": dict(color=TRAIN),
+    "validation": dict(color=VALIDATION, marker="o", markersize=3.5),
+}
 ABOUT = {
     "loss": ("Loss (minimised)", "nats per frame"),
     "l1": ("L1 error", "summed over a frame"),
@@ -250,8 +253,9 @@ def plot_curve(
     label(ax, "optimisation step", unit, title)
     note = "start off the axis" if window else "" if scale == "linear" else f"{scale} axis"
     ax.set_title(note, fontsize=SMALL, loc="right", pad=4, color=NEUTRAL)
-    for what, line in _lines(ends or {}).items():
-        ax.axvline(ends[what], color=NEUTRAL, linestyle=line, linewidth=1, label=what)
+    marked = ends or {}
+    for what, line in _lines(marked).items():
+        ax.axvline(marked[what], color=NEUTRAL, linestyle=line, linewidth=1, label=what)
     ax.set_xlim(0, max(last, 1) * 1.02)
     ax.ticklabel_format(axis="x", style="plain")
     if key:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -235,7 +235,7 @@ class _Lanes:
         self.axes.plot([x], [y], marker=marker, gid=gid, zorder=5, **look)
 
     def _fate(self, life: Life, lives: Sequence[Life]) -> None:
-        if life.fate == "merge":
+        if life.fate == "merge" and life.other is not None and life.move is not None:
             begin = max(life.end - self.bend, life.begin)
             self._curve((begin, life.field), (life.end, life.other), life.field, f"join-{life.move}")
             self._dot(life.end, life.other, life.field, "o")
@@ -260,7 +260,7 @@ class _Lanes:
             self.axes.text(at, life.field, text, ha="left", va="center", **options)
         else:
             at = min(life.end - self.bend, life.end)
-            side = -0.1 if life.other > life.field else 0.1
+            side = -0.1 if cast(int, life.other) > life.field else 0.1
             va = "bottom" if side < 0 else "top"
             self.axes.text(at, life.field + side, text, ha="right", va=va, **options)
 
@@ -369,9 +369,11 @@ def _legend(search: Search) -> list[Line2D]:
     """Explain the marks that are there."""
     kinds = {move.kind for move in search.moves if move.accepted}
     refused = {f"refused {move.kind}" for move in search.refused()}
-    mark = dict(color=FAINT, markeredgecolor=INK, markeredgewidth=0.7, linestyle="none")
-    trial = dict(color=NEUTRAL, markerfacecolor="white", markeredgewidth=0.9, linestyle=":", linewidth=0.8)
-    entries = {
+    mark: dict[str, Any] = dict(color=FAINT, markeredgecolor=INK, markeredgewidth=0.7, linestyle="none")
+    trial: dict[str, Any] = dict(
+        color=NEUTRAL, markerfacecolor="white", markeredgewidth=0.9, linestyle=":", linewidth=0.8
+    )
+    entries: dict[str, tuple[str, dict[str, Any]]] = {
         "merge": ("merged", dict(marker="o", markersize=5) | mark),
         "delete": ("deleted", dict(marker="X", markersize=6.5) | mark),
         "silent": ("hardly ever on, dropped", dict(marker="s", markersize=5) | mark),

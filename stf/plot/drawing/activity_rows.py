@@ -16,7 +16,7 @@ from stf.plot.compute.certainty import Certainty
 from stf.plot.compute.roles import ActivityRow
 from stf.plot.drawing.certainty import error_bars, opacity
 from stf.plot.drawing.page import Page, height_of
-from stf.plot.drawing.panel import array, panel
+from stf.plot.drawing.panel import Images, array, panel
 from stf.plot.drawing.style import FAINT, SMALL, TEXT, TRUTH, chip, field_name, field_style, fitted, to_image
 
 FILLED = 0.78
@@ -72,9 +72,7 @@ def stride(count: int) -> int:
     return -(-count // MOST_FRAMES)
 
 
-def place_frames(
-    page: Page, frames: ArrayLike, x: float, y: float, pitch: float, name: str, tight: bool = False
-) -> float:
+def place_frames(page: Page, frames: Images, x: float, y: float, pitch: float, name: str, tight: bool = False) -> float:
     """Draw a sequence so that frame t is centred over t on the rows below; long sequences are thinned out.
 
     The gids of the pictures are ``name/T``.
@@ -132,7 +130,7 @@ def plot_row(
     for level in (0, 1):
         ax.axhline(level, color=FAINT, linewidth=0.7, zorder=0)
     speeds, there = row.speeds(inferred), row.truth(truth)
-    if speeds is not None:
+    if speeds is not None and row.role is not None:
         look = field_style(row.role.field)
         options: dict[str, Any] = dict(facecolor=look.colour, edgecolor=look.ink, linewidth=0, hatch=look.hatch or None)
         if certainty is None:
@@ -154,7 +152,7 @@ def _draw_sure(axes: Axes, speeds: NDArray[np.float64], certainty: Certainty, fi
         options: dict[str, Any] = dict(
             facecolor=look.colour, edgecolor=look.ink, linewidth=0, hatch=look.hatch or None, alpha=alpha
         )
-        axes.add_patch(Rectangle((step, 0), 1, speeds[step], gid=f"on-{step + 1}", **options))
+        axes.add_patch(Rectangle((int(step), 0), 1, speeds[step], gid=f"on-{step + 1}", **options))
     error_bars(axes, on + 0.5, speeds[on], certainty.deviation[on, field], "deviation")
 
 

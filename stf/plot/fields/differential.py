@@ -63,7 +63,8 @@ def draw_differential(planes: Sequence[PlaneDerivatives], roles: Sequence[FieldR
         return empty_figure(title, roles)
     split = planes[0].divergence_free is not None
     parts = ("curl-free", "divergence-free") if split else ("curl-free",)
-    exact = split and max(float(relative(one.divergence_free, "divergence").max()) for one in planes) <= ROUNDING
+    free = [one.divergence_free for one in planes if one.divergence_free is not None]
+    exact = split and max(float(relative(part, "divergence").max()) for part in free) <= ROUNDING
     figure, body = titled(
         max(1.6 + 2 * (len(parts) * SIDE + 0.6), 9.6),
         1.5 + len(planes) * (SIDE + 0.4),

@@ -137,7 +137,7 @@ def plot_norms(
     ax, largest = panel(ax, 3.6, 3.6), 1e-12
     for field, both in norms.items():
         look = field_style(field)
-        y, x = (array(part)[:: -(-len(part) // MOST_POINTS)] for part in both)
+        y, x = (points[:: -(-len(points) // MOST_POINTS)] for points in map(array, both))
         style: dict[str, Any] = dict(marker=look.marker, color=look.colour, linestyle="none", markeredgewidth=0)
         ax.plot(x, y, markersize=3, alpha=0.6, gid=f"field-{field}", **style)
         ax.plot([], [], markersize=5, label=(names or {}).get(field) or field_name(field), **style)
@@ -146,9 +146,12 @@ def plot_norms(
         slope = share / (1 - share)
         end = np.array([1, slope]) * largest / max(1, slope)
         ax.plot([0, end[0]], [0, end[1]], color=FAINT, linewidth=0.8, zorder=0)
-        look: dict[str, Any] = dict(fontsize=SMALL, color=NEUTRAL, ha="right", va="bottom" if slope < 1 else "top")
+        words_look: dict[str, Any] = dict(
+            fontsize=SMALL, color=NEUTRAL, ha="right", va="bottom" if slope < 1 else "top"
+        )
         angle = np.degrees(np.arctan(slope))
-        ax.annotate(words, (0.97 if slope <= 1 else 0.7) * end, rotation=angle, rotation_mode="anchor", **look)
+        at = (0.97 if slope <= 1 else 0.7) * end
+        ax.annotate(words, (at[0], at[1]), rotation=angle, rotation_mode="anchor", **words_look)
     ax.set(xlim=(0, largest), ylim=(0, largest), aspect="equal", anchor="NW")
     ax.set_xlabel("‖r‖, divergence-free [latent units per step]", fontsize=TEXT, labelpad=2)
     ax.set_ylabel("‖∇u‖, curl-free [latent units per step]", fontsize=TEXT, labelpad=3)
@@ -204,6 +207,6 @@ def plot_shares(
         Patch(facecolor=colour or NEUTRAL, hatch=hatch, edgecolor=TRUTH, label=words)
         for colour, hatch, words in kinds.values()
     ]
-    place: dict[str, Any] = dict(loc="upper left", bbox_to_anchor=(0, 0), borderpad=0, borderaxespad=2.4)
-    ax.legend(handles=marks, fontsize=SMALL, frameon=False, **place)
+    corner: dict[str, Any] = dict(loc="upper left", bbox_to_anchor=(0, 0), borderpad=0, borderaxespad=2.4)
+    ax.legend(handles=marks, fontsize=SMALL, frameon=False, **corner)
     return ax

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -60,7 +60,7 @@ def draw_landscape(fields: Sequence[PlaneField], roles: Sequence[FieldRole]) -> 
         flat = page.axes(x, y + 0.15, WIDE - 0.05, HIGH - 0.3)
         box = flat.get_position()
         flat.remove()
-        axes = page.figure.add_axes(box, projection="3d", label=f"field-{role.field}", computed_zorder=False)
+        axes = page.figure.add_axes(box.bounds, projection="3d", label=f"field-{role.field}", computed_zorder=False)
         moves, slope = (one.plane.components(part) for part in (one.whole, one.curl_free))
         plot_landscape(
             one.x,
@@ -114,7 +114,8 @@ def plot_landscape(
         >>> plot_landscape(x, x, x[:, None] ** 2 - x**2).get_zlabel()
         'potential u'
     """
-    ax, look, (x, y, potential) = panel(ax, 4, 4, solid=True), field_style(field), map(array, (x, y, potential))
+    ax = cast(Axes3D, panel(ax, 4, 4, solid=True))
+    look, (x, y, potential) = field_style(field), map(array, (x, y, potential))
     ax.computed_zorder = False
     low, high = potential.min(), potential.max()
     height = max(high - low, 1e-12)
@@ -126,7 +127,8 @@ def plot_landscape(
         lines: dict[str, Any] = dict(levels=LEVELS, zdir="z", offset=floor, cmap=COLOUR_MAP, linewidths=0.9)
         ax.contour(*grid, potential, **lines).set(gid="contours", zorder=1)
     if moves is not None:
-        slope = np.stack(np.gradient(potential, y, x)[::-1], axis=-1) if slope is None else slope
+        along_y, along_x = np.gradient(potential, y, x)
+        slope = np.stack([along_x, along_y], axis=-1) if slope is None else slope
         starts, arrows = tangents(x, y, potential, array(moves), array(slope))
         options: dict[str, Any] = dict(color=look.colour, linewidth=1.3, arrow_length_ratio=0.4, zorder=3)
         drawn = ax.quiver(*(starts + lift).T, *arrows.T, **options)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -102,8 +102,8 @@ def _layout(count: int, split: bool) -> tuple[float, float, int, int]:
 
 
 def vectors(one: PlaneField, part: str) -> Tensor:
-    """The vectors ``(n, n, D)`` of one part of a field."""
-    return {"curl-free": one.curl_free, "divergence-free": one.divergence_free, "whole": one.whole}[part]
+    """The vectors ``(n, n, D)`` of one part of a field, which it has to have."""
+    return cast(Tensor, {"curl-free": one.curl_free, "divergence-free": one.divergence_free, "whole": one.whole}[part])
 
 
 def arrow_scale(one: PlaneField) -> float:
@@ -186,7 +186,8 @@ def paler(colour: str, share: float = 0.5) -> str:
         >>> paler("#000000")
         '#808080'
     """
-    return to_hex([share + (1 - share) * part for part in to_rgb(colour)])
+    red, green, blue = (share + (1 - share) * part for part in to_rgb(colour))
+    return to_hex((red, green, blue))
 
 
 def plot_path(path: ArrayLike, ax: Axes | None = None) -> Axes:
