@@ -203,8 +203,8 @@ def _resume(given: dict[str, str | None]) -> int:
     config = read_config(run / CONFIG, CONFIGS)
     if given.get("--mode") not in (None, config.mode):
         raise UserError(f"--mode: found {given['--mode']!r}, expected {config.mode!r}, the mode of {run}")
-    if "--device" in given:
-        config = dataclasses.replace(config, device=given["--device"])
+    if (device := given.get("--device")) is not None:
+        config = dataclasses.replace(config, device=device)
     return _train(config, run, resume=True)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any, Literal, Protocol
 
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor
 
 from ffrl.config import DataConfig
@@ -191,8 +192,8 @@ def channels_first(frames: Any, source: str, dimensions: int, channels: Channels
 
 
 def arrays(
-    frames: Any,
-    activity: Any = None,
+    frames: ArrayLike | Tensor,
+    activity: ArrayLike | Tensor | None = None,
     *,
     validation: Any = 0.2,
     transformations: Sequence[str] = (),
@@ -245,7 +246,7 @@ def arrays(
 def dataset(
     clips: Clips,
     *,
-    validation: Any = 0.2,
+    validation: float | Clips = 0.2,
     transformations: Sequence[str] = (),
     unit_steps: Sequence[str] = (),
     channels: Channels | None = None,

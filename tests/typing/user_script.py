@@ -40,6 +40,8 @@ config = DataConfig(name="mnist", num_steps=8)
 
 stf.fit(data, steps="ten")  # type: ignore[arg-type]
 stf.fit(data, encoder="conv")  # type: ignore[arg-type]
+stf.fit(Path("clips"))  # type: ignore[arg-type]
+stf.data.arrays(frames, activity=Path("speeds"))  # type: ignore[arg-type]
 stf.load()  # type: ignore[call-arg]
 stf.evaluate(run, split="training")  # type: ignore[arg-type]
 stf.fti(data)  # type: ignore[attr-defined]

@@ -7,6 +7,7 @@ import time
 from collections.abc import Generator, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from ffrl.core.errors import UserError
@@ -257,7 +258,7 @@ class Runner:
             raise UserError(f"{cell.evaluation}: found no usable entry {error}, expected an evaluation") from None
 
 
-def _remove(folder: Any) -> None:
+def _remove(folder: Path) -> None:
     with suppress(FileNotFoundError):
         shutil.rmtree(folder)
 

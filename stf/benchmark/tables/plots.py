@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
@@ -143,7 +144,7 @@ def _draw(axes: Axes, panel: Panel, log_x: bool) -> None:
         axes.annotate("trained length", (panel.mark, 1), va="top", ha="right", fontsize=SMALL, color=NEUTRAL, **place)
 
 
-def _plain_ticks(axis: Any, values: Sequence[float]) -> None:
+def _plain_ticks(axis: Axis, values: Sequence[float]) -> None:
     """Write out the numbers on a logarithmic axis, also between powers of ten where there are few of these."""
     positive = [value for value in values if value > 0]
     decades = math.log10(max(positive) / min(positive)) if positive else 1.0

@@ -25,7 +25,7 @@ class Certainty:
     probability: NDArray[np.float64]
     deviation: NDArray[np.float64]
 
-    def __getitem__(self, index: Any) -> Certainty:
+    def __getitem__(self, index: int | slice | NDArray[Any]) -> Certainty:
         """Return those of some sequences or steps."""
         return Certainty(self.probability[index], self.deviation[index])
 
