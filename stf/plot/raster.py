@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from matplotlib.artist import Artist
@@ -18,6 +18,7 @@ from torch import Tensor
 
 from ffrl.evaluation.measures.alignment import speed_agreement
 from ffrl.evaluation.measures.usage import usage
+from ffrl.models.interface import SpeedPosterior
 from stf.inference.posterior import ON
 from stf.plot.compute.certainty import Certainty
 from stf.plot.compute.numbers import percent
@@ -124,7 +125,7 @@ def draw_raster(
 
 
 def plot_raster(
-    activity: Any,
+    activity: SpeedPosterior | ArrayLike | Tensor,
     frames: ArrayLike | Tensor | None = None,
     names: Sequence[str] | None = None,
     ax: Axes | None = None,
@@ -151,10 +152,11 @@ def plot_raster(
     """
     sure = None
     if hasattr(activity, "probability"):
-        sure = Certainty(*(_one(part, 2, "activity") for part in (activity.probability, activity.deviation)))
-        speeds = np.where(sure.probability > ON, _one(activity.speed, 2, "activity"), 0.0)
+        found = cast(SpeedPosterior, activity)
+        sure = Certainty(*(_one(part, 2, "activity") for part in (found.probability, found.deviation)))
+        speeds = np.where(sure.probability > ON, _one(found.speed, 2, "activity"), 0.0)
     else:
-        speeds = _one(activity, 2, "activity")
+        speeds = _one(cast(ArrayLike, activity), 2, "activity")
     steps, fields = speeds.shape
     truth = np.zeros((steps, 0)) if truth is None else _one(truth, 2, "truth")
     drawn = rows_of(fields, truth.shape[1], names)
