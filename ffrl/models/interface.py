@@ -1,9 +1,9 @@
 """What evaluation, training, figures and export need of a model: one interface, and what only some models can do.
 
 Every model is a :class:`SequenceModel`. What it can do beyond that it has the methods for: whoever needs a likelihood
-asks ``isinstance(model, Probabilistic)``, and so on for :class:`FrameLatents`, :class:`WithFields`,
-:class:`WithPosterior` and :class:`Calibrated`. Shapes: B sequences of T + 1 frames ``(C, H, W)``, latents of dimension
-D, K fields, activity of length C (K, or what else moves the latents).
+asks ``isinstance(model, Probabilistic)``, and so on for :class:`SequenceLatents`, :class:`FrameLatents`,
+:class:`WithFields`, :class:`WithPosterior` and :class:`Calibrated`. Shapes: B sequences of T + 1 frames ``(C, H, W)``,
+latents of dimension D, K fields, activity of length C (K, or what else moves the latents).
 """
 
 from __future__ import annotations

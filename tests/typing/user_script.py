@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 import stf
-from ffrl.config import DataConfig
+from ffrl.config import DataConfig, RunConfig
 from ffrl.data.base import SequenceData
 from ffrl.models.interface import Probabilistic, SequenceModel, WithFields, WithPosterior
 
@@ -24,7 +24,8 @@ model: SequenceModel = stf.load(run.path, step=10, device="cpu")
 speeds: Tensor = model.infer(torch.zeros(1, 6, 1, 12, 20))
 codes: Tensor = model.encode(torch.zeros(1, 6, 1, 12, 20))
 moved: Tensor = model.decode(model.flow(codes[:, 0], speeds))
-inferred: Tensor = run.model.infer(torch.zeros(1, 6, 1, 12, 20))
+inferred: Tensor = stf.Run.open("runs/mine", data=data).model.infer(torch.zeros(1, 6, 1, 12, 20))
+settings: RunConfig = run.config
 if isinstance(model, WithPosterior):
     certain: Tensor = model.activity(torch.zeros(1, 6, 1, 12, 20)).probability
     lasting: Tensor = model.activity(torch.zeros(1, 6, 1, 12, 20)).speeds  # type: ignore[attr-defined]
@@ -45,6 +46,7 @@ stf.data.arrays(frames, activity=Path("speeds"))  # type: ignore[arg-type]
 stf.load()  # type: ignore[call-arg]
 stf.evaluate(run, split="training")  # type: ignore[arg-type]
 stf.fti(data)  # type: ignore[attr-defined]
+run.model.activity(frames)  # type: ignore[operator]
 run.steps  # type: ignore[attr-defined]  # noqa: B018
 DataConfig(num_steps="8")  # type: ignore[arg-type]
 name: str = run.step  # type: ignore[assignment]
