@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from ffrl.config import DataConfig
+from ffrl.config.data import DATA_SETS
 from ffrl.core.errors import UserError, require
-from ffrl.data.catalogue import DATA_SETS
 from stf.registry import default_config
 
 from .flags import Arg, build, flags_of, peek, split
@@ -87,8 +87,8 @@ def _defaults(name: str) -> Data:
 
 def _help(arguments: Sequence[str]) -> int:
     """Print the flags with the defaults of the data set that ``arguments`` name."""
-    name = peek(arguments, "--data.name")
-    name = name if name in DATA_SETS else DataConfig.name
+    named = peek(arguments, "--data.name")
+    name = named if named is not None and named in DATA_SETS else DataConfig.name
     notes = [f"These are the defaults of --data.name {name}. See also: stf data fetch --help."]
     usage, about = "stf data [--data.name NAME] [--data.root PATH] [FLAG ...]", Data.__doc__ or ""
     return show_help(arguments, usage, about, [(Data, _defaults(name))], SHORT, notes)

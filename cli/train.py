@@ -12,9 +12,9 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Annotated, Any
 
-from ffrl.config import ClipsConfig, DataConfig
+from ffrl.config import ClipsConfig, DataConfig, RunConfig
+from ffrl.config.data import DATA_SETS
 from ffrl.core.errors import UserError, require
-from ffrl.data.catalogue import DATA_SETS
 from ffrl.training.folders import CONFIG, EVALUATION, newest, reserved
 from stf.registry import CONFIGS, MODES, default_config, fine_tuning
 
@@ -75,7 +75,7 @@ def main(arguments: Sequence[str]) -> int:
         return _train(dataclasses.replace(config, out=run), run, resume=False, init=init)
 
 
-def configure(arguments: Sequence[str]) -> Any:
+def configure(arguments: Sequence[str]) -> RunConfig:
     """Return the configuration that ``stf train`` has with these arguments.
 
     Raises:
@@ -109,7 +109,7 @@ def _mode(arguments: Sequence[str]) -> str | None:
 def _help(arguments: Sequence[str]) -> int:
     """Print the flags of the mode that ``arguments`` name, of the unsupervised one for none."""
     mode, name = _mode(arguments) or "unsupervised", peek(arguments, "--data.name")
-    data = DataConfig(name=name if name in DATA_SETS else DataConfig.name)
+    data = DataConfig(name=name if name is not None and name in DATA_SETS else DataConfig.name)
     config = CONFIGS[mode]
     note = (
         f"Defaults are those of --mode {mode} --data.name {data.name}; with others beside it, --help shows theirs. "
@@ -125,14 +125,14 @@ def _help(arguments: Sequence[str]) -> int:
     )
 
 
-def _shown(mode: str, data: DataConfig) -> Any:
+def _shown(mode: str, data: DataConfig) -> RunConfig:
     """The defaults that help shows: those of the data set, if the mode can be trained on it."""
     with suppress(UserError):
         return default_config(mode, data)
     return CONFIGS[mode]()
 
 
-def _configure(given: dict[str, str | None]) -> Any:
+def _configure(given: dict[str, str | None]) -> RunConfig:
     """Return the configuration: mode defaults, then ``--config``, then flags."""
     mode, name, init = (given.pop(flag, None) for flag in ("--mode", "--config", "--init"))
     path = None if name is None else presets.find(name)
@@ -145,7 +145,7 @@ def _configure(given: dict[str, str | None]) -> Any:
     modes = _flags(named)
     for flag in given:
         _require_mode(flag, flag, named, modes)
-    config: Any = default_config(named, _data_set(given, data, path))
+    config = default_config(named, _data_set(given, data, path))
     config = config if init is None else fine_tuning(config)
     if path is not None:
         from ffrl.training.config_io import config_from_dict, flat
@@ -203,12 +203,12 @@ def _resume(given: dict[str, str | None]) -> int:
     config = read_config(run / CONFIG, CONFIGS)
     if given.get("--mode") not in (None, config.mode):
         raise UserError(f"--mode: found {given['--mode']!r}, expected {config.mode!r}, the mode of {run}")
-    if "--device" in given:
-        config = dataclasses.replace(config, device=given["--device"])
+    if (device := given.get("--device")) is not None:
+        config = dataclasses.replace(config, device=device)
     return _train(config, run, resume=True)
 
 
-def _train(config: Any, run: Path, resume: bool, init: str | None = None) -> int:
+def _train(config: RunConfig, run: Path, resume: bool, init: str | None = None) -> int:
     """Train and say where the run is, or how to go on with it."""
     from rich.console import Console
 
@@ -216,7 +216,7 @@ def _train(config: Any, run: Path, resume: bool, init: str | None = None) -> int
 
     result = train(config, run, resume=resume, console=Console(stderr=True), init=init)
     print(run)
-    if result.interrupted:
+    if result.signal is not None:
         command = f"stf train --resume {shlex.quote(os.fspath(run))}"
         print(f"stopped at step {result.steps} of {config.steps}; to go on: {command}", file=sys.stderr)
         return 128 + result.signal

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from numpy.typing import ArrayLike
 from rich.console import Console
-from torch import nn
+from torch import Tensor, nn
 
 import ffrl.data
 from ffrl.config import DataConfig, RunConfig
@@ -31,6 +32,9 @@ from stf.run import Run, build_model, start_from
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+Sequences = SequenceData | DataConfig | str | ArrayLike | Tensor
+"""What can be trained on: sequences, the configuration or the name of a data set, or an array of frames."""
 
 
 def configure(
@@ -66,7 +70,7 @@ def configure(
 
 
 def fit(
-    data: Any,
+    data: Sequences,
     mode: str = "unsupervised",
     *,
     steps: int | None = None,
@@ -179,7 +183,7 @@ def _require_mode(mode: str) -> None:
     MODES.require("mode", mode)
 
 
-def _sequences(data: Any, device: torch.device) -> tuple[DataConfig, SequenceData]:
+def _sequences(data: Sequences, device: torch.device) -> tuple[DataConfig, SequenceData]:
     """The sequences on the device, and the configuration that names them."""
     if isinstance(data, str):
         data = default_config("weak", DataConfig(name=data)).data

@@ -9,10 +9,22 @@ from torch import Tensor, nn
 
 from ffrl.core.errors import UserError
 from ffrl.core.files import reporting
-from ffrl.models.interface import SequenceModel, WithFields
+from ffrl.models.interface import Probabilistic, SequenceModel, WithFields
 
 TOLERANCE = 1e-4
 """Largest difference, relative to the largest value, between an exported program and the model."""
+
+
+class Encoder(nn.Module):
+    """Frames ``(N, C, H, W)`` in [0, 1] to mean and log-variance of q(z | x), two of ``(N, D)``."""
+
+    def __init__(self, model: Probabilistic) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, frames: Tensor) -> tuple[Tensor, Tensor]:
+        """See the class."""
+        return self.model.posterior(frames)
 
 
 class Part(nn.Module):
@@ -21,14 +33,6 @@ class Part(nn.Module):
     def __init__(self, model: SequenceModel) -> None:
         super().__init__()
         self.model = model
-
-
-class Encoder(Part):
-    """Frames ``(N, C, H, W)`` in [0, 1] to mean and log-variance of q(z | x), two of ``(N, D)``."""
-
-    def forward(self, frames: Tensor) -> tuple[Tensor, Tensor]:
-        """See the class."""
-        return self.model.posterior(frames)
 
 
 class Flow(Part):
@@ -60,7 +64,7 @@ def export(model: SequenceModel, folder: str | Path) -> list[Path]:
     Raises:
         UserError: the model has no flow of fields, cannot be exported, or the program differs from it.
     """
-    if not isinstance(model, WithFields):
+    if not (isinstance(model, WithFields) and isinstance(model, Probabilistic)):
         raise UserError(f"export: found mode {model.trained.mode}, without vector fields, expected one with a flow")
     folder = Path(folder)
     with reporting("write", folder):

@@ -74,7 +74,7 @@ class Run:
 
     path: Path
     step: int
-    config: Any
+    config: RunConfig
     spec: DataSpec
     model: SequenceModel
     given: SequenceData | None = field(default=None, repr=False)
@@ -212,7 +212,7 @@ class Run:
         require(self.has_fields, str(self.path), found, "one whose activity drives vector fields")
 
 
-def _spec_by_name(config: Any) -> DataSpec:
+def _spec_by_name(config: RunConfig) -> DataSpec:
     """What the catalogue knows of the data of a run that was made before runs described their data."""
     from ffrl.data.catalogue import image_shape, transformations
 

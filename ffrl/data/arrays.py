@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from typing import Any, Literal, Protocol
 
 import torch
-from torch import LongTensor, Tensor
+from numpy.typing import ArrayLike
+from torch import Tensor
 
+from ffrl.config import DataConfig
 from ffrl.core.errors import UserError, require
 from ffrl.data.base import SequenceBatch, SequenceData, Split, check_frames
 from ffrl.data.given import GivenSequences, checked_activity, named, unit_interval
@@ -46,17 +48,18 @@ class ArraySequences(GivenSequences):
         self,
         frames: Tensor,
         activity: Tensor | None,
-        parts: dict[Split, LongTensor],
+        parts: dict[Split, Tensor],
         transformations: Sequence[str] = (),
         unit_steps: Sequence[str] = (),
         title: str = "arrays in memory",
     ) -> None:
         names = named(transformations, 0 if activity is None else activity.shape[-1])
-        super().__init__(parts, tuple(frames.shape[2:]), frames.shape[1] - 1, names, unit_steps, title)
+        _, length, depth, height, width = frames.shape
+        super().__init__(parts, (depth, height, width), length - 1, names, unit_steps, title)
         self.frames = frames
         self.activity = frames.new_zeros(len(frames), self.num_steps, 0).float() if activity is None else activity
 
-    def read(self, clips: LongTensor, frames: list[int]) -> SequenceBatch:
+    def read(self, clips: Tensor, frames: list[int]) -> SequenceBatch:
         """See :meth:`GivenSequences.read`."""
         pixels = self.frames[clips] if len(frames) == self.num_steps + 1 else self.frames[clips[:, None], frames]
         return SequenceBatch(unit_interval(pixels), self.activity[clips])
@@ -80,7 +83,7 @@ class DatasetSequences(GivenSequences):
     def __init__(
         self,
         source: Clips,
-        parts: dict[Split, LongTensor],
+        parts: dict[Split, Tensor],
         channels: Channels | None = None,
         transformations: Sequence[str] = (),
         unit_steps: Sequence[str] = (),
@@ -89,9 +92,10 @@ class DatasetSequences(GivenSequences):
         self.source, self.channels = source, channels
         frames, activity = self._item(0)
         names = named(transformations, activity.shape[-1])
-        super().__init__(parts, tuple(frames.shape[1:]), frames.shape[0] - 1, names, unit_steps, title)
+        length, depth, height, width = frames.shape
+        super().__init__(parts, (depth, height, width), length - 1, names, unit_steps, title)
 
-    def read(self, clips: LongTensor, frames: list[int]) -> SequenceBatch:
+    def read(self, clips: Tensor, frames: list[int]) -> SequenceBatch:
         """See :meth:`GivenSequences.read`.
 
         Raises:
@@ -100,8 +104,8 @@ class DatasetSequences(GivenSequences):
         items = []
         for clip in clips.tolist():
             pixels, activity = self._item(clip)
-            found, expected = (*pixels.shape, *activity.shape), (self.num_steps + 1, *self.image_shape)
-            expected = (*expected, self.num_steps, len(self.transformations))
+            found = (*pixels.shape, *activity.shape)
+            expected = (self.num_steps + 1, *self.image_shape, self.num_steps, len(self.transformations))
             if found != expected:
                 raise UserError(f"clip {clip}: found shape {found}, expected {expected}, as the first one has")
             items.append((unit_interval(pixels[frames]), activity))
@@ -117,7 +121,7 @@ class DatasetSequences(GivenSequences):
         return frames, checked_activity(item[1], f"clip {index}: activity", (len(frames) - 1,))
 
 
-def split_at_random(count: int, validation: float, seed: int) -> dict[Split, LongTensor]:
+def split_at_random(count: int, validation: float, seed: int) -> dict[Split, Tensor]:
     """Which clips are trained on and which are held out, at random.
 
     Args:
@@ -188,8 +192,8 @@ def channels_first(frames: Any, source: str, dimensions: int, channels: Channels
 
 
 def arrays(
-    frames: Any,
-    activity: Any = None,
+    frames: ArrayLike | Tensor,
+    activity: ArrayLike | Tensor | None = None,
     *,
     validation: Any = 0.2,
     transformations: Sequence[str] = (),
@@ -230,7 +234,7 @@ def arrays(
         raise UserError(f"validation: found clips of {found}, expected {expected}, as frames has")
     if both is (activity is None):
         raise UserError("validation: found activity for some sequences only, expected it for all or none of them")
-    if both:
+    if speeds is not None:
         held = checked_activity(validation[1], "validation: activity", (len(others), others.shape[1] - 1))
         require(held.shape[-1] == speeds.shape[-1], "validation: activity", tuple(held.shape), "as many as in activity")
         speeds = torch.cat([speeds, held])
@@ -242,7 +246,7 @@ def arrays(
 def dataset(
     clips: Clips,
     *,
-    validation: Any = 0.2,
+    validation: float | Clips = 0.2,
     transformations: Sequence[str] = (),
     unit_steps: Sequence[str] = (),
     channels: Channels | None = None,
@@ -278,7 +282,7 @@ def dataset(
     return DatasetSequences(joined, parts, channels, transformations, unit_steps, title)
 
 
-def in_memory(config: Any, device: torch.device | str = "cpu") -> SequenceData:
+def in_memory(config: DataConfig, device: torch.device | str = "cpu") -> SequenceData:
     """Raise a UserError: data that were in memory are given from Python, no configuration can name them."""
     raise UserError(
         "data.name: found 'arrays', whose sequences were in memory, expected them to be given from Python: "

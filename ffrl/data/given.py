@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import LongTensor, Tensor
+from torch import Tensor
 
 from ffrl.core.errors import UserError, require
 from ffrl.data.base import SequenceBatch, SequenceData, Split, evenly_spaced
@@ -31,7 +31,7 @@ class GivenSequences(SequenceData):
 
     def __init__(
         self,
-        parts: dict[Split, LongTensor],
+        parts: dict[Split, Tensor],
         image_shape: tuple[int, int, int],
         num_steps: int,
         transformations: Sequence[str],
@@ -48,32 +48,32 @@ class GivenSequences(SequenceData):
         self.about = f"{shares} clips of {num_steps + 1} frames, activity {known}"
 
     @abstractmethod
-    def read(self, clips: LongTensor, frames: list[int]) -> SequenceBatch:
+    def read(self, clips: Tensor, frames: list[int]) -> SequenceBatch:
         """Frames ``frames`` of clips, float32 in [0, 1] ``(B, len(frames), C, H, W)``, and all of their activity."""
 
     def size(self, split: Split) -> int:
         """How many clips there are."""
         return len(self._rows(split))
 
-    def images(self, split: Split, indices: LongTensor) -> Tensor:
+    def images(self, split: Split, indices: Tensor) -> Tensor:
         """First frames."""
         return self.read(self._chosen(split, indices), [0]).frames[:, 0]
 
-    def mixed(self, split: Split, indices: LongTensor, generator: torch.Generator | None = None) -> SequenceBatch:
+    def mixed(self, split: Split, indices: Tensor, generator: torch.Generator | None = None) -> SequenceBatch:
         """The clips; nothing is drawn."""
         return self.read(self._chosen(split, indices), list(range(self.num_steps + 1)))
 
-    def stills(self, split: Split, indices: LongTensor, count: int, generator: torch.Generator | None = None) -> Tensor:
+    def stills(self, split: Split, indices: Tensor, count: int, generator: torch.Generator | None = None) -> Tensor:
         """Some of their frames."""
         return self.read(self._chosen(split, indices), evenly_spaced(self.num_steps, count)).frames
 
-    def _rows(self, split: Split) -> LongTensor:
+    def _rows(self, split: Split) -> Tensor:
         if split not in self.parts:
             known = " or ".join(map(repr, self.parts))
             raise UserError(f"split: found {split!r}, expected {known}: there are no others of {self.title}")
         return self.parts[split]
 
-    def _chosen(self, split: Split, indices: LongTensor) -> LongTensor:
+    def _chosen(self, split: Split, indices: Tensor) -> Tensor:
         rows = self._rows(split)
         if len(indices) and (indices.min() < 0 or indices.max() >= len(rows)):
             raise IndexError(f"indices: found {indices.min()} to {indices.max()}, expected 0 to {len(rows) - 1}")

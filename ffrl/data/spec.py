@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ffrl.core.errors import UserError
+
+if TYPE_CHECKING:
+    from ffrl.data.base import SequenceData
 
 
 @dataclass(frozen=True)
@@ -34,10 +37,11 @@ class DataSpec:
     unit_steps: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, data: Any) -> DataSpec:
-        """That of sequences, a :class:`~ffrl.data.base.SequenceData`."""
+    def of(cls, data: SequenceData) -> DataSpec:
+        """That of sequences."""
+        channels, height, width = data.image_shape
         names = tuple(data.transformations), tuple(data.unit_steps)
-        return cls(data.name, data.title, tuple(data.image_shape), data.num_steps, *names)
+        return cls(data.name, data.title, (channels, height, width), data.num_steps, *names)
 
     def plain(self) -> dict[str, Any]:
         """JSON values."""

@@ -191,8 +191,8 @@ def _batches(task: Task, kind: Pass) -> Iterator[Seen]:
                 yield Seen(task, batch, number, which)
         return
     if kind is Pass.IN_TURN:
-        which = torch.arange(len(indices), device=indices.device) % len(data.transformations)
-        batches = single_batches(data, split, indices, which)
+        turns = torch.arange(len(indices), device=indices.device) % len(data.transformations)
+        batches = single_batches(data, split, indices, turns)
     else:
         batches = mixed_batches(data, split, indices, task.seed)
     for number, batch in enumerate(batches):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 from ffrl.core.errors import UserError, reason_of, require
 from ffrl.core.registry import Registry, modules_in
@@ -15,6 +15,9 @@ MEASURES = Registry("stf.measures", "measure", modules_in("ffrl.evaluation.measu
 """Measures by name: classes derived from :class:`ffrl.evaluation.protocol.measure.Measure`."""
 HEAD = {"split", "seed", "sequences", "samples", "units", "data", "model", "criteria", "failed", "run", "step"}
 """Entries of a result that no measure makes."""
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 class Guard:
@@ -30,12 +33,12 @@ class Guard:
     def __init__(self, failed: Mapping[str, str] | None = None) -> None:
         self.failed = dict(failed or {})
 
-    def __call__(self, name: str, function: Callable[..., Any], *arguments: Any) -> Any:
+    def __call__(self, name: str, function: Callable[P, R], *arguments: P.args, **options: P.kwargs) -> R | None:
         """Call a function of a measure, and return None for one that is left out."""
         if name in self.failed:
             return None
         try:
-            return function(*arguments)
+            return function(*arguments, **options)
         except Exception as error:
             package = MEASURES.source(name)
             if not package:
@@ -93,7 +96,8 @@ def tables_of(results: Results, findings_first: bool = False) -> list[Table]:
         ["package: measure 'x': no way"]
     """
     guard = Guard(results.get("failed"))
-    findings, others = [], []
+    findings: list[Table] = []
+    others: list[Table] = []
     for name, kind in guard.of(results):
         (findings if kind.finds else others).extend(guard(name, _tables, kind, results) or ())
     reached = [_criteria_table(results["criteria"])] if results.get("criteria") else []
@@ -115,6 +119,11 @@ def _criteria(kind: type[Measure], results: Results) -> list[dict[str, Any]]:
 def _metrics(kind: type[Measure], numbers: Mapping[str, Any]) -> list[Metric]:
     """The columns of a measure, each of which has a heading."""
     return [metric for metric in kind.metrics(numbers) if metric.table and metric.key and metric.column.heading]
+
+
+def _numbers(kind: type[Measure], results: Results) -> dict[str, Any]:
+    """The numbers of a measure, each of which can be stored."""
+    return {**storable(kind.numbers(results))}
 
 
 def _criteria_table(criteria: list[Mapping[str, Any]]) -> Table:
@@ -174,9 +183,10 @@ def numbers_of(results: Results) -> dict[str, Any]:
         >>> numbers_of({"confusion": {"accuracy": 0.5}})
         {'confusion_accuracy': 0.5}
     """
-    guard, found = Guard(results.get("failed")), {}
+    guard = Guard(results.get("failed"))
+    found: dict[str, Any] = {}
     for name, kind in guard.of(results):
-        found |= guard(name, lambda kind=kind: {**storable(kind.numbers(results))}) or {}
+        found |= guard(name, _numbers, kind, results) or {}
     return found | {f"failed/{name}": line for name, line in guard.failed.items()}
 
 

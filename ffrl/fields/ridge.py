@@ -135,13 +135,18 @@ class RidgeUnits:
             return torch.cat([getattr(part, name) for part in parts])
 
         owner = [part.owner for part in parts]
+        blocks = [part.blocks for part in parts if part.blocks is not None]
         return replace(
             self,
-            **{name: joined(name) for name in ("weight", "output", "bias", "scale", "trace")},
+            weight=joined("weight"),
+            output=joined("output"),
+            bias=joined("bias"),
+            scale=joined("scale"),
+            trace=joined("trace"),
             owner=torch.block_diag(*owner) if separate else torch.cat(owner, dim=1),
             smooth=sum(part.smooth for part in parts),
             time_weight=None if self.time_weight is None else joined("time_weight"),
-            blocks=None if separate else tuple(size for part in parts for size in part.blocks),
+            blocks=sum(blocks, ()) if len(blocks) == len(parts) and not separate else None,
         )
 
     def select(self, control: int) -> RidgeUnits:

@@ -50,10 +50,9 @@ def log_density_change(
     step = 1.0 / points.shape[-3]
     g = g[..., None, None, :]
     t = None if t is None else t[..., None, None]
-    few = isinstance(units, RidgeUnits) and len(units.weight) < points.shape[-1]
-    if method == "exact" and few and len(tableau.b) == 1:
-        return -units.euler_log_det(points, g, step, t).sum((-2, -1))
     if method == "exact":
+        if isinstance(units, RidgeUnits) and len(units.weight) < points.shape[-1] and len(tableau.b) == 1:
+            return -units.euler_log_det(points, g, step, t).sum((-2, -1))
         maps = substep_jacobian(units.jacobian(points, g, t), tableau, step)
         return -torch.linalg.slogdet(maps).logabsdet.sum(-1)
     divergence = units.divergence(points, g, t)

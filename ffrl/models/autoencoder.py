@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -63,17 +64,18 @@ def build_networks(
         >>> networks.encoder(torch.rand(2, 3, 28, 28)).shape, networks.own
         (torch.Size([2, 12]), {})
     """
-    shape, dim = tuple(image_shape), size.latent_dim
+    channels, height, width = image_shape
+    shape, dim = (channels, height, width), size.latent_dim
     own = {
         name: f"{type(module).__module__}.{type(module).__qualname__}"
         for name, module in (("encoder", encoder), ("decoder", decoder))
         if module is not None
     }
     if encoder is None:
-        encoder = build_encoder(size.architecture, shape, outputs * dim, size.width, size.depth)
+        encoder = built = build_encoder(size.architecture, shape, outputs * dim, size.width, size.depth)
         if outputs > 1:
             with torch.no_grad():
-                encoder[-1].bias[outputs * dim // 2 :] = INITIAL_LOG_VARIANCE
+                cast(nn.Linear, built[-1]).bias[outputs * dim // 2 :] = INITIAL_LOG_VARIANCE
     else:
         require_output("encoder", encoder, shape, (outputs * dim,))
     if decoder is None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Literal, cast
 
 import torch
 from torch import Tensor
@@ -50,7 +50,7 @@ class FrameVAE(VariationalAutoencoder):
     activity_kind = ActivityKind.GIVEN
 
     def __init__(self, config: RunConfig, networks: Networks, latent_weight: float = 1.0) -> None:
-        size: Any = config.model
+        size = cast(FrameModelConfig, config.model)
         super().__init__(networks, size.num_fields, config.data.num_steps, config.still)
         self.latent_weight = latent_weight
         self.displacements = Displacements(size.num_fields, size.latent_dim, size.displacement == "affine")

@@ -1,9 +1,9 @@
 """What evaluation, training, figures and export need of a model: one interface, and what only some models can do.
 
 Every model is a :class:`SequenceModel`. What it can do beyond that it has the methods for: whoever needs a likelihood
-asks ``isinstance(model, Probabilistic)``, and so on for :class:`FrameLatents`, :class:`WithFields`,
-:class:`WithPosterior` and :class:`Calibrated`. Shapes: B sequences of T + 1 frames ``(C, H, W)``, latents of dimension
-D, K fields, activity of length C (K, or what else moves the latents).
+asks ``isinstance(model, Probabilistic)``, and so on for :class:`SequenceLatents`, :class:`FrameLatents`,
+:class:`WithFields`, :class:`WithPosterior` and :class:`Calibrated`. Shapes: B sequences of T + 1 frames ``(C, H, W)``,
+latents of dimension D, K fields, activity of length C (K, or what else moves the latents).
 """
 
 from __future__ import annotations
@@ -11,15 +11,18 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 
 from ffrl.config import ObjectiveConfig, RunConfig
 from ffrl.data.base import SequenceData
-from ffrl.models.activity import ActivityKind, Phase
+from ffrl.models.activity import ActivityDraws, ActivityKind, Phase
 from ffrl.models.outputs import SequenceNoise, SequenceOutputs
+
+if TYPE_CHECKING:
+    from ffrl.fields.protocol import FieldModule
 
 
 @dataclass(frozen=True)
@@ -159,7 +162,17 @@ class Probabilistic(Protocol):
 
 
 @runtime_checkable
-class FrameLatents(Protocol):
+class SequenceLatents(Probabilistic, Protocol):
+    """A probabilistic model with latents of the first frame alone, which activity that it can draw moves."""
+
+    def draw_activity(
+        self, frames: Tensor, means: Tensor, samples: int, generator: torch.Generator | None
+    ) -> ActivityDraws:
+        """Hard draws of the activity of frames ``(B, T+1, C, H, W)`` with latent means ``(B, T+1, D)``."""
+
+
+@runtime_checkable
+class FrameLatents(Probabilistic, Protocol):
     """A probabilistic model with latents of its own for every frame; others have those of the first frame alone."""
 
     def codes(self, latents: Tensor, activity: Tensor) -> Tensor:
@@ -173,6 +186,12 @@ class FrameLatents(Protocol):
 class WithFields(Protocol):
     """A model whose activity drives vector fields, ``field_model``, that can be drawn."""
 
+    if TYPE_CHECKING:  # what ``isinstance`` looks for is methods: it does not find the modules of a module
+
+        @property
+        def field_model(self) -> FieldModule:
+            """The fields as a module."""
+
     def fields(self, z: Tensor, t: float | Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Both parts of every field, ``z (B, D)``, t in [0, 1] -> two ``(B, K, D)``; their sum moves the latents."""
 
@@ -180,6 +199,17 @@ class WithFields(Protocol):
         self, z: Tensor, g: Tensor, t: float | Tensor | None = None, method: str = "exact"
     ) -> Tensor:
         """log q(z_t) - log q(z_{t-1}) of a transition from ``z (B, D)`` under ``g (B, C)``: ``(B,)`` nats."""
+
+
+def fields_of(model: SequenceModel) -> FieldModule:
+    """The fields of a model that has to have some.
+
+    Raises:
+        TypeError: it has none.
+    """
+    if not isinstance(model, WithFields):
+        raise TypeError(f"model: found {type(model).__name__}, without vector fields, expected one with some")
+    return model.field_model
 
 
 class SpeedPosterior(Protocol):

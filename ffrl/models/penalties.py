@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from ffrl.config import RunConfig
 from ffrl.core.errors import require
 from ffrl.fields.hamilton_jacobi import Source, hamilton_jacobi_terms
+from ffrl.fields.potential import Potentials
 from ffrl.fields.protocol import FieldModule
 
 
@@ -41,8 +42,24 @@ class HamiltonJacobiPenalty(Penalty):
 
     def forward(self, fields: FieldModule, latents: Tensor, times: Tensor) -> dict[str, Tensor]:
         """``hj_residual`` and ``hj_initial``."""
-        terms = hamilton_jacobi_terms(fields.potential_part(), self.source, latents[:, :-1], times)
+        terms = hamilton_jacobi_terms(potentials_of(fields), self.source, latents[:, :-1], times)
         return {f"hj_{name}": self.weights[name] * value for name, value in terms.items()}
+
+
+def potentials_of(fields: FieldModule) -> Potentials:
+    """The potentials of fields that have to have some.
+
+    Raises:
+        ValueError: they have none.
+
+    Example:
+        >>> potentials_of(Potentials(3, dim=4)).num_fields
+        3
+    """
+    found = fields.potential_part()
+    if found is None:
+        raise ValueError(f"fields: found {type(fields).__name__}, without potentials, expected some")
+    return found
 
 
 def regularisers(config: RunConfig, fields: FieldModule) -> list[Penalty]:

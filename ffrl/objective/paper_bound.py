@@ -8,6 +8,7 @@ from torch import Tensor
 from ffrl.core.device import wide
 from ffrl.distributions.priors import diffused_sigma, gaussian_log_prob
 from ffrl.models.flow_vae import FlowFactorizedVAE
+from ffrl.models.interface import SequenceModel
 
 TRANSITIONS = 256
 """Transitions whose Jacobians are held in memory at once."""
@@ -20,7 +21,7 @@ NOTES = {
 }
 
 
-def flow_kl(model: FlowFactorizedVAE, latents: Tensor, g: Tensor, log_q: Tensor) -> Tensor:
+def flow_kl(model: SequenceModel, latents: Tensor, g: Tensor, log_q: Tensor) -> Tensor:
     r"""Moved posterior against diffused prior along each trajectory, :math:`\sum_t (\log q_t - \log p_t)(z_t)`.
 
     log q_t is log q(z_0 | x_0) plus the accumulated change of density (FFRL, "Evidence Lower Bound").
@@ -34,6 +35,9 @@ def flow_kl(model: FlowFactorizedVAE, latents: Tensor, g: Tensor, log_q: Tensor)
     Returns:
         ``(N,)`` nats, float64 (float32 on MPS).
 
+    Raises:
+        ValueError: the model was not trained with the paper bound.
+
     Example:
         >>> from ffrl.config import ObjectiveConfig, SupervisedConfig
         >>> from ffrl.models.supervised import MODE
@@ -42,6 +46,8 @@ def flow_kl(model: FlowFactorizedVAE, latents: Tensor, g: Tensor, log_q: Tensor)
         >>> flow_kl(model, model.flow(torch.zeros(2, 32), g), g, torch.zeros(2)).shape
         torch.Size([2])
     """
+    if not isinstance(model, FlowFactorizedVAE) or model.density is None:
+        raise ValueError("found a model of the strict bound, expected one trained with the paper bound")
     parts = []
     for z, speeds in zip(latents.split(TRANSITIONS), g.split(TRANSITIONS), strict=True):
         changes = [

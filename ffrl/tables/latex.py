@@ -71,7 +71,7 @@ def _tabular(table: Table) -> list[str]:
     columns = "l" + "".join("l" if table.is_text(place) else "r" for place in range(len(table.columns)))
     lines = [r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%", rf"\begin{{tabular}}{{{columns}}}"]
     heads = [table.first, *(column.heading for column in table.columns)]
-    lines += [r"\toprule", *_block_heads(table.columns), _line(map(escape_latex, heads)), r"\midrule"]
+    lines += [r"\toprule", *_block_heads(table.columns), _line([escape_latex(head) for head in heads]), r"\midrule"]
     for row in table.rows:
         cells = [_cell(*one, table.missing) for one in zip(table.columns, row.cells, strict=True)]
         lines.append(_line([escape_latex(row.title), *cells]))

@@ -199,7 +199,10 @@ def with_best(table: Table) -> Table:
     rows = []
     for row in table.rows:
         compared = zip(table.columns, row.cells, winners, strict=True)
-        cells = [_marked(*one) if row.compares and one[2] is not None else one[1] for one in compared]
+        cells = [
+            _marked(column, cell, winner) if row.compares and winner is not None else cell
+            for column, cell, winner in compared
+        ]
         rows.append(replace(row, cells=cells))
     return replace(table, rows=rows)
 

@@ -14,11 +14,14 @@ from ffrl.config import RunConfig
 from ffrl.core.errors import UserError
 from ffrl.core.files import PACKAGE, read_json_object, to_json, write_atomically
 
+if typing.TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
 FORMAT_VERSION = 1
-T = TypeVar("T")
+T = TypeVar("T", bound="DataclassInstance")
 
 
-def config_to_dict(config: Any) -> dict[str, Any]:
+def config_to_dict(config: DataclassInstance) -> dict[str, Any]:
     """Return a configuration as nested dictionaries of JSON values, paths as strings.
 
     Example:
@@ -57,7 +60,7 @@ def config_from_dict(cls: type[T], data: Mapping[str, Any], source: str, base: T
         3
     """
     hints = typing.get_type_hints(cls)
-    names = {field.name: field.name.replace("_", "-") for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
+    names = {field.name: field.name.replace("_", "-") for field in dataclasses.fields(cls)}
     found: dict[str, Any] = {}
     for key, value in sections(data).items():
         name = key.replace("-", "_")
@@ -141,7 +144,7 @@ def encode_config(config: RunConfig) -> bytes:
     return to_json({"package": PACKAGE, "format_version": FORMAT_VERSION, **config_to_dict(config)})
 
 
-def read_config(path: Path, classes: Mapping[str, type[RunConfig]]) -> Any:
+def read_config(path: Path, classes: Mapping[str, type[RunConfig]]) -> RunConfig:
     """Read a ``config.json``; its ``mode`` chooses among ``classes``.
 
     Raises:

@@ -61,7 +61,7 @@ class Description:
 
     def encoded(self) -> bytes:
         """Contents of the file."""
-        return to_json({"data": self.data.plain(), "modules": self.modules})
+        return to_json({"data": None if self.data is None else self.data.plain(), "modules": self.modules})
 
     @classmethod
     def read(cls, run: Path) -> Description:
@@ -109,16 +109,16 @@ def require_same_shape(run: Path, description: Description) -> None:
         UserError: shape, T, number of transformations or modules differ.
     """
     known = Description.read(run)
-    if known.data is None:
+    if known.data is None or description.data is None:
         return
     found, expected = (
         {
-            "images of": one.data.image_shape,
-            "T =": one.data.num_steps,
-            "transformations:": len(one.data.transformations),
-            "own modules:": ", ".join(sorted(one.modules)) or "none",
+            "images of": data.image_shape,
+            "T =": data.num_steps,
+            "transformations:": len(data.transformations),
+            "own modules:": ", ".join(sorted(modules)) or "none",
         }
-        for one in (description, known)
+        for data, modules in ((description.data, description.modules), (known.data, known.modules))
     )
     for key, value in expected.items():
         if found[key] != value:

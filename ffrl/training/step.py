@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -57,7 +58,8 @@ class Forward:
 
 def _numbers_as_tensors(phase: Phase, device: torch.device) -> Phase:
     values = {field.name: getattr(phase, field.name) for field in dataclasses.fields(phase)}
-    tensors = {name: torch.full((), value, device=device) for name, value in values.items() if type(value) is float}
+    numbers = {name: value for name, value in values.items() if type(value) is float}
+    tensors: dict[str, Any] = {name: torch.full((), value, device=device) for name, value in numbers.items()}
     return dataclasses.replace(phase, **tensors)
 
 

@@ -193,9 +193,9 @@ class _Run:
         if not span.phase.by_gradient and span.first < self.step < span.last:
             name = span.phase.name
             require(isinstance(phase, dict), f"{path / STATE}: phase", phase, f"the state of the {name} at this step")
-            self.enter()
+            runner = self.enter()
             own = {k.removeprefix(PHASE): v for k, v in state.tensors.items() if k.startswith(PHASE)}
-            self.runner.load(own, phase, path)
+            runner.load(own, phase, path)
         self.saved, self.earlier_seconds = self.step, self.seconds
         self.skipped = self.window.counts()[0]
 
@@ -213,16 +213,18 @@ class _Run:
         save_checkpoint(self.run_dir, self.model, self.encoded_config, state, self.config.keep_checkpoints)
         self.saved = self.step
 
-    def enter(self) -> None:
-        """Begin the phase of the next step, unless it goes on."""
+    def enter(self) -> Runner:
+        """Begin the phase of the next step, unless it goes on; what takes its steps."""
         span = span_at(self.config, self.step)
-        if span.phase.name == self.phase:
-            return
+        if self.runner is not None and span.phase.name == self.phase:
+            return self.runner
         self.phase = span.phase.name
         context = RunContext(
             self.config, self.model, self.feed.data, self.device, span, self.take_step, self.window.add
         )
-        self.runner = span.phase.runner(context)
+        runner: Runner = span.phase.runner(context)
+        self.runner = runner
+        return runner
 
     def remaining(self) -> float:
         """Return the seconds that are left, by the time of a step in each phase, or of its frames in one to come."""
@@ -251,12 +253,12 @@ class _Run:
         clock, clocked, waited = time.perf_counter(), self.step, self.feed.waited
         phase_clock = clock
         while self.step < config.steps and stop.signal is None:
-            self.enter()
+            runner = self.enter()
             span = span_at(config, self.step)
-            self.runner(self.step)
+            runner(self.step)
             self.step += 1
             log.advance(self.step)
-            for event in self.runner.events():
+            for event in runner.events():
                 log.tell(self.step, event)
             last = self.step == config.steps
             ends = self.step == span.last
@@ -266,8 +268,8 @@ class _Run:
             saves = last or self.step % config.checkpoint_every == 0
             if logs or validates or saves or ends:
                 now = time.perf_counter()
-                spent = self.phase_seconds.get(self.phase, 0.0) + now - phase_clock
-                self.phase_seconds[self.phase] = spent
+                spent = self.phase_seconds.get(span.phase.name, 0.0) + now - phase_clock
+                self.phase_seconds[span.phase.name] = spent
                 phase_clock = now
             if logs:
                 entry = self.read_window(log)
@@ -276,7 +278,7 @@ class _Run:
                 entry["frames_per_second"] = (self.frames(self.step) - self.frames(clocked)) / max(elapsed, 1e-9)
                 entry["data_share"] = (self.feed.waited - waited) / max(elapsed, 1e-9)
                 log.record(self.step, entry)
-                log.show(self.step, entry, self.remaining(), self.phase)
+                log.show(self.step, entry, self.remaining(), span.phase.name)
             if last:  # after the entry, whose seconds are those of steps alone
                 if isinstance(self.model, Calibrated):
                     self.model.calibrate(self.feed.data, training_size(config, self.data))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, Self
+from typing import Literal, Self, TypeVar
 
 from ffrl.config import ModelConfig, RunConfig, StillConfig, TrainingPhase
 from ffrl.core.errors import require
@@ -13,6 +13,8 @@ from stf.config.discovery import DiscoveryConfig, DiscoveryPhase, RediscoveryCon
 from stf.config.joint import JointConfig
 from stf.config.sparsity import SparsityConfig
 from stf.fields.config import SPARE, SparseModelConfig, require_potentials
+
+C = TypeVar("C", bound="WeakConfig | UnsupervisedConfig")
 
 
 def _with_discovery(still: TrainingPhase, config: WeakConfig | UnsupervisedConfig) -> tuple[TrainingPhase, ...]:
@@ -27,7 +29,7 @@ def _with_discovery(still: TrainingPhase, config: WeakConfig | UnsupervisedConfi
     return (still, first, *second, joint, RefinePhase("refine", refined, 1, "refinement ends"))
 
 
-def _with_longer_phases(config: Any) -> Any:
+def _with_longer_phases(config: C) -> C:
     """For large images: more steps of all phases, more of them for the joint training, and longer rollouts."""
     discovery, refine = replace(config.discovery, fraction=0.35), replace(config.refine, rollout=0.3)
     return replace(config, steps=8000, still=replace(config.still, fraction=0.3), discovery=discovery, refine=refine)

@@ -33,7 +33,7 @@ def changes(population: Population, sequences: Encoded, misfit: Tensor) -> list[
     Returns:
         C lists of K.
     """
-    moved = whole = 0.0
+    moved = whole = population.alive.new_zeros(())
     for part in range(0, len(sequences), CHUNK):
         batch = sequences[part : part + CHUNK]
         velocities = population.velocities(batch)
@@ -48,7 +48,7 @@ def changes(population: Population, sequences: Encoded, misfit: Tensor) -> list[
 @torch.no_grad()
 def mean_probability(population: Population, sequences: Encoded, misfit: Tensor) -> Tensor:
     """Mean probability of each field of every candidate to be on, ``(C, K)``."""
-    count, total = population.count, 0.0
+    count, total = population.count, population.alive.new_zeros(())
     chunk = max(1, CHUNK // count)
     for part in range(0, len(sequences), chunk):
         batch = sequences[part : part + chunk]
@@ -63,7 +63,7 @@ def on_rates(population: Population, sequences: Encoded, chunk: int = 64) -> Ten
 
     Of fields that do the same one is on; a field that does nothing is off, though its probability is that of the prior.
     """
-    count = 0.0
+    count = population.alive.new_zeros(())
     for part in range(0, len(sequences), chunk):
         batch = sequences[part : part + chunk]
         found = population.infer(batch, population.velocities(batch), population.alive, population.misfit)
@@ -74,7 +74,7 @@ def on_rates(population: Population, sequences: Encoded, chunk: int = 64) -> Ten
 @torch.no_grad()
 def joint_rates(population: Population, sequences: Encoded, misfit: Tensor, chunk: int = 64) -> Tensor:
     """How often two fields of a single model are on at once, ``(K, K)``; on the diagonal, how often each one is."""
-    total = 0.0
+    total = population.alive.new_zeros(())
     for part in range(0, len(sequences), chunk):
         batch = sequences[part : part + chunk]
         on = population.infer(batch, population.velocities(batch), population.alive, misfit.view(1)).probability
@@ -107,7 +107,7 @@ def lacks(population: Population, sequences: Encoded, misfit: Tensor) -> tuple[l
 @torch.no_grad()
 def relative_residuals(population: Population, sequences: Encoded, chunk: int = 64) -> Tensor:
     """Of every field, how much it leaves of the steps on which it acts alone, as a share of their energy: ``(K,)``."""
-    left = whole = 0.0
+    left = whole = population.alive.new_zeros(())
     for part in range(0, len(sequences), chunk):
         batch = sequences[part : part + chunk]
         found = population.infer(batch, population.velocities(batch), population.alive, population.misfit)

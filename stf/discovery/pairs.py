@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from ffrl.fields.protocol import RowFields
 from stf.discovery.population import Population, rows_of, with_rows
 from stf.inference.encoded import Encoded
 from stf.inference.posterior import ON
@@ -37,7 +38,7 @@ class PairFit:
         device = base.alive.device
         self.first, self.second, self.turned = torch.tensor(pairs, device=device).unbind(1)
         start = {name: value[self.first] for name, value in rows_of(base.fields).items()} if rows is None else rows
-        self.fields: nn.Module = with_rows(base.fields, start)
+        self.fields: RowFields = with_rows(base.fields, start)
         learned = [parameter for parameter in self.fields.parameters() if parameter.requires_grad]
         self.optimizer = torch.optim.Adam(learned, fused=True)
 
@@ -74,7 +75,7 @@ class PairFit:
     @torch.no_grad()
     def excess(self, sequences: Encoded, chunk: int = 64) -> Tensor:
         """Share of what a pair explains that its one field fails to explain, ``(P,)``: 0 where it does as well."""
-        sums = [0.0, 0.0, 0.0]
+        sums = [self.base.alive.new_zeros(()) for _ in range(3)]
         for part in range(0, len(sequences), chunk):
             error, on, target, residual = self._errors(sequences[part : part + chunk])
             sums[0] = sums[0] + error.sum((1, 2))

@@ -56,12 +56,12 @@ def require_rows(config: UnsupervisedConfig | WeakConfig, fields: FieldModule) -
         require(isinstance(fields, RowFields) or found == 0, f"{name}.fraction", found, expected)
 
 
-def rows_of(fields: nn.Module) -> dict[str, Tensor]:
+def rows_of(fields: RowFields) -> dict[str, Tensor]:
     """The parameters of all fields by name; their first axis counts the fields."""
     return {name: parameter.detach() for name, parameter in fields.named_parameters()}
 
 
-def with_rows(fields: nn.Module, rows: dict[str, Tensor]) -> nn.Module:
+def with_rows(fields: RowFields, rows: dict[str, Tensor]) -> RowFields:
     """A module like ``fields`` whose fields are those of ``rows``, each moved by one speed."""
     count = len(next(iter(rows.values())))
     made = copy.deepcopy(fields)
@@ -100,7 +100,7 @@ class Setting:
             return None
         return torch.arange(1, like.shape[-2] + 1, dtype=like.dtype, device=like.device) / self.num_steps
 
-    def mean_velocities(self, fields: nn.Module, batch: Encoded) -> Tensor:
+    def mean_velocities(self, fields: RowFields, batch: Encoded) -> Tensor:
         """Whitened fields, averaged over the transitions: ``(B, T, K, D)``."""
         times = self.times(batch.means[:, 1:])
         return mean_velocities(fields.units().per_control, batch.means, times) * batch.unit
@@ -116,7 +116,7 @@ class Population:
         setting: what they share.
     """
 
-    def __init__(self, fields: nn.Module, alive: Tensor, misfit: Tensor, setting: Setting) -> None:
+    def __init__(self, fields: RowFields, alive: Tensor, misfit: Tensor, setting: Setting) -> None:
         self.fields, self.alive, self.misfit, self.setting = fields, alive, misfit, setting
         self.complete = bool((alive > 0).all())
         learned = [parameter for parameter in fields.parameters() if parameter.requires_grad]
@@ -290,7 +290,7 @@ class Population:
         variants = len(alive)
         misfit = self.misfit if misfit is None else misfit
         misfit = misfit.expand(variants)
-        total, chunk = 0.0, max(1, CHUNK // variants)
+        total, chunk = alive.new_zeros(()), max(1, CHUNK // variants)
         for part in range(0, len(sequences), chunk):
             batch = sequences[part : part + chunk]
             velocities = self.velocities(batch).expand(-1, -1, variants, -1, -1)
@@ -339,7 +339,7 @@ def by_transition(values: Tensor, candidates: int) -> Tensor:
     return values.unflatten(-2, (candidates, -1)).movedim(-3, -1)
 
 
-def gather(candidates: list[Candidate], template: nn.Module, misfit: Tensor, setting: Setting) -> Population:
+def gather(candidates: list[Candidate], template: RowFields, misfit: Tensor, setting: Setting) -> Population:
     """A population of given candidates and the relative misfit ``()`` or ``(C,)`` of each."""
     names = candidates[0][0].keys()
     rows = {name: torch.cat([rows[name] for rows, _ in candidates]) for name in names}

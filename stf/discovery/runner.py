@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ffrl.config import RunConfig
 from ffrl.core.errors import UserError
@@ -14,16 +14,20 @@ from ffrl.core.evaluation_mode import evaluation_mode
 from ffrl.core.seed import generator, hashed_seed
 from ffrl.data.base import SequenceData
 from ffrl.fields.build import build_fields
-from ffrl.fields.protocol import FieldModule
+from ffrl.fields.protocol import FieldModule, RowFields
 from ffrl.training.batch import draw_frames, training_size
 from ffrl.training.checkpoint import STATE_TENSORS, require_alike
 from ffrl.training.phases import RunContext
+from stf.config import UnsupervisedConfig, WeakConfig
 from stf.discovery.moves_text import describe_move
 from stf.discovery.population import annealed, gather, rows_of
 from stf.discovery.saving import learner_tensors, restored
 from stf.discovery.search import Search, draw_encoded
 from stf.discovery.searched import Searched
 from stf.inference.encoded import Encoded, whitening
+
+Searching = UnsupervisedConfig | WeakConfig
+"""Configurations of runs that search for fields."""
 
 HELD_OUT = 10
 """One image in so many, the last ones, is for the held-out log evidence alone."""
@@ -44,7 +48,7 @@ def encode_sequences(
     Returns:
         Latent means ``(count, T+1, D)`` and the mean variance of q(z | x) over all frames, ``(D,)``.
     """
-    means, variance = [], 0.0
+    means, variance = [], torch.zeros((), device=device)
     synthetic = data.prescribed
     count = count if synthetic else min(count, len(images))
     phase = model.phase(1.0)
@@ -54,7 +58,7 @@ def encode_sequences(
     else:
         chosen = torch.randperm(len(images), generator=order, device=data.device)[:count]
     chosen = chosen + images.start
-    with evaluation_mode(model):
+    with evaluation_mode(cast(nn.Module, model)):
         for number, indices in enumerate(chosen.split(config.batch_size)):
             frames, _ = draw_frames(config, data, "train", indices, phase, number, f"{stream}-")
             mean, log_variance = model.posterior(frames.to(device))
@@ -79,13 +83,14 @@ class EncodedPhase:
     """
 
     def __init__(self, run: RunContext, name: str) -> None:
-        config, self.model, self.add = run.config, run.model, run.add
-        discovery, size = config.discovery, training_size(config, run.data)
+        self.model, self.add, self.seed = cast(Searched, run.model), run.add, run.config.seed
+        self.config = cast(Searching, run.config).discovery
+        size = training_size(run.config, run.data)
         held = max(1, size // HELD_OUT)
         train, kept = (range(size - held), range(size - held, size)) if size > 1 else (range(1), range(1))
-        given = config, run.model, run.data
-        means, self.variance = encode_sequences(*given, train, discovery.sequences, f"{name}-train", run.device)
-        others, _ = encode_sequences(*given, kept, discovery.held_out, f"{name}-held-out", run.device)
+        given = run.config, self.model, run.data
+        means, self.variance = encode_sequences(*given, train, self.config.sequences, f"{name}-train", run.device)
+        others, _ = encode_sequences(*given, kept, self.config.held_out, f"{name}-held-out", run.device)
         unit = whitening(self.variance)
         self.sequences, self.held_out = Encoded(means, unit), Encoded(others, unit)
 
@@ -114,17 +119,19 @@ class DiscoveryRunner(EncodedPhase):
     def __init__(self, run: RunContext) -> None:
         name = run.span.phase.name
         super().__init__(run, name)
-        config, model = run.config, run.model
-        fields = model.field_model if name == "discovery" else fresh_fields(config, name).to(run.device)
+        config, model = self.config, self.model
+        fields = model.field_model
+        if name != "discovery":
+            fields = cast(RowFields, fresh_fields(run.config, name).to(run.device))
         self.initial = {name: value.clone() for name, value in rows_of(fields).items()}
         self.search = Search(
-            config.discovery,
+            config,
             fields,
-            model.discovery_setting(config.discovery.unit),
+            model.discovery_setting(config.unit),
             self.sequences,
             self.held_out,
             run.span.steps,
-            config.seed,
+            self.seed,
         )
 
     def __call__(self, step: int) -> None:
@@ -183,9 +190,9 @@ class RefineRunner(EncodedPhase):
 
     def __init__(self, run: RunContext) -> None:
         super().__init__(run, "refine")
-        model, self.config, self.seed, self.span = run.model, run.config.discovery, run.config.seed, run.span
-        self.places, self.rollout = model.fields_alive, run.config.refine.rollout
-        self.template, self.setting = model.field_model, model.discovery_setting(run.config.refine.unit)
+        model, refine, self.span = self.model, cast(Searching, run.config).refine, run.span
+        self.places, self.rollout = model.fields_alive, refine.rollout
+        self.template, self.setting = model.field_model, model.discovery_setting(refine.unit)
         rows = {name: value[self.places] for name, value in rows_of(model.field_model).items()}
         alive = torch.ones(len(self.places), device=run.device)
         self.population = gather([(rows, alive)], self.template, model.activity_model.misfit, self.setting)

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from ffrl.core.errors import UserError
+from ffrl.fields.protocol import RowFields
 from ffrl.training.checkpoint import load_optimizer, optimizer_tensors, require_alike
+from stf.discovery.pairs import PairFit
 from stf.discovery.population import Population, Setting, rows_of, with_rows
 
 
-def learner_tensors(prefix: str, learner: Any) -> dict[str, Tensor]:
+def learner_tensors(prefix: str, learner: Population | PairFit) -> dict[str, Tensor]:
     """The fields of something with ``fields`` and ``optimizer``, and the state of that."""
     found = {f"{prefix}/rows/{name}": rows for name, rows in rows_of(learner.fields).items()}
     own = optimizer_tensors(learner.fields, learner.optimizer)
@@ -20,7 +21,7 @@ def learner_tensors(prefix: str, learner: Any) -> dict[str, Tensor]:
 
 
 def saved_rows(
-    prefix: str, template: nn.Module, count: int, tensors: dict[str, Tensor], source: Path
+    prefix: str, template: RowFields, count: int, tensors: dict[str, Tensor], source: Path
 ) -> dict[str, Tensor]:
     """The ``count`` fields of :func:`learner_tensors`, by name of the parameter.
 
@@ -37,13 +38,13 @@ def saved_rows(
     return found
 
 
-def restore_optimizer(prefix: str, learner: Any, tensors: dict[str, Tensor], source: Path) -> None:
+def restore_optimizer(prefix: str, learner: Population | PairFit, tensors: dict[str, Tensor], source: Path) -> None:
     """Put the state of the optimizer back; ``source`` is named in messages."""
     own = {key.removeprefix(f"{prefix}/"): value for key, value in tensors.items() if key.startswith(f"{prefix}/")}
     load_optimizer(source, own, learner.fields, learner.optimizer)
 
 
-def restored(template: nn.Module, tensors: dict[str, Tensor], setting: Setting, source: Path) -> Population:
+def restored(template: RowFields, tensors: dict[str, Tensor], setting: Setting, source: Path) -> Population:
     """The population of tensors under ``population/``, with ``alive`` and ``misfit``."""
     fields = with_rows(template, saved_rows("population", template, tensors["alive"].numel(), tensors, source))
     population = Population(fields, tensors["alive"], tensors["misfit"], setting)

@@ -37,14 +37,16 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ffrl.core.errors import UserError
 from ffrl.core.seed import generator
+from ffrl.fields.protocol import RowFields
 from ffrl.training.checkpoint import STATE, STATE_TENSORS, require_alike
+from stf.config import DiscoveryConfig
 from stf.discovery.measures import lacks, on_rates, relative_residuals
 from stf.discovery.pairs import PairFit, all_pairs, promising
 from stf.discovery.population import Population, Setting, annealed, gather, rows_of, tempering
@@ -62,7 +64,7 @@ class Search:
     """The search for the fields of a model.
 
     Args:
-        config: a :class:`~stf.config.DiscoveryConfig`.
+        config: of the phase.
         fields: a module with K freshly initialised fields; it is not changed.
         setting: prior, rates and T.
         sequences: encoded training sequences.
@@ -73,8 +75,8 @@ class Search:
 
     def __init__(
         self,
-        config: Any,
-        fields: nn.Module,
+        config: DiscoveryConfig,
+        fields: RowFields,
         setting: Setting,
         sequences: Encoded,
         held_out: Encoded,
@@ -115,7 +117,7 @@ class Search:
         batch = self._batch()
         share = progress.done, max(progress.length, 1)
         if progress.stage == PAIRS:
-            self.pair_fit.step(batch, annealed(*share, config.pair_learning_rate))
+            cast(PairFit, self.pair_fit).step(batch, annealed(*share, config.pair_learning_rate))
             terms = {}
         else:
             start = {FORM: config.temper, POLISH: 1.0}.get(progress.stage, config.trial_temper)
@@ -230,7 +232,7 @@ class Search:
 
     def _try(self) -> None:
         """Set up trials: the unchanged model, the best merges, and the deletions that cost least at first."""
-        progress, base, fit = self.progress, self.population, self.pair_fit
+        progress, base, fit = self.progress, self.population, cast(PairFit, self.pair_fit)
         candidates, progress.moves, progress.gone = propose(
             base, fit, progress.places, self.held, self.misfit, self.config
         )

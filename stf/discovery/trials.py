@@ -6,10 +6,9 @@ population, ``places.index`` tells.
 
 from __future__ import annotations
 
-from typing import Any
-
 from torch import Tensor
 
+from stf.config import DiscoveryConfig
 from stf.discovery.measures import changes, lacks, mean_probability
 from stf.discovery.pairs import PairFit
 from stf.discovery.population import Candidate, Population, rows_of
@@ -24,7 +23,7 @@ SUMS = 0.5
 
 
 def propose(
-    base: Population, fit: PairFit, places: list[int], held: Encoded, misfit: Tensor, config: Any
+    base: Population, fit: PairFit, places: list[int], held: Encoded, misfit: Tensor, config: DiscoveryConfig
 ) -> tuple[list[Candidate], list[Move], list[float]]:
     """The best merges, and the deletions that cost least at first.
 
@@ -34,7 +33,7 @@ def propose(
         places: where its fields are.
         held: held-out sequences.
         misfit: at which moves are judged, ``()``.
-        config: a :class:`~stf.config.DiscoveryConfig`.
+        config: of the phase.
 
     Returns:
         The unchanged model and its trials; their moves; and what the lack of each field costs.

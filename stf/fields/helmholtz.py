@@ -89,7 +89,7 @@ def helmholtz(size: SparseModelConfig) -> HelmholtzFields:
         >>> helmholtz(SparseModelConfig(num_fields=5, control="separate")).num_controls
         10
     """
-    rotational = None
+    rotational: RotationalFields | UnconstrainedFields | None = None
     shared = size.activation, size.time_dependent
     if size.rotational_width and size.divergence == "penalised":
         given = size.rotational_width, size.rotational_terms, size.rotational_rank

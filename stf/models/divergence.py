@@ -8,6 +8,7 @@ from ffrl.fields.protocol import FieldModule
 from ffrl.models.penalties import Penalty
 from stf.fields.config import SparseModelConfig
 from stf.fields.helmholtz import HelmholtzFields
+from stf.fields.unconstrained import UnconstrainedFields
 
 
 class DivergencePenalty(Penalty):
@@ -22,8 +23,15 @@ class DivergencePenalty(Penalty):
         self.weight = weight
 
     def forward(self, fields: FieldModule, latents: Tensor, times: Tensor) -> dict[str, Tensor]:
-        """``divergence``."""
-        return {"divergence": self.weight * fields.rotational.penalty(latents[:, :-1], times)}
+        """``divergence``.
+
+        Raises:
+            ValueError: no part of the fields is :class:`~stf.fields.unconstrained.UnconstrainedFields`.
+        """
+        part = fields.rotational if isinstance(fields, HelmholtzFields) else None
+        if not isinstance(part, UnconstrainedFields):
+            raise ValueError(f"found {type(fields).__name__} without a part that has a divergence, expected one")
+        return {"divergence": self.weight * part.penalty(latents[:, :-1], times)}
 
 
 def divergence_penalty(size: SparseModelConfig, fields: FieldModule) -> list[DivergencePenalty]:

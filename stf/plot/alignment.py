@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -83,12 +83,12 @@ def plot_alignment(
     top = np.nanmax(matrix) if np.isfinite(matrix).any() else 1.0
     ordered = matrix[:, [role.field for role in roles]]
     shown = ax.imshow(ordered, cmap=COLOUR_MAP, vmin=0, vmax=max(top, 1e-9), aspect="auto")
-    middle = dict(ha="center", va="center")
+    middle: dict[str, Any] = dict(ha="center", va="center")
     for (row, place), value in np.ndenumerate(ordered):
-        ink = "black" if np.isnan(value) else ink_on(shown.cmap(shown.norm(value)))
-        options = dict(fontsize=HEADING, color=ink, gid=f"{row}/{roles[place].field}")
+        ink = "black" if np.isnan(value) else ink_on(tuple(shown.cmap(shown.norm(value))))
+        options: dict[str, Any] = dict(fontsize=HEADING, color=ink, gid=f"{row}/{roles[place].field}")
         ax.text(place, row, "–" if np.isnan(value) else f"{value:.2f}", **middle, **options)
-    above = dict(textcoords="offset points", annotation_clip=False, ha="center")
+    above: dict[str, Any] = dict(textcoords="offset points", annotation_clip=False, ha="center")
     for place, role in enumerate(roles):
         ax.annotate(str(role.field), (place, -0.5), (0, 14), va="center", fontsize=HEADING, **chip(role.field), **above)
         if role.silent:
@@ -112,10 +112,10 @@ def plot_alignment(
 
 def outline(ax: Axes, place: int, role: FieldRole) -> None:
     """Outline the matched cell of a column in the colour of its field, on white so that it shows on every colour."""
-    look = field_style(role.field)
+    look, row = field_style(role.field), cast(int, role.row)
     inset = 0.035
     for colour, thickness, line in (("white", 5.5, "-"), (look.colour, 3.0, look.line)):
-        corner, size = (place - 0.5 + inset, role.row - 0.5 + inset), 1 - 2 * inset
+        corner, size = (place - 0.5 + inset, row - 0.5 + inset), 1 - 2 * inset
         ax.add_patch(Rectangle(corner, size, size, fill=False, edgecolor=colour, linewidth=thickness, linestyle=line))
 
 

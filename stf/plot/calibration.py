@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ffrl.evaluation.measures.alignment import varies
 from ffrl.evaluation.measures.calibration import BINS, ECE, expected_calibration_error, reliability
+from stf.plot.compute.certainty import Certainty
 from stf.plot.compute.observed import Observed
 from stf.plot.drawing.panel import array, label, panel, titled
 from stf.plot.drawing.style import HEADING, NEUTRAL, SMALL, TEXT, TRUTH, chip, field_name, field_style, fitted
@@ -59,11 +60,11 @@ def draw_reliability(calibration: Mapping[str, Any], alignment: Mapping[str, Any
         f"ECE: expected calibration error, pooled, at most {ECE:g} is wanted. Below: inferred against true speeds.",
     )
     limits = _limits(alignment, observed)
-    parts = np.ravel(body.subfigures(bands))
+    parts = np.ravel(np.asarray(body.subfigures(bands), dtype=object))
     panels = [part.subplots(3, columns, squeeze=False, height_ratios=HEIGHTS) for part in parts]
     for j, (name, one) in enumerate(described.items()):
         above, bars, speed = panels[j // columns][:, j % columns]
-        heading = dict(xycoords="axes fraction", textcoords="offset points", annotation_clip=False)
+        heading: dict[str, Any] = dict(xycoords="axes fraction", textcoords="offset points", annotation_clip=False)
         size = fitted(name, HEADING, PITCH - 0.6)
         above.annotate(name, (0, 1), (0, 26), fontsize=size, weight="bold", **heading)
         if one["field"] is None:
@@ -92,7 +93,7 @@ def draw_reliability(calibration: Mapping[str, Any], alignment: Mapping[str, Any
     return figure
 
 
-HEAD = dict(fontsize=TEXT, loc="left", pad=5)
+HEAD: dict[str, Any] = dict(fontsize=TEXT, loc="left", pad=5)
 
 
 def plot_reliability(
@@ -140,8 +141,8 @@ def plot_bins(
     p, frequency, count = _filled(found)
     bars = 2 * np.sqrt(np.maximum(p * (1 - p), 0) / np.maximum(count, 1))
     ax.errorbar(p, frequency, bars, fmt="none", ecolor=look.colour, elinewidth=1.1, capsize=2, zorder=3)
-    line = dict(color=look.colour, linestyle=look.line, linewidth=1.4)
-    edge = dict(markersize=5.5, markeredgecolor=TRUTH, markeredgewidth=0.5)
+    line: dict[str, Any] = dict(color=look.colour, linestyle=look.line, linewidth=1.4)
+    edge: dict[str, Any] = dict(markersize=5.5, markeredgecolor=TRUTH, markeredgewidth=0.5)
     ax.plot(p, frequency, marker=look.marker, gid="bins", zorder=4, **line, **edge)
     ax.set(xlim=(-0.04, 1.04), ylim=(-0.04, 1.04), xticks=TICKS, yticks=TICKS)
     label(ax, ON, "observed frequency")
@@ -149,7 +150,7 @@ def plot_bins(
 
 
 TICKS, ON = (0, 0.25, 0.5, 0.75, 1), "inferred probability of on"
-POOLED = dict(color=NEUTRAL, linewidth=2.4, linestyle=(0, (2, 1)))
+POOLED: dict[str, Any] = dict(color=NEUTRAL, linewidth=2.4, linestyle=(0, (2, 1)))
 
 
 def plot_pairs(count: ArrayLike, ax: Axes | None = None, *, field: int = 0) -> Axes:
@@ -161,7 +162,7 @@ def plot_pairs(count: ArrayLike, ax: Axes | None = None, *, field: int = 0) -> A
     """
     ax, look, count = panel(ax, 3, 1), field_style(field), np.asarray(count)
     edges = np.linspace(0, 1, len(count) + 1)
-    options = dict(color=look.colour, edgecolor=look.ink, linewidth=0, hatch=look.hatch or None)
+    options: dict[str, Any] = dict(color=look.colour, edgecolor=look.ink, linewidth=0, hatch=look.hatch or None)
     ax.bar(edges[:-1], np.maximum(count, 0.5) - 0.5, 0.92 / len(count), 0.5, align="edge", gid="pairs", **options)
     ax.set(yscale="log", xlim=(-0.04, 1.04), ylim=(0.5, 2 * max(count.max(initial=1), 1)), xticks=TICKS)
     ax.set_xticklabels([f"{tick:g}" for tick in TICKS])
@@ -201,11 +202,11 @@ def plot_speed_errors(
     ax, look = panel(ax, 3, 3), field_style(field)
     speeds, deviations, truth = map(array, (speeds, deviations, truth))
     limits = holding(speeds, truth) if limits is None else limits
-    shown = np.unique(np.linspace(0, len(truth) - 1, MOST_POINTS).astype(int)) if len(truth) else []
+    shown = np.unique(np.linspace(0, max(len(truth) - 1, 0), MOST_POINTS).astype(int))[: len(truth)]
     ax.plot(limits, limits, color=TRUTH, linewidth=0.9, zorder=1)
-    bars = dict(fmt="none", ecolor=look.colour, elinewidth=0.8, alpha=0.35, zorder=2)
+    bars: dict[str, Any] = dict(fmt="none", ecolor=look.colour, elinewidth=0.8, alpha=0.35, zorder=2)
     ax.errorbar(truth[shown], speeds[shown], deviations[shown], **bars)
-    points = dict(
+    points: dict[str, Any] = dict(
         marker=look.marker, markersize=3, markeredgecolor=TRUTH, markeredgewidth=0.25, linestyle="none", alpha=0.8
     )
     ax.plot(truth[shown], speeds[shown], color=look.colour, gid="points", zorder=3, **points)
@@ -220,7 +221,9 @@ def plot_speed_errors(
 
 
 def _title(error: float | None, within: float | None) -> str:
-    return "RMSE undefined" if error is None else f"RMSE {error:.2f}, {100 * within:.0f} % within 1 dev."
+    return (
+        "RMSE undefined" if error is None or within is None else f"RMSE {error:.2f}, {100 * within:.0f} % within 1 dev."
+    )
 
 
 def _key(calibration: Mapping[str, Any]) -> list[Line2D]:
@@ -244,12 +247,15 @@ def _filled(found: Mapping[str, Any]) -> tuple[NDArray[np.float64], ...]:
     return tuple(np.array(kept, dtype=np.float64).reshape(-1, 3).T)
 
 
-def _speeds(entry: Mapping[str, Any], row: int, observed: Observed) -> tuple[NDArray[np.float64], ...]:
+Pairs = tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]
+
+
+def _speeds(entry: Mapping[str, Any], row: int, observed: Observed) -> Pairs:
     """Inferred speeds, their deviations and the true speeds of one transformation where both are on: ``(S,)`` each."""
     if entry["field"] is None:
         return np.zeros(0), np.zeros(0), np.zeros(0)
     speeds = (entry["direction"] or 1.0) * observed.inferred[..., entry["field"]]
-    deviations, truth = observed.certainty.deviation[..., entry["field"]], observed.truth[..., row]
+    deviations, truth = cast(Certainty, observed.certainty).deviation[..., entry["field"]], observed.truth[..., row]
     both = (speeds != 0) & (truth != 0)
     return speeds[both], deviations[both], truth[both]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -83,7 +84,7 @@ def draw_composition(moved: TransportedDensity) -> Figure:
     axes = page.axes(LEFT, speeds_top, WIDE - GAP, high, label="speeds")
     _draw_speeds(axes, moved, every)
     if moved.certainty is not None:
-        look = dict(ha="right", va="bottom", color=NEUTRAL)
+        look: dict[str, Any] = dict(ha="right", va="bottom", color=NEUTRAL)
         page.text(LEFT + WIDE - GAP, speeds_top - 0.05, f"Speeds – {PALER}", SMALL, **look)
     _names(page, moved, speeds_top)
     _explain(page, moved)
@@ -104,7 +105,8 @@ def role_of(moved: TransportedDensity, control: int) -> FieldRole:
 
 def _density(ax: Axes, moved: TransportedDensity, t: int, scale: float) -> None:
     """Draw the density at t, the next step of some images, and the example with the contributions to its next step."""
-    count, more = len(moved.roles), {}
+    count = len(moved.roles)
+    more: dict[str, Any] = {}
     if t < len(moved.activity):
         more = dict(points=moved.means[t, :SOME], steps=moved.means[t + 1, :SOME] - moved.means[t, :SOME])
         more["moves"] = {c: moved.plane.components(moved.moves[t, c]) for c in acting(moved)}
@@ -152,7 +154,9 @@ def plot_density(
         levels = scale * 2.0 ** np.arange(-len(SHADES), 1)
         ax.contourf(x, y, density.clip(max=scale), levels=levels, colors=SHADES, zorder=0).set_gid("density")
     if points is not None and steps is not None:
-        options = dict(angles="xy", scale_units="xy", scale=1, color=NEUTRAL, width=0.006, zorder=1, gid="steps")
+        options: dict[str, Any] = dict(
+            angles="xy", scale_units="xy", scale=1, color=NEUTRAL, width=0.006, zorder=1, gid="steps"
+        )
         ax.quiver(*array(points).T, *array(steps).T, **options)
     if path is not None:
         path = array(path)
@@ -160,7 +164,9 @@ def plot_density(
         for control, move in (moves or {}).items():
             if np.any(array(move)):
                 colour = field_style(control if num_fields is None else control % num_fields).colour
-                look = dict(arrowstyle="-|>", mutation_scale=7, shrinkA=0, shrinkB=0, linewidth=1.8, color=colour)
+                look: dict[str, Any] = dict(
+                    arrowstyle="-|>", mutation_scale=7, shrinkA=0, shrinkB=0, linewidth=1.8, color=colour
+                )
                 ends = start, start + array(move)
                 ax.add_patch(FancyArrowPatch(*ends, zorder=4, gid=f"move-{control}", **look))
                 start = ends[1]

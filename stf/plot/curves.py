@@ -14,12 +14,16 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 from numpy.typing import ArrayLike, NDArray
 
+from ffrl.config import RunConfig
 from stf.plot.compute.numbers import series
 from stf.plot.drawing.panel import label, panel, titled
 from stf.plot.drawing.style import COLOURS, HEADING, NEUTRAL, SMALL, TEXT, legend
 
 TRAIN, VALIDATION = COLOURS[0], COLOURS[1]
-LOOKS = {"train": dict(color=TRAIN), "validation": dict(color=VALIDATION, marker="o", markersize=3.5)}
+LOOKS: dict[str, dict[str, Any]] = {
+    "train": dict(color=TRAIN),
+    "validation": dict(color=VALIDATION, marker="o", markersize=3.5),
+}
 ABOUT = {
     "loss": ("Loss (minimised)", "nats per frame"),
     "l1": ("L1 error", "summed over a frame"),
@@ -47,8 +51,8 @@ DISCOVERY, ALIVE = ("log_evidence", "residual", "misfit"), "fields_alive"
 """Terms of the discovery of the fields, which are no part of the loss of the other phases, and one that the figure of
 the search shows."""
 WIDE, HIGH, COLUMNS = 3.9, 2.35, 3
-STILL, WARMUP = "still frames end", "warm-up ends"
-MARKS = {STILL: ":", WARMUP: "--", "discovery ends": "-."}
+STILL = "still frames end"
+MARKS = {STILL: ":", "discovery ends": "-."}
 OTHER_MARKS = ((0, (5, 1, 1, 1, 1, 1)), (0, (1, 4)), (0, (8, 3)))
 """Lines of the ends of phases of other names."""
 SEPARATE = 0.45
@@ -118,34 +122,21 @@ def later_window(values: ArrayLike, early: ArrayLike) -> tuple[float, float] | N
     return float(low - (0.5 if below else 0.1) * room), float(high + (0.5 if above else 0.1) * room)
 
 
-def phase_ends(config: Any) -> dict[str, float]:
+def phase_ends(config: RunConfig) -> dict[str, float]:
     """Steps at which the phases of training of a run end, by what ends there; only those before the last step.
 
-    Args:
-        config: with ``steps`` and either ``schedule``, phases in order with ``name`` and ``fraction`` of the steps, or
-            the fractions of ``still`` and, if it has one, ``warmup``.
+    Phases that last at all are among them.
 
     Example:
         >>> from ffrl.config import StillConfig, SupervisedConfig
         >>> phase_ends(SupervisedConfig(steps=1000, still=StillConfig(fraction=0.2)))
         {'still frames end': 200.0}
     """
-    schedule = getattr(config, "schedule", None)
-    if schedule is not None:
-        return _scheduled(schedule, config.steps)
-    ends = {STILL: config.still.fraction * config.steps}
-    if getattr(config, "warmup", None) is not None:
-        ends[WARMUP] = config.warmup.fraction * config.steps
-    return {name: end for name, end in ends.items() if 0 < end < config.steps}
-
-
-def _scheduled(schedule: Sequence[Any], steps: int) -> dict[str, float]:
-    """Ends of the phases of a schedule that last at all, without that of the last one."""
     ends, passed = {}, 0.0
-    for phase in schedule:
+    for phase in config.schedule:
         passed += phase.fraction
         if phase.fraction > 0 and passed < 1 - 1e-9:
-            ends[STILL if phase.name == "still" else f"{phase.name} ends"] = passed * steps
+            ends[STILL if phase.name == "still" else f"{phase.name} ends"] = passed * config.steps
     return ends
 
 
@@ -190,7 +181,7 @@ def draw_curves(
     parts = body.subfigures(len(groups), 1, squeeze=False, height_ratios=heights)[:, 0]
     for names, count, part in zip(groups, rows, parts, strict=True):
         if names and names[0] in DISCOVERY:
-            look = dict(ha="left", fontsize=HEADING + 1, weight="bold")
+            look: dict[str, Any] = dict(ha="left", fontsize=HEADING + 1, weight="bold")
             part.suptitle("Discovery of the fields", x=0.2 / (COLUMNS * WIDE), **look)
         for number, ax in enumerate(part.subplots(count, COLUMNS, squeeze=False).flat):
             if number >= len(names):
@@ -250,8 +241,9 @@ def plot_curve(
     label(ax, "optimisation step", unit, title)
     note = "start off the axis" if window else "" if scale == "linear" else f"{scale} axis"
     ax.set_title(note, fontsize=SMALL, loc="right", pad=4, color=NEUTRAL)
-    for what, line in _lines(ends or {}).items():
-        ax.axvline(ends[what], color=NEUTRAL, linestyle=line, linewidth=1, label=what)
+    marked = ends or {}
+    for what, line in _lines(marked).items():
+        ax.axvline(marked[what], color=NEUTRAL, linestyle=line, linewidth=1, label=what)
     ax.set_xlim(0, max(last, 1) * 1.02)
     ax.ticklabel_format(axis="x", style="plain")
     if key:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
 import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from numpy.typing import NDArray
+from torch import Tensor
 
 from stf.plot.compute.observed import Traversal
 from stf.plot.drawing.page import Page, height_of
@@ -138,16 +141,16 @@ class _MovingPage:
                 self._fill(image, None if frames is None else frames[number])
         self.mark.set_xdata([self.at[step]])
         where = "backwards" if step < 0 else "beyond the trained length" if step > self.one.trained else "forwards"
-        number = f"t = {step}".replace("-", "−")
-        self.state.set_text(f"{number}, {where}" if step else f"{number}, decoded")
+        time = f"t = {step}".replace("-", "−")
+        self.state.set_text(f"{time}, {where}" if step else f"{time}, decoded")
         return self
 
     @staticmethod
-    def _fill(image: AxesImage, frame: object) -> None:
+    def _fill(image: AxesImage, frame: Tensor | None) -> None:
         """A frame, or grey where none is known."""
         image.set_data(np.full((1, 1, 3), int(SHADE[1:3], 16) / 255) if frame is None else to_image(frame))
 
     def pixels(self) -> NDArray[np.uint8]:
         """What is drawn now."""
         self.figure.canvas.draw()
-        return np.asarray(self.figure.canvas.buffer_rgba())[..., :3].copy()
+        return np.asarray(cast(FigureCanvasAgg, self.figure.canvas).buffer_rgba())[..., :3].copy()

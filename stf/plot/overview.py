@@ -14,6 +14,7 @@ from stf.plot.compute.roles import ActivityRow, FieldRole, activity_rows, remain
 from stf.plot.drawing.activity_rows import place_frames, plot_rows
 from stf.plot.drawing.certainty import PALER
 from stf.plot.drawing.page import Page
+from stf.plot.drawing.panel import Images
 from stf.plot.drawing.style import FAINT, HEADING, NEUTRAL, SMALL, TEXT, enlarged, field_name, fitted
 
 HEIGHT = 5.5
@@ -47,8 +48,8 @@ WORDS = {
 
 
 def draw_overview(
-    frames: ArrayLike,
-    predicted: ArrayLike,
+    frames: Images,
+    predicted: Images,
     inferred: ArrayLike,
     truth: ArrayLike,
     traversals: Sequence[Traversal],
@@ -100,7 +101,7 @@ def draw_overview(
 
 def _left(
     page: Page,
-    sequence: tuple[ArrayLike, ArrayLike],
+    sequence: tuple[Images, Images],
     inferred: ArrayLike,
     truth: ArrayLike,
     drawn: Sequence[ActivityRow],

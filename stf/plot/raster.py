@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -17,6 +18,7 @@ from torch import Tensor
 
 from ffrl.evaluation.measures.alignment import speed_agreement
 from ffrl.evaluation.measures.usage import usage
+from ffrl.models.interface import SpeedPosterior
 from stf.inference.posterior import ON
 from stf.plot.compute.certainty import Certainty
 from stf.plot.compute.numbers import percent
@@ -123,7 +125,7 @@ def draw_raster(
 
 
 def plot_raster(
-    activity: Any,
+    activity: SpeedPosterior | ArrayLike | Tensor,
     frames: ArrayLike | Tensor | None = None,
     names: Sequence[str] | None = None,
     ax: Axes | None = None,
@@ -150,10 +152,11 @@ def plot_raster(
     """
     sure = None
     if hasattr(activity, "probability"):
-        sure = Certainty(*(_one(part, 2, "activity") for part in (activity.probability, activity.deviation)))
-        speeds = np.where(sure.probability > ON, _one(activity.speed, 2, "activity"), 0.0)
+        found = cast(SpeedPosterior, activity)
+        sure = Certainty(*(_one(part, 2, "activity") for part in (found.probability, found.deviation)))
+        speeds = np.where(sure.probability > ON, _one(found.speed, 2, "activity"), 0.0)
     else:
-        speeds = _one(activity, 2, "activity")
+        speeds = _one(cast(ArrayLike, activity), 2, "activity")
     steps, fields = speeds.shape
     truth = np.zeros((steps, 0)) if truth is None else _one(truth, 2, "truth")
     drawn = rows_of(fields, truth.shape[1], names)
@@ -169,12 +172,12 @@ def plot_raster(
 
 def _one(values: ArrayLike | Tensor, ndim: int, name: str) -> NDArray[np.float64]:
     """The only sequence in a batch of one, or the values as they are if there is no batch."""
-    values = array(values)
-    if values.ndim == ndim + 1 and len(values) == 1:
-        values = values[0]
-    if values.ndim != ndim:
-        raise ValueError(f"{name}: found shape {values.shape}, expected one sequence, of {ndim} dimensions")
-    return values
+    found = array(values)
+    if found.ndim == ndim + 1 and len(found) == 1:
+        found = found[0]
+    if found.ndim != ndim:
+        raise ValueError(f"{name}: found shape {found.shape}, expected one sequence, of {ndim} dimensions")
+    return found
 
 
 def rows_of(num_fields: int, num_true: int, names: Sequence[str] | None = None) -> list[ActivityRow]:
@@ -211,14 +214,18 @@ def plot_speeds(
     axes, inferred = panel(ax), array(inferred)
     truth = inferred[..., :0] if truth is None else array(truth)
     drawn = rows_of(inferred.shape[-1], 0) if rows is None else rows
-    stacks = {row.role.field: _on(row.speeds(inferred)) for row in drawn if row.role is not None}
+    stacks = {
+        row.role.field: _on(speeds)
+        for row in drawn
+        if row.role is not None and (speeds := row.speeds(inferred)) is not None
+    }
     true = _on(truth)
     every = np.concatenate([true, *stacks.values(), [0.5, 1.5]])
     edges = np.arange(np.floor(every.min() / BIN), np.ceil(every.max() / BIN) + 1) * BIN
     base = np.zeros(len(edges) - 1)
     for field, speeds in stacks.items():
         look, counts = field_style(field), np.histogram(speeds, edges)[0]
-        options = dict(facecolor=look.colour, edgecolor=look.ink, linewidth=0, hatch=look.hatch or None)
+        options: dict[str, Any] = dict(facecolor=look.colour, edgecolor=look.ink, linewidth=0, hatch=look.hatch or None)
         name = f"{field_name(field)}, mean {speeds.mean():.2f}" if len(speeds) else f"{field_name(field)}, never on"
         axes.stairs(base + counts, edges, baseline=base, fill=True, gid=f"field-{field}", label=name, **options)
         base = base + counts
@@ -263,9 +270,10 @@ def plot_agreement(
     drawn = rows_of(inferred.shape[-1], truth.shape[-1]) if rows is None else rows
     handles, largest, least = [], 1.5, 0.0
     for row in drawn:
-        if row.role is None or row.row is None:
+        speeds, real = row.speeds(inferred), row.truth(truth)
+        if row.role is None or speeds is None or real is None:
             continue
-        found, true = np.ravel(row.speeds(inferred)), np.ravel(row.truth(truth))
+        found, true = np.ravel(speeds), np.ravel(real)
         both = (found != 0) & (true != 0)
         look = field_style(row.role.field)
         places, means = binned_means(true[both], found[both])
@@ -276,17 +284,18 @@ def plot_agreement(
             alpha, spread = opacity(next(one))[:MOST_POINTS], binned_means(true[both], next(one))[1]
             error_bars(axes, places, means, spread, f"deviation-{row.role.field}", cap=2.2)
         found, true = found[both][:MOST_POINTS], true[both][:MOST_POINTS]
-        options = dict(marker=look.marker, color=look.colour, markeredgewidth=0)
-        points = dict(markersize=2.2, linestyle="none", alpha=0.35)
+        options: dict[str, Any] = dict(marker=look.marker, color=look.colour, markeredgewidth=0)
+        points: dict[str, Any] = dict(markersize=2.2, linestyle="none", alpha=0.35)
         if certainty is None:
             axes.plot(true, found, gid=f"field-{row.role.field}", **options, **points)
         else:
-            look_of = dict(s=2.2**2, color=look.colour, marker=look.marker, linewidths=0)
-            axes.scatter(true, found, gid=f"field-{row.role.field}", alpha=0.7 * alpha, **look_of)
+            look_of: dict[str, Any] = dict(s=2.2**2, color=look.colour, marker=look.marker, linewidths=0)
+            look_of["alpha"] = 0.7 * alpha
+            axes.scatter(true, found, gid=f"field-{row.role.field}", **look_of)
         line = options | dict(markersize=5.5, linestyle=look.line, markeredgewidth=0.7, markeredgecolor="white")
         halo = [withStroke(linewidth=3, foreground="white")]
         axes.plot(places, means, gid=f"mean-{row.role.field}", zorder=4, path_effects=halo, linewidth=1.6, **line)
-        correlation = speed_agreement(row.speeds(inferred), row.truth(truth))["speed_correlation"]
+        correlation = speed_agreement(speeds, real)["speed_correlation"]
         name = row.transformation if len(drawn) <= FEW else field_name(row.role.field)
         name = f"{name}, r = " + ("–" if correlation is None else f"{correlation:.2f}")
         handles.append(Line2D([], [], label=name, **line))
@@ -314,7 +323,8 @@ def binned_means(x: ArrayLike, y: ArrayLike) -> tuple[NDArray[np.float64], NDArr
     x, y = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
     _, bins, counts = np.unique(np.floor(x / WIDE_BIN), return_inverse=True, return_counts=True)
     enough = counts >= FEWEST_POINTS
-    return tuple((np.bincount(bins, values, len(counts))[enough] / counts[enough]) for values in (x, y))
+    of_x, of_y = (np.bincount(bins, values, len(counts))[enough] / counts[enough] for values in (x, y))
+    return of_x, of_y
 
 
 def plot_count(
@@ -345,12 +355,12 @@ def plot_count(
     places = np.arange(size)
     known = truth.shape[-1] > 0
     axes.bar(places - 0.2 * known, shares[0], 0.38, color=NEUTRAL, gid="inferred")
-    handles = [Patch(color=NEUTRAL, label=f"inferred, mean {found.mean():.2f}")]
+    handles: list[Artist] = [Patch(color=NEUTRAL, label=f"inferred, mean {found.mean():.2f}")]
     if known:
         axes.bar(places + 0.2, shares[1], 0.38, facecolor="white", edgecolor=TRUTH, linewidth=1.3, gid="truth")
         handles.append(Patch(facecolor="white", edgecolor=TRUTH, label=f"true, mean {true.mean():.2f}"))
     if len(prior):
-        look = dict(color=TRUTH, marker="D", markersize=4, linestyle=":", linewidth=1)
+        look: dict[str, Any] = dict(color=TRUTH, marker="D", markersize=4, linestyle=":", linewidth=1)
         axes.plot(places[: len(prior)], prior[:size], gid="prior", **look)
         handles.append(Line2D([], [], label=f"prior, mean {prior @ np.arange(len(prior)):.2f}", **look))
     tops = [shares[0].max(), prior.max(initial=0), *([shares[1].max()] if known else [])]

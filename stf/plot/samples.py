@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ffrl.core.files import reporting, to_json, write_atomically
@@ -105,7 +106,9 @@ def draw_samples(
             zeros, box = np.zeros((frames - 1, 1)), (x, y + cell + 0.1, width, high * len(drawn))
             ax = plot_rows(drawn, zeros, truth[number], page.axes(*box), limits=limits, named=False)
             for inner, one in zip(ax.child_axes, drawn, strict=True):
-                inner.stairs(one.truth(truth[number]), fill=True, color=FAINT, zorder=1)
+                true = one.truth(truth[number])
+                if true is not None:
+                    cast(Axes, inner).stairs(true, fill=True, color=FAINT, zorder=1)
     if single is None:
         return page.figure
     page.text(
@@ -121,7 +124,7 @@ def draw_samples(
         page.text(left + (t + 0.5) * pitch, y - 0.06, label, SMALL, ha="center", va="bottom")
     for j, name in enumerate(transformations):
         place_frames(page, single.frames[j].cpu(), left, y, pitch, f"single-{j}", tight=True)
-        look = dict(ha="right", va="center", weight="bold")
+        look: dict[str, Any] = dict(ha="right", va="center", weight="bold")
         page.text(left - 0.12, y + cell / 2, name, fitted(name, TEXT, labels - 0.15), **look)
         words = unit_steps.get(name)
         if words:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -196,7 +196,7 @@ class _Lanes:
     def _stroke(self, field: int) -> dict[str, Any]:
         look = field_style(field)
         edge = [withStroke(linewidth=self.width + 0.9, foreground=INK), Normal()]
-        cap = dict(solid_capstyle="butt", dash_capstyle="butt")
+        cap: dict[str, Any] = dict(solid_capstyle="butt", dash_capstyle="butt")
         return dict(color=look.colour, linewidth=self.width, linestyle=look.line, path_effects=edge, **cap)
 
     def _life(self, life: Life, gid: str) -> None:
@@ -224,16 +224,18 @@ class _Lanes:
             withStroke(linewidth=width + 0.9, foreground=INK),
             Normal(),
         ]
-        options = dict(facecolor="none", edgecolor=look.colour, linewidth=width, capstyle="butt", path_effects=edge)
+        options: dict[str, Any] = dict(
+            facecolor="none", edgecolor=look.colour, linewidth=width, capstyle="butt", path_effects=edge
+        )
         self.axes.add_patch(PathPatch(path, gid=gid, zorder=3, **options))
 
     def _dot(self, x: float, y: float, field: int, marker: str, size: float = 5.0, gid: str | None = None) -> None:
         colour = field_style(field).colour
-        look = dict(color=colour, markersize=size, markeredgecolor=INK, markeredgewidth=0.7)
+        look: dict[str, Any] = dict(color=colour, markersize=size, markeredgecolor=INK, markeredgewidth=0.7)
         self.axes.plot([x], [y], marker=marker, gid=gid, zorder=5, **look)
 
     def _fate(self, life: Life, lives: Sequence[Life]) -> None:
-        if life.fate == "merge":
+        if life.fate == "merge" and life.other is not None and life.move is not None:
             begin = max(life.end - self.bend, life.begin)
             self._curve((begin, life.field), (life.end, life.other), life.field, f"join-{life.move}")
             self._dot(life.end, life.other, life.field, "o")
@@ -251,12 +253,14 @@ class _Lanes:
         after = [other.begin for other in lives if other.field == life.field and other.begin >= life.end]
         free = min([*after, _limits(self.search)[1]]) - life.end
         at = life.end + 0.05 * inch
-        options = dict(fontsize=SMALL - 1, color=INK, gid=f"ratio-{life.move}", zorder=6, path_effects=HALO)
+        options: dict[str, Any] = dict(
+            fontsize=SMALL - 1, color=INK, gid=f"ratio-{life.move}", zorder=6, path_effects=HALO
+        )
         if free >= room:
             self.axes.text(at, life.field, text, ha="left", va="center", **options)
         else:
             at = min(life.end - self.bend, life.end)
-            side = -0.1 if life.other > life.field else 0.1
+            side = -0.1 if cast(int, life.other) > life.field else 0.1
             va = "bottom" if side < 0 else "top"
             self.axes.text(at, life.field + side, text, ha="right", va=va, **options)
 
@@ -265,8 +269,8 @@ class _Lanes:
         number = self.search.moves.index(move)
         moved = any(other.changes and other.step == move.step for other in self.search.moves)
         x, places = [move.step - moved * self.bend] * len(move.fields), list(move.fields)
-        look = dict(marker=TRIALS.get(move.kind, "o"), markersize=4.2, markerfacecolor="white")
-        line = dict(color=NEUTRAL, linewidth=0.8, linestyle=":")
+        look: dict[str, Any] = dict(marker=TRIALS.get(move.kind, "o"), markersize=4.2, markerfacecolor="white")
+        line: dict[str, Any] = dict(color=NEUTRAL, linewidth=0.8, linestyle=":")
         self.axes.plot(x, places, gid=f"refused-{number}", markeredgewidth=0.9, zorder=4, **look, **line)
 
     def _rounds(self) -> None:
@@ -274,7 +278,7 @@ class _Lanes:
         steps = [move.step for move in self.search.moves if move.kind == "keep"]
         below = blended_transform_factory(self.axes.transData, self.axes.transAxes)
         if steps:
-            look = dict(linestyle="none", marker="|", markersize=6, color=NEUTRAL, markeredgewidth=1.1)
+            look: dict[str, Any] = dict(linestyle="none", marker="|", markersize=6, color=NEUTRAL, markeredgewidth=1.1)
             self.axes.plot(steps, [0.0] * len(steps), transform=below, clip_on=False, gid="kept", **look)
 
     def _starts(self) -> None:
@@ -288,7 +292,7 @@ class _Lanes:
             words = "best start" if move.kind == "choose" else f"start {start}" if room else f"{start}"
             self.axes.axvline(move.step, color=NEUTRAL, linewidth=0.9, linestyle="--", zorder=1)
             ha = "center" if room or move.kind == "start" else "left"
-            options = dict(fontsize=SMALL, color=NEUTRAL, va="bottom", ha=ha, transform=above)
+            options: dict[str, Any] = dict(fontsize=SMALL, color=NEUTRAL, va="bottom", ha=ha, transform=above)
             self.axes.text(move.step, 1.0, words, **options)
 
 
@@ -315,7 +319,7 @@ def plot_evidence(search: Search | Sequence[Mapping[str, Any]], ax: Axes | None 
     if np.isfinite(values).any():
         starts = [move.step for move in search.moves[1:] if move.kind == "start"]
         gaps = np.searchsorted(steps, starts, side="right")
-        marker = dict(marker="o", markersize=3) if len(steps) == 1 else {}
+        marker: dict[str, Any] = dict(marker="o", markersize=3) if len(steps) == 1 else {}
         line = np.insert(steps, gaps, np.nan), np.insert(values, gaps, np.nan)
         axes.plot(
             *line,
@@ -327,7 +331,9 @@ def plot_evidence(search: Search | Sequence[Mapping[str, Any]], ax: Axes | None 
         )
     x, y = np.array(_held_out(search), dtype=np.float64).reshape(-1, 2).T
     if len(x):
-        look = dict(linestyle="none", marker="D", markersize=4.5, markeredgecolor="white", markeredgewidth=0.5)
+        look: dict[str, Any] = dict(
+            linestyle="none", marker="D", markersize=4.5, markeredgecolor="white", markeredgewidth=0.5
+        )
         axes.plot(x, y, color=VALIDATION, label="held out, at moves", gid="held-out", zorder=4, **look)
     every, places = np.concatenate([values, y]), np.concatenate([steps, x])
     window = later_window(every, places <= search.first + EARLY * _span(search))
@@ -350,7 +356,7 @@ def _names(ax: Axes, search: Search, roles: Sequence[FieldRole]) -> None:
     """Name the lanes at the left, and at the right say what became of the fields that are alive."""
     known, beside = {role.field: role for role in roles}, blended_transform_factory(ax.transAxes, ax.transData)
     small = SMALL if _Lanes(ax, search).pitch > 0.24 else SMALL - 1
-    look = dict(xycoords=beside, textcoords="offset points", va="center", annotation_clip=False)
+    look: dict[str, Any] = dict(xycoords=beside, textcoords="offset points", va="center", annotation_clip=False)
     for place in range(search.num_fields):
         ax.annotate(field_name(place), (0, place), (-9, 0), fontsize=small, ha="right", **chip(place), **look)
         role = known.get(place)
@@ -363,9 +369,11 @@ def _legend(search: Search) -> list[Line2D]:
     """Explain the marks that are there."""
     kinds = {move.kind for move in search.moves if move.accepted}
     refused = {f"refused {move.kind}" for move in search.refused()}
-    mark = dict(color=FAINT, markeredgecolor=INK, markeredgewidth=0.7, linestyle="none")
-    trial = dict(color=NEUTRAL, markerfacecolor="white", markeredgewidth=0.9, linestyle=":", linewidth=0.8)
-    entries = {
+    mark: dict[str, Any] = dict(color=FAINT, markeredgecolor=INK, markeredgewidth=0.7, linestyle="none")
+    trial: dict[str, Any] = dict(
+        color=NEUTRAL, markerfacecolor="white", markeredgewidth=0.9, linestyle=":", linewidth=0.8
+    )
+    entries: dict[str, tuple[str, dict[str, Any]]] = {
         "merge": ("merged", dict(marker="o", markersize=5) | mark),
         "delete": ("deleted", dict(marker="X", markersize=6.5) | mark),
         "silent": ("hardly ever on, dropped", dict(marker="s", markersize=5) | mark),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -219,7 +220,7 @@ def _errors(
     """Write the errors of one image under its pictures."""
     left, cell = columns
     for step, values in errors.items():
-        options = dict(ha="center", gid=f"{name}-{image}/{step}")
+        options: dict[str, Any] = dict(ha="center", gid=f"{name}-{image}/{step}")
         page.text(left[step] + cell / 2, y + 0.02, f"{values[image]:.0f}", SMALL, **options)
     if errors:
         page.text(left[min(errors)] - 0.09, y + 0.02, "L1 error", SMALL, ha="right", color="#303030")

@@ -10,7 +10,7 @@ import torch
 from matplotlib.figure import Figure
 
 from ffrl.core.evaluation_mode import evaluation_mode
-from ffrl.data.base import SequenceData
+from ffrl.data.base import SequenceData, Split
 from ffrl.models.interface import SequenceModel
 from stf.plot.alignment import draw_alignment, draw_confusion
 from stf.plot.calibration import draw_reliability
@@ -28,7 +28,7 @@ from stf.report import captions
 from stf.report.exhibit import ALONE, GLANCE, TRAINING, WHICH, Exhibit, Tell
 from stf.report.field_figures import field_exhibits
 
-SPLIT = "validation"
+SPLIT: Split = "validation"
 IMAGES, RASTERS, MEASURED = 3, 4, 64
 """Images that fields are applied to, sequences that are drawn, and images that errors are averaged over."""
 
@@ -187,7 +187,7 @@ def _which(model: SequenceModel, found: Assignment, names: tuple[str, ...], tell
         caption,
         alt,
     )
-    if found.calibration is not None:
+    if found.calibration is not None and found.alignment is not None:
         tell("reliability")
         yield Exhibit(
             "reliability",

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self
 from PIL import Image
 from rich.console import Console
 
+from ffrl.config import RunConfig
 from ffrl.core.errors import UserError
 from ffrl.core.evaluation_mode import evaluation_mode
 from ffrl.core.files import read_json_object, reporting, write_atomically
@@ -153,7 +154,7 @@ class _Doing:
             self.console.print(doing, markup=False, highlight=False, soft_wrap=True)
 
 
-def _training(metrics: Sequence[dict[str, Any]], config: Any, found: Assignment, name: str) -> list[Exhibit]:
+def _training(metrics: Sequence[dict[str, Any]], config: RunConfig, found: Assignment, name: str) -> list[Exhibit]:
     search = searching(metrics, found.roles, name)
     curves = [training(metrics, phase_ends(config), config.steps, name)] if metrics else []
     return curves if search is None else [search, *curves]
@@ -233,7 +234,7 @@ def _measured(evaluation: Mapping[str, Any]) -> str:
 
 
 def _facts(
-    config: Any, metrics: Sequence[dict[str, Any]], step: int, model: SequenceModel, data: SequenceData
+    config: RunConfig, metrics: Sequence[dict[str, Any]], step: int, model: SequenceModel, data: SequenceData
 ) -> dict[str, str]:
     """What the run is, by name."""
     seconds = [entry["seconds"] for entry in metrics if entry["step"] <= step and entry.get("seconds") is not None]

@@ -109,10 +109,11 @@ def of_overview(
     known = [row for row in rows if row.row is not None]
     acting = [str(row.transformation) for row in known if np.any(row.truth(truth))]
     if not known:
-        acting = [field_name(row.role.field) for row in rows if np.any(row.speeds(inferred))]
+        acting = [field_name(row.role.field) for row in rows if row.role is not None and np.any(row.speeds(inferred))]
     start = f"In this held-out sequence {join(acting or ['nothing'])} {'acts' if len(acting) <= 1 else 'act'}"
     if known and not given:
-        differences = [np.abs(row.truth(truth) - (0 if row.role is None else row.speeds(inferred))) for row in known]
+        pairs = [(row.truth(truth), row.speeds(inferred)) for row in known]
+        differences = [np.abs(true - (0 if speeds is None else speeds)) for true, speeds in pairs if true is not None]
         start += f" and the inferred speeds are off by {np.mean(differences):.2f} unit steps on average"
     return (
         f"{start}; moving only its first frame predicts the others with an L1 error of {error:.0f} per frame, where "

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ffrl.models.interface import SequenceModel
+from ffrl.models.interface import SequenceModel, fields_of
 from stf.fields.helmholtz import HelmholtzFields
 from stf.fields.unconstrained import UnconstrainedFields
 from stf.plot.compute.field_context import PlaneDerivatives, PlaneField, Shares
@@ -96,7 +96,7 @@ def of_differential(planes: Sequence[PlaneDerivatives]) -> str:
 
 def of_parts(model: SequenceModel) -> str:
     """Add to a caption what is unusual about the parts of the fields: one is left out, or its divergence penalised."""
-    fields = model.field_model
+    fields = fields_of(model)
     helmholtz = isinstance(fields, HelmholtzFields)
     text = " In this run fields have no curl-free part." if helmholtz and fields.potential_part() is None else ""
     if helmholtz and isinstance(fields.rotational, UnconstrainedFields):

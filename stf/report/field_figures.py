@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from ffrl.data.base import SequenceData, Split
-from ffrl.models.interface import SequenceModel
+from ffrl.models.interface import SequenceModel, fields_of
 from stf.plot.composition import draw_composition
 from stf.plot.compute.field_context import field_context, plane_derivatives, plane_fields, shares
 from stf.plot.compute.observed import Observed
@@ -66,7 +66,7 @@ def field_exhibits(
         captions.of_composition(moved),
         "Step by step: the density of encoded images, the speed of each field, decoded and real frames.",
     )
-    if model.field_model.potential_part() is not None:
+    if fields_of(model).potential_part() is not None:
         tell("potential landscape")
         yield Exhibit(
             "landscape",
@@ -77,7 +77,7 @@ def field_exhibits(
             "A surface per field: its potential over a plane of latent space, with the field and the path of a real "
             "image.",
         )
-    if model.field_model.split()[1] is not None:
+    if fields_of(model).split()[1] is not None:
         tell("Helmholtz shares")
         found = shares(context, observed, roles)
         yield Exhibit(

@@ -246,6 +246,6 @@ def _mean(entry: Mapping[str, Any], key: str = "mean_per_frame") -> Mean:
 def _average(entries: list[Mapping[str, Any]]) -> Mean:
     """Of means over the same images; their standard errors are added, as if the errors were one."""
     means = [_mean(entry) for entry in entries]
-    errors = [one.standard_error for one in means]
-    spread = None if None in errors else sum(errors) / len(means)
+    errors = [one.standard_error for one in means if one.standard_error is not None]
+    spread = sum(errors) / len(means) if len(errors) == len(means) else None
     return Mean(sum(one.mean for one in means) / len(means), spread)

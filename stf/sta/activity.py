@@ -92,8 +92,14 @@ class RelaxedActivity(Activity):
         on, off = self.chain.rates()
         return on / (on + off)
 
-    def forward(self, means: Tensor, uniform: Tensor, phase: RelaxedPhase) -> ActivitySample:
-        """Relaxed spikes times sampled slabs, with their KLs."""
+    def forward(self, means: Tensor, uniform: Tensor, phase: Phase) -> ActivitySample:
+        """Relaxed spikes times sampled slabs, with their KLs.
+
+        Raises:
+            TypeError: the phase is not one of :meth:`phase`.
+        """
+        if not isinstance(phase, RelaxedPhase):
+            raise TypeError(f"phase: found {type(phase).__name__}, expected RelaxedPhase")
         logits, location, scale, sign_logits = self.posterior_parameters(means)
         _, spike_noise, slab_noise, sign_noise = uniform.unbind(-1)
         spikes, on = binary_concrete(logits, spike_noise, phase.temperature), logits.sigmoid()

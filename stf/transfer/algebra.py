@@ -36,7 +36,7 @@ def together_with(first: Tensor, second: Tensor) -> Tensor:
         [2.0, 1.0]
     """
     steps = max(len(first), len(second))
-    return sum(F.pad(activity, (0, 0, 0, steps - len(activity))) for activity in (first, second))
+    return F.pad(first, (0, 0, 0, steps - len(first))) + F.pad(second, (0, 0, 0, steps - len(second)))
 
 
 def edit(

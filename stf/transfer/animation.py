@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
 import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from numpy.typing import NDArray
 
 from stf.plot.compute.roles import FieldRole
@@ -122,5 +124,5 @@ def _background(
     draw_activity(page, drawn, transfer.applied, truth, inches, limits, transfer.certainty)
     page.figure.set_dpi(PIXELS)
     page.figure.canvas.draw()
-    pixels = np.asarray(page.figure.canvas.buffer_rgba())[..., :3].copy()
+    pixels = np.asarray(cast(FigureCanvasAgg, page.figure.canvas).buffer_rgba())[..., :3].copy()
     return pixels, (*box[:3], box[3] - 8)

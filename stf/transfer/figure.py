@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -85,17 +85,20 @@ class Transfer:
         """
         if self.true_frames is None:
             return None
-        differences = (self.frames - self.true_frames, self.frames[:, :1] - self.true_frames)
-        return tuple(one[:, 1:].abs().sum((-3, -2, -1)).mean(1).tolist() for one in differences)
+        moved, still = (
+            (images - self.true_frames)[:, 1:].abs().sum((-3, -2, -1)).mean(1).tolist()
+            for images in (self.frames, self.frames[:, :1])
+        )
+        return moved, still
 
 
 def drawn_rows(transfer: Transfer, roles: Sequence[FieldRole], transformations: Sequence[str]) -> list[ActivityRow]:
     """Return rows of the fields that act or have a transformation, and of true transformations without a field."""
     active = np.flatnonzero(np.any(np.concatenate([transfer.applied, *transfer.activities]) != 0, axis=0))
     if not transformations:
-        known = {role.field: role for role in roles if role.used is not None}
+        used = {role.field: role for role in roles if role.used is not None}
         return [
-            ActivityRow(known.get(field, FieldRole(field)), None, None if known else "unknown")
+            ActivityRow(used.get(field, FieldRole(field)), None, None if used else "unknown")
             for field in active.tolist()
         ]
     known = activity_rows([replace(role, silent=role.field not in active) for role in roles], transformations)
@@ -103,17 +106,17 @@ def drawn_rows(transfer: Transfer, roles: Sequence[FieldRole], transformations: 
     return [row for row in known if row.role is not None or true]
 
 
-def known_truth(source: Source) -> NDArray | None:
+def known_truth(source: Source) -> NDArray[Any] | None:
     """Return the true speeds that inferred ones are compared with, ``(T, J)``: none where the activity is given."""
     return None if source.truth is None or source.speeds is not None else source.truth.cpu().numpy()
 
 
-def applied_truth(transfer: Transfer) -> NDArray | None:
+def applied_truth(transfer: Transfer) -> NDArray[Any] | None:
     """Return the true speeds that the applied ones are compared with, ``(T, J)``, where all of them are inferred."""
     return None if any(known_truth(source) is None for source in transfer.sources) else transfer.truth
 
 
-def or_zeros(truth: NDArray | None, activity: NDArray, drawn: Sequence[ActivityRow]) -> NDArray:
+def or_zeros(truth: NDArray[Any] | None, activity: NDArray[Any], drawn: Sequence[ActivityRow]) -> NDArray[Any]:
     """Return the true speeds, or zeros in their place."""
     rows = [row.row + 1 for row in drawn if row.row is not None]
     return np.zeros((len(activity), max(rows, default=0))) if truth is None else truth
@@ -179,8 +182,8 @@ def draw_transfer(transfer: Transfer, roles: Sequence[FieldRole], transformation
 def draw_activity(
     page: Page,
     drawn: Sequence[ActivityRow],
-    activity: NDArray,
-    truth: NDArray | None,
+    activity: NDArray[Any],
+    truth: NDArray[Any] | None,
     box: tuple[float, float, float, float],
     limits: tuple[float, float],
     certainty: Certainty | None = None,

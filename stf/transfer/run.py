@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -162,8 +162,9 @@ def compute(
     default = config.name
     sources = [reader.sequence(request.source or default, "--from")]
     join: Join | None = "then" if request.then else "and" if request.plus else None
-    if join:
-        sources.append(reader.sequence(request.then or request.plus, f"--{join}"))
+    second = request.then or request.plus
+    if second:
+        sources.append(reader.sequence(second, f"--{join}"))
     targets = reader.images(request.to or default, "--to")
     roles, names = _roles(model, data, data_needed)
     off = _fields(request.without, roles, model.num_fields)
@@ -171,9 +172,10 @@ def compute(
     controls = _edited(activities, join, request, model.num_fields, off)
     frames = apply(model, targets.images, controls, parts_for(model, request.scale)).cpu()
     truth, true_frames = None, None
-    if all(source.truth is not None for source in sources):
+    truths = [source.truth for source in sources if source.truth is not None]
+    if len(truths) == len(sources):
         rows = [role.row for role in roles if role.field in off and role.row is not None]
-        truth = _edited([source.truth for source in sources], join, request, len(names), rows)
+        truth = _edited(truths, join, request, len(names), rows)
         if targets.indices is not None and renderable(data(), request.split, targets.indices, truth, targets.start):
             true_frames = moved(data(), request.split, targets.indices, truth, targets.start).frames.cpu()
     per_field = [strongest_part(speeds.cpu().numpy(), model.num_fields) for speeds in (*activities, controls)]
@@ -195,12 +197,17 @@ def compute(
 
 def infer(model: SequenceModel, source: Source) -> Tensor:
     """Return the activity of a source ``(T, C)``: as given, or inferred from its frames."""
-    return model.infer(source.frames[None])[0] if source.speeds is None else source.speeds
+    return model.infer(_frames_of(source)[None])[0] if source.speeds is None else source.speeds
+
+
+def _frames_of(source: Source) -> Tensor:
+    """The frames of a source whose activity is not given."""
+    return cast(Tensor, source.frames)
 
 
 def sureness(model: SequenceModel, source: Source, activity: Tensor) -> Certainty | None:
     """Return how sure the activity ``(T, C)`` inferred from a source is, ``(T, K)``; None if it is given or unknown."""
-    found = None if source.speeds is not None else certainty(model, source.frames[None])
+    found = None if source.speeds is not None else certainty(model, _frames_of(source)[None])
     return None if found is None else per_field(found[0], activity.cpu().numpy(), model.num_fields)
 
 
@@ -245,7 +252,7 @@ def _fields(text: str | None, roles: list[FieldRole], num_fields: int) -> list[i
 def _edits(request: Request, roles: list[FieldRole], off: list[int]) -> str:
     names = {role.field: role.transformation for role in roles}
     words = [f"without {listed(off)}"] if off else []
-    known = [names[field] for field in off if names.get(field)]
+    known = [name for field in off if (name := names.get(field))]
     words = [f"{words[0]} ({', '.join(known)})"] if known else words
     words += [f"speeds × {request.scale:g}"] if request.scale != 1 else []
     words += ["backwards"] if request.reverse else []

@@ -134,11 +134,11 @@ def transformations_in(root: Path) -> tuple[str, ...]:
     return ()
 
 
-def _from_npz(path: Path) -> tuple[NDArray | None, NDArray | None]:
+def _from_npz(path: Path) -> tuple[NDArray[Any] | None, NDArray[Any] | None]:
     """Activity and names as they are."""
     with np.load(path, allow_pickle=False) as file:
 
-        def read(name: str) -> NDArray | None:
+        def read(name: str) -> NDArray[Any] | None:
             try:
                 return file[name] if name in file.files else None
             except ValueError as error:
@@ -147,11 +147,11 @@ def _from_npz(path: Path) -> tuple[NDArray | None, NDArray | None]:
         return read(ACTIVITY), read(NAMES)
 
 
-def _from_hdf5(path: Path) -> tuple[NDArray | None, NDArray | None]:
+def _from_hdf5(path: Path) -> tuple[NDArray[Any] | None, NDArray[Any] | None]:
     """Activity and names as they are."""
     import h5py
 
-    def read(thing: Any, name: str) -> NDArray | None:
+    def read(thing: Any, name: str) -> NDArray[Any] | None:
         if thing is None:
             return None
         if not isinstance(thing, h5py.Dataset):
@@ -167,7 +167,7 @@ def _from_hdf5(path: Path) -> tuple[NDArray | None, NDArray | None]:
         return values, names
 
 
-def _words(names: NDArray, source: str) -> list[str]:
+def _words(names: NDArray[Any], source: str) -> list[str]:
     """Names as strings."""
     words = [word.decode(errors="replace") if isinstance(word, bytes) else word for word in names.ravel().tolist()]
     if names.ndim != 1 or not words or not all(isinstance(word, str) and word.strip() for word in words):

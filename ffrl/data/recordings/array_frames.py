@@ -72,7 +72,7 @@ def layout_of(shape: tuple[int, ...], source: str, least: int = 1) -> Layout:
         hint = f"(if these are pictures: --data.sequences.size {min(shape[1:])} or less)"
         raise UserError(f"{source}: found {found}, expected {least} x {least} pixels or more {hint}")
     if dims == 3:
-        return Layout(1, *shape, 1, True)
+        return Layout(1, shape[0], shape[1], shape[2], 1, True)
     first, last = dims in (4, 5) and shape[-3] in CHANNELS, dims in (4, 5) and shape[-1] in CHANNELS
     if first == last:
         raise UserError(f"{source}: found an array of shape {shape}, expected {expected}")
@@ -156,7 +156,7 @@ def array_frames(path: Path, least: int = 1) -> ArrayFrames:
     return ArrayFrames(path, layout, plain)
 
 
-def _blocks(array: Any, layout: Layout, stride: int, at_least: int = 1) -> Iterator[NDArray]:
+def _blocks(array: Any, layout: Layout, stride: int, at_least: int = 1) -> Iterator[NDArray[Any]]:
     """Every ``stride``-th frame of an array or HDF5 dataset, in blocks ``(n, *frame_shape)``."""
     bytes_per_frame = math.prod(layout.frame_shape) * array.dtype.itemsize
     frames = math.ceil(max(BLOCK // bytes_per_frame, at_least) / stride) * stride
@@ -167,11 +167,11 @@ def _blocks(array: Any, layout: Layout, stride: int, at_least: int = 1) -> Itera
             yield np.asarray(block)[::stride].reshape(-1, *layout.frame_shape)
 
 
-def _npy_blocks(path: Path, layout: Layout, stride: int) -> Iterator[NDArray]:
+def _npy_blocks(path: Path, layout: Layout, stride: int) -> Iterator[NDArray[Any]]:
     yield from _blocks(np.load(path, mmap_mode="r", allow_pickle=False), layout, stride)
 
 
-def _hdf5_blocks(path: Path, layout: Layout, stride: int) -> Iterator[NDArray]:
+def _hdf5_blocks(path: Path, layout: Layout, stride: int) -> Iterator[NDArray[Any]]:
     import h5py
 
     with h5py.File(path, "r") as file:
@@ -180,7 +180,7 @@ def _hdf5_blocks(path: Path, layout: Layout, stride: int) -> Iterator[NDArray]:
         yield from _blocks(data, layout, stride, chunk)
 
 
-def _npz_blocks(path: Path, layout: Layout, stride: int) -> Iterator[NDArray]:
+def _npz_blocks(path: Path, layout: Layout, stride: int) -> Iterator[NDArray[Any]]:
     """A zipped array can only be read from its beginning to its end."""
     with zipfile.ZipFile(path) as archive, archive.open(member(archive, path)) as file:
         header = read_header(file, str(path))
@@ -202,7 +202,7 @@ def _npz_blocks(path: Path, layout: Layout, stride: int) -> Iterator[NDArray]:
 _BLOCKS = {".npy": _npy_blocks, ".npz": _npz_blocks, ".h5": _hdf5_blocks, ".hdf5": _hdf5_blocks}
 
 
-def _as_pixels(block: NDArray, layout: Layout, source: str) -> NDArray[np.uint8]:
+def _as_pixels(block: NDArray[Any], layout: Layout, source: str) -> NDArray[np.uint8]:
     """Frames as they are stored -> ``(n, H, W, 3)`` uint8."""
     if block.dtype != np.uint8:
         with np.errstate(over="ignore"):

@@ -151,7 +151,7 @@ def prepared(path: Path, config: ClipsConfig) -> FrameMap | None:
     whole = len(shape) == 5 and min(shape) > 0 and shape[2:] == (3, config.size, config.size)
     if not whole or header.fortran_order or header.dtype != np.uint8 or size != offset + math.prod(shape):
         return None
-    return FrameMap(Plain(file, offset, Layout(shape[0], shape[1], *shape[3:], 3, True)))
+    return FrameMap(Plain(file, offset, Layout(shape[0], shape[1], shape[3], shape[4], 3, True)))
 
 
 def as_it_is(path: Path, config: ClipsConfig) -> FrameMap | None:
@@ -188,7 +188,7 @@ def prepare(opened: Opened, config: ClipsConfig) -> Iterator[int]:
         with replacing(file) as out:
             _write_header(out, (opened.parts, 0, 3, config.size, config.size))
             for frame in opened.frames:
-                out.write(np.ascontiguousarray(squared(frame, config.size, config.crop)))
+                out.write(np.ascontiguousarray(squared(frame, config.size, config.crop)).data)
                 count += 1
                 yield count
             out.seek(0)

@@ -7,7 +7,7 @@ from functools import lru_cache
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import LongTensor
+from torch import Tensor
 
 from ffrl.config import DataConfig
 from ffrl.core.errors import UserError
@@ -86,7 +86,7 @@ class ClipSequences(GivenSequences):
         super().__init__(parts, shape, config.num_steps, usable.transformations, (), title)
         self.about = self._describe(table, divided, usable.skipped, found.ignored)
 
-    def read(self, clips: LongTensor, frames: list[int]) -> SequenceBatch:
+    def read(self, clips: Tensor, frames: list[int]) -> SequenceBatch:
         """See :meth:`~ffrl.data.given.GivenSequences.read`; no other frames are read."""
         files, parts, firsts = self._table[clips.numpy()].T
         pixels = np.empty((len(clips), len(frames), *self.image_shape), dtype=np.uint8)
@@ -102,9 +102,10 @@ class ClipSequences(GivenSequences):
 
     def _describe(self, table: list[Row], divided: dict[Split, list[Row]], skipped: list[str], ignored: int) -> str:
         one = len(table) == 1
+        places: dict[Split, str] = {"train": "first part", "validation": "last part"}
         shares = [
             f"{self.size(split)} {split} clips of " + ("its " + name if one else str(len(divided[split])))
-            for split, name in (("train", "first part"), ("validation", "last part"))
+            for split, name in places.items()
         ]
         frames = sum(count for *_, count in table)
         text = f"{len(table)} recording{'' if one else 's'} with {frames:,} frames: {', '.join(shares)}"

@@ -11,7 +11,7 @@ from typing import IO, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageSequence
+from PIL import Image, ImageSequence, UnidentifiedImageError
 
 from ffrl.core.errors import UserError
 from ffrl.core.files import reporting
@@ -49,7 +49,7 @@ def reason(error: Exception) -> str:
         >>> reason(ValueError("cannot  reshape\\n the array")), reason(EOFError())
         ('cannot reshape the array', 'EOFError')
     """
-    text = "not a picture of this format" if isinstance(error, Image.UnidentifiedImageError) else str(error)
+    text = "not a picture of this format" if isinstance(error, UnidentifiedImageError) else str(error)
     return " ".join(text.split()) or type(error).__name__
 
 

@@ -6,7 +6,7 @@ import math
 import os
 import zipfile
 from pathlib import Path
-from typing import IO, Literal
+from typing import IO, Any, Literal
 
 import numpy as np
 import torch
@@ -101,7 +101,7 @@ def _read(path: Path, image_shape: ImageShape, grey_as: GreyAs | None, one: bool
     return frames
 
 
-def _array(path: Path) -> NDArray:
+def _array(path: Path) -> NDArray[Any]:
     """The array in an ``.npy`` or ``.npz`` file, whose header is checked before anything is read."""
     with damage_named(path):
         if path.suffix.lower() == ".npy":
@@ -113,7 +113,7 @@ def _array(path: Path) -> NDArray:
                 return _parse(file, f"{path}: {wanted.removesuffix('.npy')}")
 
 
-def _parse(file: IO[bytes], source: str) -> NDArray:
+def _parse(file: IO[bytes], source: str) -> NDArray[Any]:
     """The array in an open ``.npy`` file."""
     _limit(math.prod(read_header(file, source).shape), source)
     file.seek(0)
@@ -125,7 +125,7 @@ def _limit(values: int, source: str) -> None:
         raise UserError(f"{source}: found {values} values or more, expected at most {MOST_VALUES}")
 
 
-def _in_order(array: NDArray, image_shape: ImageShape, source: str, one: bool) -> NDArray:
+def _in_order(array: NDArray[Any], image_shape: ImageShape, source: str, one: bool) -> NDArray[Any]:
     """An array as ``(N, C, H, W)``, or ``(N, 1, H, W)`` if it is grey."""
     channels, height, width = image_shape
     first, last = image_shape, (height, width, channels)
@@ -145,7 +145,7 @@ def _in_order(array: NDArray, image_shape: ImageShape, source: str, one: bool) -
     return array
 
 
-def _colour(images: NDArray, image_shape: ImageShape, grey_as: GreyAs | None, source: str) -> NDArray:
+def _colour(images: NDArray[Any], image_shape: ImageShape, grey_as: GreyAs | None, source: str) -> NDArray[Any]:
     """Grey images ``(N, 1, H, W)`` as ``(N, 3, H, W)`` if that is wanted and asked for."""
     if images.shape[1] != 1 or image_shape[0] != 3:
         return images
@@ -156,13 +156,13 @@ def _colour(images: NDArray, image_shape: ImageShape, grey_as: GreyAs | None, so
     return np.concatenate([images, np.zeros_like(images), np.zeros_like(images)], axis=1)
 
 
-def _folder(folder: Path, image_shape: ImageShape) -> NDArray:
+def _folder(folder: Path, image_shape: ImageShape) -> NDArray[Any]:
     """Pictures of a folder, ``(N, C, H, W)``; hidden files and other files are ignored."""
     _limit(len(pictures_in(folder)) * math.prod(image_shape), str(folder))
     return _stack([_planes([frame]) for frame in folder_frames(folder, size=image_shape[:0:-1])])
 
 
-def _animation(path: Path, image_shape: ImageShape) -> NDArray:
+def _animation(path: Path, image_shape: ImageShape) -> NDArray[Any]:
     """The frames of a picture file, ``(N, C, H, W)``, C = 1 if the file is grey."""
     with reporting("read", path):
         size = path.stat().st_size
@@ -182,7 +182,7 @@ def _planes(frames: list[Frame]) -> NDArray[np.uint8]:
     return pixels[:, :1] if grey else pixels
 
 
-def _stack(files: list[NDArray]) -> NDArray:
+def _stack(files: list[NDArray[Any]]) -> NDArray[Any]:
     """The frames ``(N, C, H, W)`` of several files as one array, which is grey if all of them are."""
     channels = max(frames.shape[1] for frames in files)
     return np.concatenate([np.broadcast_to(frames, (len(frames), channels, *frames.shape[2:])) for frames in files])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import torch
-from torch import LongTensor, Tensor
+from torch import Tensor
 
 from ffrl.core.errors import UserError
 from ffrl.data.base import Split
@@ -18,12 +18,10 @@ class Drawn(NamedTuple):
 
     factors: tuple[Factor, ...]
     states: Tensor
-    values: LongTensor
+    values: Tensor
 
 
-def draw_factors(
-    data: StateSequences, split: Split, indices: LongTensor, count: int, generator: torch.Generator
-) -> Drawn:
+def draw_factors(data: StateSequences, split: Split, indices: Tensor, count: int, generator: torch.Generator) -> Drawn:
     """Draw ``count`` states of every image, the values of all moved factors being independent and uniform.
 
     What no transformation moves stays as the image has it; it is a factor too unless all images agree in it.

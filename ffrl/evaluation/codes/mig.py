@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import entropy
@@ -87,7 +89,7 @@ def mutual_information_gaps(codes: ArrayLike, factors: ArrayLike, bins: int = BI
     return np.divide(known[-1] - known[-2], entropies, out=gaps, where=entropies > 0)
 
 
-def _by_value(column: NDArray, bins: int) -> NDArray[np.int64]:
+def _by_value(column: NDArray[Any], bins: int) -> NDArray[np.int64]:
     """Numbers of the values of a factor, or of their bins if there are many."""
     values, numbers = np.unique(column, return_inverse=True)
     return numbers if len(values) <= bins else binned(column[:, None], bins)[:, 0]

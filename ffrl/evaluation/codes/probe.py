@@ -59,14 +59,14 @@ def linear_probe(codes: ArrayLike, targets: Sequence[ArrayLike], held_out: Array
     codes, held_out = np.asarray(codes, dtype=np.float64), np.asarray(held_out, dtype=bool)
     fitted = codes[~held_out]
     deviation = fitted.std(0)
-    codes = (codes - fitted.mean(0)) / np.where(deviation > 0, deviation, 1.0)
-    fitted = codes[~held_out]
-    gram = fitted.T @ fitted + RIDGE * len(fitted) * np.eye(codes.shape[1])
+    standard: NDArray[np.float64] = (codes - fitted.mean(0)) / np.where(deviation > 0, deviation, 1.0)
+    fitted = standard[~held_out]
+    gram = fitted.T @ fitted + RIDGE * len(fitted) * np.eye(standard.shape[1])
     scores = []
     for target in map(_columns, targets):
         mean = target[~held_out].mean(0)
         weight = np.linalg.solve(gram, fitted.T @ (target[~held_out] - mean))
-        scores.append(r_squared(codes[held_out] @ weight + mean, target[held_out]))
+        scores.append(r_squared(standard[held_out] @ weight + mean, target[held_out]))
     return scores
 
 

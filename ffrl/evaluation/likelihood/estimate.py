@@ -23,7 +23,7 @@ from ffrl.evaluation.likelihood.bounds import elbo, iwae
 from ffrl.evaluation.likelihood.pixels import PixelLikelihood
 from ffrl.evaluation.protocol.sequences import PIXELS
 from ffrl.models.activity import ActivityDraws
-from ffrl.models.interface import FrameLatents, SequenceModel
+from ffrl.models.interface import FrameLatents, SequenceLatents, SequenceModel
 from ffrl.objective.paper_bound import flow_kl
 
 LogProb = Callable[[Tensor, Tensor], Tensor]
@@ -88,7 +88,10 @@ def draw(
         (torch.Size([5, 2, 32]), torch.Size([6, 5, 2, 8, 6]))
     """
     if isinstance(model, FrameLatents):
-        return _draw_frames(model, frames, samples, generator, activity)
+        given = model.infer(frames) if activity is None else activity
+        return _draw_frames(model, frames, samples, generator, given)
+    if not isinstance(model, SequenceLatents):
+        raise TypeError(f"model: found {type(model).__name__}, expected one with a posterior and draws of its activity")
     means, log_variances = model.posterior(frames if activity is None else frames[:, :1])
     mean, log_variance = means[:, 0], log_variances[:, 0]
     noise = torch.randn((samples, *mean.shape), generator=generator, device=mean.device, dtype=mean.dtype)
@@ -104,10 +107,9 @@ def draw(
 
 
 def _draw_frames(
-    model: SequenceModel, frames: Tensor, samples: int, generator: torch.Generator, activity: Tensor | None
+    model: FrameLatents, frames: Tensor, samples: int, generator: torch.Generator, activity: Tensor
 ) -> SequenceDraws:
     """Draw the latents of every frame S times; what they are decoded from may depend on the activity."""
-    activity = model.infer(frames) if activity is None else activity
     means, log_variances = model.posterior(frames)
     noise = torch.randn((samples, *means.shape), generator=generator, device=means.device, dtype=means.dtype)
     latents = means + torch.exp(0.5 * log_variances) * noise

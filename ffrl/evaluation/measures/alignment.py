@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import linear_sum_assignment, nnls
 
-from ffrl.evaluation.protocol.measure import FIELDS, Measure, Metric, Need, Pass, Results, Seen
+from ffrl.evaluation.protocol.measure import FIELDS, Measure, Metric, Pass, Results, Seen
+from ffrl.evaluation.protocol.needs import Need
 from ffrl.tables.table import Column, Number, Row, Table
 
 SILENT = 0.01

@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ffrl.evaluation.measures.alignment import speed_agreement, strongest, strongest_part, varies
-from ffrl.evaluation.protocol.measure import Measure, Need, Pass, Results, Seen
+from ffrl.evaluation.protocol.measure import Measure, Pass, Results, Seen
+from ffrl.evaluation.protocol.needs import Need
 from ffrl.tables.table import Column, Row, Table
 
 BINS = 10
@@ -192,9 +193,10 @@ def calibrate(
     gathered = [
         np.concatenate([[], *values]) for values in (*zip(*columns, strict=True), *zip(*distances, strict=True))
     ]
+    p, y, far, certain = gathered or [np.zeros(0)] * 4
     return {
         "transformations": described,
-        "pooled": _described(*(gathered or [np.zeros(0)] * 4), bins),
+        "pooled": _described(p, y, far, certain, bins),
         "bins": bins,
         "expected_coverage": GAUSSIAN,
     }
@@ -220,9 +222,9 @@ def _distances(
     """How far true speeds are from inferred ones, and the deviations of these, where both are on: ``(S,)`` each."""
     speeds, deviations, truth = (np.ravel(np.asarray(one, dtype=np.float64)) for one in (speeds, deviations, truth))
     both = (speeds != 0) & (truth != 0)
-    if not both.any() or not varies(truth):
+    direction = speed_agreement(speeds, truth)["direction"] if both.any() and varies(truth) else None
+    if direction is None:
         return np.zeros(0), np.zeros(0)
-    direction = speed_agreement(speeds, truth)["direction"]
     return np.abs(truth - direction * speeds)[both], deviations[both]
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import LongTensor, Tensor
+from torch import Tensor
 
 from ffrl.core.errors import UserError, require
 from ffrl.core.evaluation_mode import evaluation_mode
@@ -20,7 +20,8 @@ from ffrl.evaluation.codes.dci import LEAF, TREES, dci, import_forests
 from ffrl.evaluation.codes.factors import draw_factors
 from ffrl.evaluation.codes.mig import BINS, mutual_information_gaps
 from ffrl.evaluation.codes.probe import RIDGE, linear_probe
-from ffrl.evaluation.protocol.measure import CODES, Measure, Metric, Need, Results, Task
+from ffrl.evaluation.protocol.measure import CODES, Measure, Metric, Results, Task
+from ffrl.evaluation.protocol.needs import Need
 from ffrl.evaluation.protocol.sequences import batch_size
 from ffrl.evaluation.protocol.statistics import leaves, plain
 from ffrl.models.interface import SequenceModel
@@ -46,7 +47,7 @@ METHOD = {
 
 
 def measure_codes(
-    model: SequenceModel, data: SequenceData, split: Split, indices: LongTensor, seed: int = 0
+    model: SequenceModel, data: SequenceData, split: Split, indices: Tensor, seed: int = 0
 ) -> dict[str, Any]:
     """Measure how codes hold factors, on images in random states; the same arguments give the same numbers.
 
@@ -91,12 +92,12 @@ def measure_codes(
     count = math.ceil(FRAMES / len(here))
     factors, visited, values = draw_factors(source, split, here, count, generator("cpu", seed, "evaluation-codes"))
     codes = _encode(model, source, split, here, visited, data.device)
-    values = values.flatten(0, 1).cpu().numpy()
+    numbers = values.flatten(0, 1).cpu().numpy()
     held_out = (np.arange(len(here)) % LEAST_IMAGES == LEAST_IMAGES - 1).repeat(count)
-    targets = [factor.target(column) for factor, column in zip(factors, values.T, strict=True)]
+    targets = [factor.target(column) for factor, column in zip(factors, numbers.T, strict=True)]
     names = [factor.name for factor in factors]
     scores = dci(codes, targets, held_out, hashed_seed(seed, "evaluation-codes-forests") % 2**32)
-    gaps = mutual_information_gaps(codes, values).tolist()
+    gaps = mutual_information_gaps(codes, numbers).tolist()
     probe = linear_probe(codes, targets, held_out)
     return plain(
         {
@@ -116,7 +117,7 @@ def measure_codes(
 
 
 def _encode(
-    model: SequenceModel, data: StateSequences, split: Split, indices: LongTensor, visited: Tensor, device: torch.device
+    model: SequenceModel, data: StateSequences, split: Split, indices: Tensor, visited: Tensor, device: torch.device
 ) -> NDArray[np.float64]:
     """Codes of the images (B,) in their states (B, N, J), all states of an image together: (B N, D)."""
     images = max(1, batch_size(data) * (data.num_steps + 1) // visited.shape[1])

@@ -12,7 +12,8 @@ from torch import Tensor
 from ffrl.data.base import SequenceData, Split
 from ffrl.evaluation.measures.equivariance import frame_errors, l1_error, summarise
 from ffrl.evaluation.protocol.kind import activity_of
-from ffrl.evaluation.protocol.measure import PREDICTIONS, Measure, Metric, Need, Results
+from ffrl.evaluation.protocol.measure import PREDICTIONS, Measure, Metric, Results
+from ffrl.evaluation.protocol.needs import Need
 from ffrl.evaluation.protocol.prescribed import moving, not_shown, prescribed, shown, why_not
 from ffrl.evaluation.protocol.sequences import batch_size, single_batches
 from ffrl.evaluation.protocol.statistics import inside
@@ -228,7 +229,9 @@ def _table(key: str, title: str, found: Mapping[str, Any]) -> Table:
     kinds = {kind: name for kind, name in KINDS.items() if kind in found["mean"]}
 
     def row(name: str, entry: Mapping[str, Any] | None, detail: bool = False) -> Row:
-        return Row(name, [entry and estimated(entry[kind]["mean_per_frame"]) for kind in kinds], detail=detail)
+        return Row(
+            name, [None if entry is None else estimated(entry[kind]["mean_per_frame"]) for kind in kinds], detail=detail
+        )
 
     rows = [row(f"mean of {len(pairs)}", found["mean"])] if len(pairs) > 1 else []
     rows += [row(f"worst: {worst}", pairs[worst])] if many else []

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
 
 from ffrl.evaluation.measures.alignment import MATCHED, match, matched
-from ffrl.evaluation.protocol.measure import FIELDS, Measure, Metric, Need, Pass, Results, Seen
+from ffrl.evaluation.protocol.measure import FIELDS, Measure, Metric, Pass, Results, Seen
+from ffrl.evaluation.protocol.needs import Need
 from ffrl.tables.table import Column, Row, Table
 
 
@@ -56,7 +57,7 @@ class Confusion(Measure):
 
     def see(self, seen: Seen) -> None:
         inferred = seen.activity[:, 0].argmax(-1)
-        self.keep({"inferred": inferred, "true": torch.full_like(inferred, seen.which)})
+        self.keep({"inferred": inferred, "true": torch.full_like(inferred, cast(int, seen.which))})
 
     def result(self, found: Results) -> dict[str, Any]:
         inferred, true = (self.kept(name).cpu().numpy() for name in ("inferred", "true"))

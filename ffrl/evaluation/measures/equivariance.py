@@ -8,12 +8,13 @@ from typing import Any, NamedTuple
 from torch import Tensor
 
 from ffrl.core.device import widest
-from ffrl.evaluation.protocol.measure import ERRORS, PREDICTIONS, Measure, Metric, Need, Pass, Results, Seen
+from ffrl.evaluation.protocol.measure import ERRORS, PREDICTIONS, Measure, Metric, Pass, Results, Seen
+from ffrl.evaluation.protocol.needs import Need
 from ffrl.evaluation.protocol.predicted import predicted_frames
 from ffrl.evaluation.protocol.published import PUBLISHED_STEPS, published
 from ffrl.evaluation.protocol.statistics import estimate, mean, mean_of
 from ffrl.models.interface import SequenceModel
-from ffrl.tables.table import Column, Row, Table, estimated
+from ffrl.tables.table import Cell, Column, Row, Table, estimated
 
 KINDS = {"error": "flow", "reconstruction": "reconstruction", "copy": "copy"}
 """What the kinds of prediction are called in a benchmark, and here."""
@@ -134,7 +135,7 @@ class Equivariance(Measure):
         columns += [Column(mode, block="published") for mode in reference.sums] if reference else []
         rows = []
         for name, kinds in results["equivariance"].items():
-            cells = [estimated(kinds["flow"][key]) for key in sums]
+            cells: list[Cell] = [estimated(kinds["flow"][key]) for key in sums]
             cells += [estimated(kinds[kind]["mean_per_frame"]) for kind in FrameErrors._fields]
             cells += [found.get(name) for found in reference.sums.values()] if reference else []
             rows.append(Row(name, cells))

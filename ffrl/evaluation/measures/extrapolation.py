@@ -13,7 +13,8 @@ from ffrl.core.device import widest
 from ffrl.data.base import SequenceBatch, SequenceData, Split
 from ffrl.evaluation.measures.composition import affordable
 from ffrl.evaluation.measures.equivariance import l1_error, summarise
-from ffrl.evaluation.protocol.measure import PREDICTIONS, Measure, Metric, Need, Results
+from ffrl.evaluation.protocol.measure import PREDICTIONS, Measure, Metric, Results
+from ffrl.evaluation.protocol.needs import Need
 from ffrl.evaluation.protocol.predicted import PredictedFrames, predicted_frames
 from ffrl.evaluation.protocol.prescribed import moving, not_shown, prescribed, shown, why_not
 from ffrl.evaluation.protocol.sequences import batch_size

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 from ffrl.core.seed import generator
 from ffrl.evaluation.likelihood.estimate import bounds, draw, legacy_score, log_weights
 from ffrl.evaluation.likelihood.pixels import PixelLikelihood, likelihoods, trained_likelihood
-from ffrl.evaluation.protocol.measure import ERRORS, Measure, Metric, Need, Pass, Results, Seen, Task
+from ffrl.evaluation.protocol.measure import ERRORS, Measure, Metric, Pass, Results, Seen, Task
+from ffrl.evaluation.protocol.needs import Need
 from ffrl.evaluation.protocol.statistics import estimate, leaves
+from ffrl.models.interface import Probabilistic
 from ffrl.objective.paper_bound import NOTES as PAPER_NOTES
 from ffrl.tables.table import Column, Row, Table, estimated
 
@@ -48,8 +50,9 @@ class Likelihood(Measure):
 
     def result(self, found: Results) -> dict[str, Any]:
         told = "activity" if self.sequences == "mixed" else "transformation"
+        conditional = cast(Probabilistic, self.task.model).conditional()
         likelihood = {
-            "quantity": f"log p(frames | {told})" if self.task.model.conditional() else "log p(frames)",
+            "quantity": f"log p(frames | {told})" if conditional else "log p(frames)",
             "sequences": self.sequences,
             "trained_with": trained_likelihood(self.objective).name,
             "likelihoods": {score.name: self._entry(score) for score in self.scores},

@@ -14,7 +14,8 @@ from torch import Tensor
 from ffrl.evaluation.measures.alignment import SILENT, strongest_part
 from ffrl.evaluation.measures.equivariance import l1_error
 from ffrl.evaluation.protocol.data_summary import activity_statistics
-from ffrl.evaluation.protocol.measure import Measure, Need, Pass, Results, Seen
+from ffrl.evaluation.protocol.measure import Measure, Pass, Results, Seen
+from ffrl.evaluation.protocol.needs import Need
 from ffrl.evaluation.protocol.statistics import estimate
 from ffrl.models.interface import SequenceModel
 from ffrl.tables.table import Column, Row, Table, estimated

@@ -122,7 +122,7 @@ class _Pixels:
 
     def __init__(self) -> None:
         self.frames, self.black = 0, 0.0
-        self.sums: Tensor | float = 0.0
+        self.sums = torch.zeros(())
 
     def add(self, frames: Tensor) -> None:
         """Count frames ``(..., C, H, W)``."""
@@ -182,8 +182,8 @@ def print_summary(summary: dict[str, Any], console: Console) -> None:
     console.print(table)
     active = summary["activity"]["active"]
     most = max(count for count, share in enumerate(active) if share)
-    shares = ", ".join(f"{count} at {share:.1%}" for count, share in enumerate(active[: most + 1]))
-    console.print(f"Transformations that act at once: {shares} of the steps", highlight=False)
+    together = ", ".join(f"{count} at {share:.1%}" for count, share in enumerate(active[: most + 1]))
+    console.print(f"Transformations that act at once: {together} of the steps", highlight=False)
 
 
 def described(summary: dict[str, Any]) -> str:

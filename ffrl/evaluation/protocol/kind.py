@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TypeGuard
+
 import torch
 from torch import Tensor
 
@@ -9,7 +11,7 @@ from ffrl.data.base import SequenceBatch
 from ffrl.models.interface import SequenceModel, SpeedPosterior, WithPosterior
 
 
-def with_posterior(model: SequenceModel) -> bool:
+def with_posterior(model: SequenceModel) -> TypeGuard[WithPosterior]:
     """Whether any number of fields may act, and the model says how sure it is of that.
 
     Example:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import torch
 from torch import Tensor
@@ -16,7 +16,7 @@ from ffrl.data.base import SequenceBatch, SequenceData, Split
 from ffrl.evaluation.protocol.kind import activity_of, likeliest
 from ffrl.evaluation.protocol.needs import Need
 from ffrl.evaluation.protocol.predicted import PredictedFrames, predicted_frames
-from ffrl.models.interface import SequenceModel
+from ffrl.models.interface import SequenceModel, SpeedPosterior, WithPosterior
 from ffrl.tables.table import Column, Table
 
 Results = Mapping[str, Any]
@@ -69,9 +69,9 @@ class Seen:
         self.model, self.frames, self.truth = task.model, batch.frames, batch.activity
 
     @cached_property
-    def posterior(self) -> Any:
-        """The posterior over activity, with ``probability``, ``speed`` and ``deviation`` ``(B, T, C)``."""
-        return self.model.activity(self.frames)
+    def posterior(self) -> SpeedPosterior:
+        """The posterior over activity, of a model that says how sure it is of it, ``(B, T, C)``."""
+        return cast(WithPosterior, self.model).activity(self.frames)
 
     @cached_property
     def activity(self) -> Tensor:

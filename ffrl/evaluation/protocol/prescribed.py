@@ -9,11 +9,13 @@ from torch import Tensor
 
 from ffrl.data.activity_process import states
 from ffrl.data.base import SequenceBatch, SequenceData, Split
-from ffrl.data.on_device import where_made
-from ffrl.data.states import StateSequences
+from ffrl.data.states import StateSequences, made_from_states
 
 FEW = 6
 """Paths that are named where they are not shown."""
+
+WHY = "paths are prescribed"
+"""What needs states here, for messages."""
 
 
 def moving(data: SequenceData, *acting: int, steps: int | None = None) -> Tensor:
@@ -40,13 +42,13 @@ def shown(data: SequenceData, split: Split, indices: Tensor, activity: Tensor) -
         >>> shown(data, "validation", torch.arange(2), moving(data, 0)), why_not(data)
         (True, 'MNIST shows scale factors of at least 0.05')
     """
-    source = where_made(data)
+    source = made_from_states(data, WHY)
     return bool(source.showable(_walked(source, split, indices, activity)[1]).all())
 
 
 def why_not(data: SequenceData) -> str:
     """Say which states there are, for paths that lead to others."""
-    return f"{data.title} shows {where_made(data).limits}"
+    return f"{data.title} shows {made_from_states(data, WHY).limits}"
 
 
 def not_shown(missing: Mapping[str, str]) -> list[str]:
@@ -87,7 +89,7 @@ def prescribed(data: SequenceData, split: Split, indices: Tensor, activity: Tens
         >>> prescribed(data, "validation", torch.arange(2), moving(data, 0, 1)).frames.shape
         torch.Size([2, 9, 3, 28, 28])
     """
-    source = where_made(data)
+    source = made_from_states(data, WHY)
     speeds, visited = _walked(source, split, indices, activity)
     frames = source.in_states(split, indices.to(source.device), visited)
     return SequenceBatch(frames.to(data.device), speeds.to(data.device))

@@ -5,14 +5,21 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, TypedDict
 
 from torch import Tensor
 
 from ffrl.core.device import exact
 
 
-def estimate(values: Tensor) -> dict[str, float | None]:
+class Estimate(TypedDict):
+    """A mean, and its standard error, which a single value has not."""
+
+    mean: float
+    standard_error: float | None
+
+
+def estimate(values: Tensor) -> Estimate:
     r"""Mean over sequences and its standard error, :math:`\sqrt{\sum_i (x_i - \bar x)^2 / (n (n - 1))}`.
 
     Args:
@@ -110,7 +117,8 @@ def mean(values: Iterable[float | None]) -> float | None:
         (1.5, None, None)
     """
     values = list(values)
-    return None if None in values or not values else sum(values) / len(values)
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known and len(known) == len(values) else None
 
 
 def _is_estimate(value: Mapping[str, Any]) -> bool:

@@ -97,9 +97,15 @@ class FactorVAE(FrameVAE):
         return ShuffledNoise(noise.latent, noise.others, noise.activity, shuffle)
 
     def forward(
-        self, frames: Tensor, noise: ShuffledNoise, phase: Phase, activity: Tensor | None = None
+        self, frames: Tensor, noise: SequenceNoise, phase: Phase, activity: Tensor | None = None
     ) -> SequenceOutputs:
-        """One pass over the frames ``(B, T+1, C, H, W)``, each by itself; both penalties are means over its frames."""
+        """One pass over the frames ``(B, T+1, C, H, W)``, each by itself; both penalties are means over its frames.
+
+        Raises:
+            TypeError: the noise is not that of :meth:`draw_noise`.
+        """
+        if not isinstance(noise, ShuffledNoise):
+            raise TypeError(f"noise: found {type(noise).__name__}, expected ShuffledNoise")
         outputs = super().forward(frames, noise, phase)
         codes = outputs.latents.flatten(0, 1)
         fixed = {name: parameter.detach() for name, parameter in self.discriminator.named_parameters()}

@@ -16,7 +16,7 @@ from ffrl.fields.protocol import FieldModule
 from ffrl.models.autoencoder import Networks
 from ffrl.models.flow_vae import FlowFactorizedVAE
 from ffrl.models.mode import Mode
-from ffrl.models.penalties import Penalty
+from ffrl.models.penalties import Penalty, potentials_of
 from ffrl.models.supervised import flow_with_given_activity
 
 
@@ -88,7 +88,7 @@ class WavePenalty(Penalty):
 
     def forward(self, fields: FieldModule, latents: Tensor, times: Tensor) -> dict[str, Tensor]:
         """``wave_residual`` and ``wave_initial``."""
-        terms = wave_terms(fields.potential_part(), self.speed, latents[:, :-1], times)
+        terms = wave_terms(potentials_of(fields), self.speed, latents[:, :-1], times)
         return {f"wave_{name}": self.weights[name] * value for name, value in terms.items()}
 
 

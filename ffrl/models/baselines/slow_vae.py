@@ -90,8 +90,8 @@ class SlowVAE(FrameVAE):
             return outputs
         mean, log_variance = outputs.mean, outputs.log_variance
         transition = self.transition_weight * slow_kl(mean, log_variance, self.rate)
-        first = {"mean": mean[:, 0], "log_variance": log_variance[:, 0]}
-        return replace(outputs, **first, activity_kl={"transition": transition})
+        kl = {"transition": transition}
+        return replace(outputs, mean=mean[:, 0], log_variance=log_variance[:, 0], activity_kl=kl)
 
     def log_latent_prior(self, latents: Tensor) -> Tensor:
         """log p(z_1, .., z_T | z_0), ``(..., T+1, D)`` -> ``(...)`` nats: Laplace steps."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Literal, Self
+from typing import Literal, Self, cast
 
 import torch
 from torch import Tensor, nn
@@ -127,7 +127,8 @@ class TVAE(VariationalAutoencoder):
         self.register_buffer("owner", owner, persistent=False)
         if "encoder" not in self.own_modules:
             with torch.no_grad():
-                self.encoder[-1].bias[self.latent_dim : 2 * self.latent_dim] = 1.0
+                last = cast(nn.Linear, cast(nn.Sequential, self.encoder)[-1])
+                last.bias[self.latent_dim : 2 * self.latent_dim] = 1.0
         self.location = nn.Parameter(torch.tensor(float(config.location)))
 
     @property
@@ -199,6 +200,8 @@ class TVAE(VariationalAutoencoder):
         if phase.still:
             codes = self._alone(latents)
         else:
+            if activity is None:
+                activity = latents.new_zeros(len(frames), frames.shape[1] - 1, self.num_fields)
             predicted = round(self.predicted * len(frames))
             rolled = self.flow(self._alone(latents[:predicted, 0]), activity[:predicted])
             codes = torch.cat([rolled, self.codes(latents[predicted:], activity[predicted:])])

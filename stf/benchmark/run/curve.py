@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ffrl.config import RunConfig
 from ffrl.core.device import resolve_device
 from ffrl.core.errors import UserError
 from ffrl.core.files import read_json_object, to_json, write_atomically
@@ -30,7 +31,7 @@ SEQUENCES = 64
 """Sequences that the error at a checkpoint is measured on."""
 
 
-def training_summary(run: Path, config: Any) -> dict[str, Any]:
+def training_summary(run: Path, config: RunConfig) -> dict[str, Any]:
     """How a finished training went: seconds, frames/s, the share of the time spent on data, and where it ran.
 
     Args:

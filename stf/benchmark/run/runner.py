@@ -7,6 +7,7 @@ import time
 from collections.abc import Generator, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from ffrl.core.errors import UserError
@@ -37,6 +38,8 @@ class Stage(NamedTuple):
 
 Job = Generator[Stage, None, None]
 """Yields one stage after the other; what it does in between relies on the stage before having succeeded."""
+Running = tuple[Cell, Job, Stage, Child]
+"""A job at work on a stage, in a process of its own."""
 
 
 class Outcome(NamedTuple):
@@ -101,7 +104,7 @@ class Runner:
     def _work(self, waiting: list[tuple[Cell, Job]], request: StopRequest) -> list[str]:
         """Run jobs, as many at a time as there may be, until all are done or a signal comes; return the failed."""
         waiting, failed = list(reversed(waiting)), list[str]()
-        active: list[tuple[Cell, Job, Stage, Child]] = []
+        active: list[Running] = []
         try:
             while (waiting or active) and request.signal is None:
                 while waiting and len(active) < self.jobs:
@@ -122,7 +125,7 @@ class Runner:
             stop(child for _, _, _, child in active)
         return failed
 
-    def _advance(self, cell: Cell, job: Job, active: list[Any], failed: list[str]) -> None:
+    def _advance(self, cell: Cell, job: Job, active: list[Running], failed: list[str]) -> None:
         """Start the next stage of a job, if there is one."""
         try:
             stage = next(job, None)
@@ -257,7 +260,7 @@ class Runner:
             raise UserError(f"{cell.evaluation}: found no usable entry {error}, expected an evaluation") from None
 
 
-def _remove(folder: Any) -> None:
+def _remove(folder: Path) -> None:
     with suppress(FileNotFoundError):
         shutil.rmtree(folder)
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
@@ -139,11 +140,11 @@ def _draw(axes: Axes, panel: Panel, log_x: bool) -> None:
     axes.grid(color=FAINT, linewidth=0.5)
     if panel.mark is not None:
         axes.axvline(panel.mark, color=NEUTRAL, linestyle="--", linewidth=1)
-        place = dict(xycoords=("data", "axes fraction"), xytext=(-2, -2), textcoords="offset points")
+        place: dict[str, Any] = dict(xycoords=("data", "axes fraction"), xytext=(-2, -2), textcoords="offset points")
         axes.annotate("trained length", (panel.mark, 1), va="top", ha="right", fontsize=SMALL, color=NEUTRAL, **place)
 
 
-def _plain_ticks(axis: Any, values: Sequence[float]) -> None:
+def _plain_ticks(axis: Axis, values: Sequence[float]) -> None:
     """Write out the numbers on a logarithmic axis, also between powers of ten where there are few of these."""
     positive = [value for value in values if value > 0]
     decades = math.log10(max(positive) / min(positive)) if positive else 1.0

@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from statistics import fmean
 from typing import Any
 
@@ -109,7 +110,7 @@ def _metrics(lines: Sequence[Line]) -> dict[str, list[Metric]]:
 
 
 def _columns(metrics: Iterable[Metric], lines: Sequence[Line]) -> Columns:
-    return [(_compared(metric, lines), lambda group, key=metric.key: measured(group, key)) for metric in metrics]
+    return [(_compared(metric, lines), partial(measured, key=metric.key)) for metric in metrics]
 
 
 def _compared(metric: Metric, lines: Sequence[Line]) -> Column:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from ffrl.evaluation.measures.calibration import field_posterior
-from ffrl.models.interface import SequenceModel, WithPosterior
+from ffrl.models.interface import SequenceModel, SpeedPosterior, WithPosterior
 
 
 @dataclass(frozen=True)
@@ -25,12 +25,12 @@ class Certainty:
     probability: NDArray[np.float64]
     deviation: NDArray[np.float64]
 
-    def __getitem__(self, index: Any) -> Certainty:
+    def __getitem__(self, index: int | slice | NDArray[Any]) -> Certainty:
         """Return those of some sequences or steps."""
         return Certainty(self.probability[index], self.deviation[index])
 
 
-def has_posterior(model: SequenceModel) -> bool:
+def has_posterior(model: SequenceModel) -> TypeGuard[WithPosterior]:
     """Return whether a model has a posterior of its activity.
 
     Example:
@@ -58,7 +58,7 @@ def certainty(model: SequenceModel, frames: Tensor) -> Certainty | None:
     return certainty_of(model.activity(frames)) if has_posterior(model) else None
 
 
-def certainty_of(posterior: Any) -> Certainty:
+def certainty_of(posterior: SpeedPosterior) -> Certainty:
     """Return the probabilities and deviations of a posterior over activity, ``(B, T, K)`` each."""
     return Certainty(*(one.detach().cpu().double().numpy() for one in (posterior.probability, posterior.deviation)))
 

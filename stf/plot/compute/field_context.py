@@ -6,10 +6,10 @@ import copy
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TypeVar, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ffrl.data.base import SequenceData, Split
 from ffrl.evaluation.protocol.sequences import batch_size, choose
@@ -147,7 +147,10 @@ class Shares:
     rotation: Tensor
 
 
-def exact_copy(model: SequenceModel) -> Any:
+M = TypeVar("M", bound=nn.Module)
+
+
+def exact_copy(model: M) -> M:
     """Copy of a model in float64 on the CPU.
 
     Example:
@@ -243,7 +246,9 @@ def field_context(
     codes = model.encode(observed.frames) if observed.codes is None else observed.codes
     starts, rows = encoded(None), [role.row for role in drawn(roles) if role.row is not None]
     begun = {row: begin for row in rows if not torch.equal(begin := encoded(row), starts)}
-    return FieldContext(exact_copy(model), codes.cpu().double(), starts, data.num_steps, chosen, begun)
+    return FieldContext(
+        cast(FlowFactorizedVAE, exact_copy(model)), codes.cpu().double(), starts, data.num_steps, chosen, begun
+    )
 
 
 def drawn(roles: Sequence[FieldRole]) -> list[FieldRole]:
@@ -276,7 +281,7 @@ def plane_fields(context: FieldContext, roles: Sequence[FieldRole]) -> list[Plan
     time = context.time(context.middle)
     fields, split = [], exact.field_model.split()[1] is not None
     for role, speeds in zip(active, activity, strict=True):
-        starts = context.begun.get(role.row, context.starts)
+        starts = context.starts if role.row is None else context.begun.get(role.row, context.starts)
         paths = exact.flow(starts, speeds.expand(len(starts), steps, -1))
         path = paths[typical(paths)]
         plane = path_plane(context, path)
@@ -315,11 +320,11 @@ def plane_derivatives(context: FieldContext, fields: Sequence[PlaneField]) -> li
     for one in fields:
         limits = (float(one.x[0]), float(one.x[-1]), float(one.y[0]), float(one.y[-1]))
         x, y, points = grid(limits, COARSE)
-        both = [
-            None if part is None else derivatives(part, one.plane.lift(points), one.role.direction, time)
-            for part in parts_of(context.exact, one.role.field)
-        ]
-        found.append(PlaneDerivatives(one.role, one.plane, x, y, *both, one.plane.coordinates(one.path), one.time))
+        first, second = parts_of(context.exact, one.role.field)
+        given = one.plane.lift(points), one.role.direction, time
+        curl_free, divergence_free = derivatives(first, *given), None if second is None else derivatives(second, *given)
+        path = one.plane.coordinates(one.path)
+        found.append(PlaneDerivatives(one.role, one.plane, x, y, curl_free, divergence_free, path, one.time))
     return found
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,7 +23,7 @@ def percent(share: float) -> str:
     return f"{value:.0f} %" if 2 <= value <= 98 or not 0.05 <= value <= 99.95 else f"{value:.1f} %"
 
 
-def series(metrics: Sequence[dict[str, Any]], key: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def series(metrics: Sequence[Mapping[str, Any]], key: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Steps and values of one key; values that were not finite are nan.
 
     Example:

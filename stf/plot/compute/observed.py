@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol, cast
 
 import numpy as np
 import torch
@@ -239,8 +240,8 @@ def error_curve(model: SequenceModel, data: SequenceData, split: Split, indices:
     speeds = alone([role], model.num_fields, model.num_controls).to(indices.device)
     pieces = []
     for part in indices.split(batch_size(data)):
-        truth = true_frames(data, split, part, role.row, range(-backward, forward + 1))
-        errors = {}
+        truth = true_frames(data, split, part, cast(int, role.row), range(-backward, forward + 1))
+        errors: dict[int, Tensor] = {}
         for sign in (-1, 1):
             path = [sign * step for step in range(backward + forward + 1) if sign * step in truth]
             if len(path) > 1:
@@ -261,7 +262,9 @@ def observe(model: SequenceModel, batches: Iterable[SequenceBatch]) -> Observed:
     Kept are all frames until there are :data:`FEWEST` sequences, and all codes until there are :data:`CODES`. The
     activity of a supervised model is given, not inferred.
     """
-    frames, codes, inferred, truth, sure = [], [], [], [], []
+    frames: list[Tensor] = []
+    codes: list[Tensor] = []
+    inferred, truth, sure = [], [], []
     for batch in batches:
         if sum(map(len, frames)) < FEWEST:
             frames.append(batch.frames)
@@ -339,10 +342,17 @@ def prior_counts(model: SequenceModel) -> NDArray[np.float64]:
     return distribution / distribution.sum()
 
 
+class _Rated(Protocol):
+    """An activity with a prior over spikes."""
+
+    def prior_on(self) -> Tensor:
+        """Stationary probability that each control is on, ``(C,)``."""
+
+
 def prior_on(model: SequenceModel) -> NDArray[np.float64]:
     """Stationary probability that each field is on under the prior of its activity: ``(K,)``.
 
     Under separate control a field is on if one of its parts is.
     """
-    on = model.activity_model.prior_on().detach().cpu().double().numpy()
+    on = cast(_Rated, model.activity_model).prior_on().detach().cpu().double().numpy()
     return 1 - (1 - on).reshape(-1, model.num_fields).prod(axis=0)

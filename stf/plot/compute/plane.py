@@ -138,8 +138,8 @@ def pca_plane(encoded: Tensor) -> Plane:
     centred = encoded - encoded.mean(0)
     axes = torch.stack([_upright(direction) for direction in _main_directions(centred)[:2]])
     shares = (centred @ axes.T).square().sum(0) / centred.square().sum()
-    names = tuple(f"PC {place + 1} ({100 * float(share):.0f} % of variance)" for place, share in enumerate(shares))
-    return Plane(encoded.mean(0), axes, names, "the first two principal components of the encoded frames")
+    first, second = (f"PC {place + 1} ({100 * float(share):.0f} % of variance)" for place, share in enumerate(shares))
+    return Plane(encoded.mean(0), axes, (first, second), "the first two principal components of the encoded frames")
 
 
 def axis_plane(encoded: Tensor, first: int, second: int) -> Plane:

@@ -111,7 +111,7 @@ def used_roles(usage: Sequence[dict[str, Any]]) -> list[FieldRole]:
         [(1, 1.0), (0, 0.5)]
     """
     roles = [FieldRole(one["field"], silent=one["silent"], used=one["on"]) for one in usage]
-    return sorted(roles, key=lambda role: (role.silent, -role.used))
+    return sorted(roles, key=lambda role: (role.silent, -(role.used or 0.0)))
 
 
 def _roles(

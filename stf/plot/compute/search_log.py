@@ -169,7 +169,8 @@ class Search:
 
     def refused(self) -> list[Move]:
         """The best refused trial of every round: of the smallest ratio, or else of the smallest cost."""
-        best, trials = [], []
+        best: list[Move] = []
+        trials: list[Move] = []
         for move in self.moves:
             if not move.accepted:
                 trials.append(move)

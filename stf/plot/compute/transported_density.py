@@ -105,7 +105,7 @@ def transported_density(
     maps = [plane.axes.expand(len(z), -1, -1)]
     for transition, g in enumerate(activity, 1):
         t, speeds = context.time(transition), g.expand(len(z), -1)
-        z, points = integrate(lambda z, g=speeds, t=t: units.velocity(z, g, t), z, tableau, exact.substeps)
+        z, points = integrate(functools.partial(units.velocity, g=speeds, t=t), z, tableau, exact.substeps)
         step = step_jacobian(units, points, speeds, t, tableau)
         jacobian = step @ jacobian
         means.append(plane.coordinates(z))

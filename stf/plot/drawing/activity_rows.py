@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -15,7 +16,7 @@ from stf.plot.compute.certainty import Certainty
 from stf.plot.compute.roles import ActivityRow
 from stf.plot.drawing.certainty import error_bars, opacity
 from stf.plot.drawing.page import Page, height_of
-from stf.plot.drawing.panel import array, panel
+from stf.plot.drawing.panel import Images, array, panel
 from stf.plot.drawing.style import FAINT, SMALL, TEXT, TRUTH, chip, field_name, field_style, fitted, to_image
 
 FILLED = 0.78
@@ -71,9 +72,7 @@ def stride(count: int) -> int:
     return -(-count // MOST_FRAMES)
 
 
-def place_frames(
-    page: Page, frames: ArrayLike, x: float, y: float, pitch: float, name: str, tight: bool = False
-) -> float:
+def place_frames(page: Page, frames: Images, x: float, y: float, pitch: float, name: str, tight: bool = False) -> float:
     """Draw a sequence so that frame t is centred over t on the rows below; long sequences are thinned out.
 
     The gids of the pictures are ``name/T``.
@@ -131,9 +130,9 @@ def plot_row(
     for level in (0, 1):
         ax.axhline(level, color=FAINT, linewidth=0.7, zorder=0)
     speeds, there = row.speeds(inferred), row.truth(truth)
-    if speeds is not None:
+    if speeds is not None and row.role is not None:
         look = field_style(row.role.field)
-        options = dict(facecolor=look.colour, edgecolor=look.ink, linewidth=0, hatch=look.hatch or None)
+        options: dict[str, Any] = dict(facecolor=look.colour, edgecolor=look.ink, linewidth=0, hatch=look.hatch or None)
         if certainty is None:
             ax.stairs(speeds, edges, fill=True, gid="inferred", **options)
         else:
@@ -150,8 +149,10 @@ def _draw_sure(axes: Axes, speeds: NDArray[np.float64], certainty: Certainty, fi
     look, on = field_style(field), np.flatnonzero(speeds)
     axes.stairs(speeds, np.arange(len(speeds) + 1), color=look.colour, linewidth=0.9, gid="inferred")
     for step, alpha in zip(on, opacity(certainty.probability[on, field]), strict=True):
-        options = dict(facecolor=look.colour, edgecolor=look.ink, linewidth=0, hatch=look.hatch or None, alpha=alpha)
-        axes.add_patch(Rectangle((step, 0), 1, speeds[step], gid=f"on-{step + 1}", **options))
+        options: dict[str, Any] = dict(
+            facecolor=look.colour, edgecolor=look.ink, linewidth=0, hatch=look.hatch or None, alpha=alpha
+        )
+        axes.add_patch(Rectangle((int(step), 0), 1, speeds[step], gid=f"on-{step + 1}", **options))
     error_bars(axes, on + 0.5, speeds[on], certainty.deviation[on, field], "deviation")
 
 
@@ -188,7 +189,9 @@ def plot_rows(
     ax = panel(ax, 5, 0.6 * len(rows) + 0.3)
     ax.set_axis_off()
     limits = speed_limits(rows, inferred, truth, certainty) if limits is None else limits
-    aside = dict(xycoords="axes fraction", textcoords="offset points", annotation_clip=False, fontsize=SMALL)
+    aside: dict[str, Any] = dict(
+        xycoords="axes fraction", textcoords="offset points", annotation_clip=False, fontsize=SMALL
+    )
     for number, row in enumerate(rows):
         box = (0, 1 - (number + FILLED) / len(rows), 1, FILLED / len(rows))
         inner, last = ax.inset_axes(box, label=f"row-{number}"), number == len(rows) - 1
@@ -207,7 +210,7 @@ def plot_rows(
 
 def _name(ax: Axes, row: ActivityRow, field: bool) -> None:
     """Write a row's transformation and its field left of its axes."""
-    look = dict(xycoords="axes fraction", textcoords="offset points", annotation_clip=False, ha="right")
+    look: dict[str, Any] = dict(xycoords="axes fraction", textcoords="offset points", annotation_clip=False, ha="right")
     name = row.transformation or (row.role.caption if row.role is not None else "")
     size, weight = fitted(name or " ", TEXT, 1.1), "bold" if row.transformation and field else "normal"
     if not field:
@@ -247,7 +250,9 @@ def plot_frames(frames: ArrayLike | Tensor, ax: Axes | None = None, *, names: Se
         box = ((column + 0.02) / len(shown), 1 - (row + 0.98) / count, 0.96 / len(shown), 0.96 / count)
         plot_image(sequence[t], ax.inset_axes(box)).images[0].set_gid(f"{row}/{t}")
     for row, name in enumerate(names or ()):
-        look = dict(xycoords="axes fraction", textcoords="offset points", annotation_clip=False, ha="right")
+        look: dict[str, Any] = dict(
+            xycoords="axes fraction", textcoords="offset points", annotation_clip=False, ha="right"
+        )
         ax.annotate(name, (0, 1 - (row + 0.5) / count), (-6, 0), fontsize=TEXT, va="center", **look)
     return ax
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -67,7 +68,9 @@ def encode_animation(
         images = [image.quantize(COLOURS, Image.Quantize.MEDIANCUT) for image in images]
     first, *others = images
     buffer = BytesIO()
-    options = dict(append_images=others, duration=durations if others else durations[0], loop=0, save_all=True)
+    options: dict[str, Any] = dict(
+        append_images=others, duration=durations if others else durations[0], loop=0, save_all=True
+    )
     if suffix == ".gif":
         first.save(buffer, "GIF", optimize=False, disposal=1, **options)
     else:

@@ -11,8 +11,8 @@ from matplotlib.patches import Rectangle
 from matplotlib.text import Text
 from numpy.typing import ArrayLike
 
-from stf.plot.drawing.panel import ShownFigure, panel
-from stf.plot.drawing.style import HEADING, SHADE, TEXT, TITLE, chip, field_style, to_image
+from stf.plot.drawing.panel import Images, panel
+from stf.plot.drawing.style import HEADING, SHADE, TEXT, TITLE, ShownFigure, chip, field_style, to_image
 
 
 class Page:
@@ -89,7 +89,7 @@ class Page:
 
     def pictures(
         self,
-        frames: ArrayLike,
+        frames: Images,
         x: float,
         y: float,
         size: float,
@@ -109,7 +109,7 @@ class Page:
         self.sheet.add_patch(Rectangle((x, y), width, height, facecolor=colour, edgecolor="none", zorder=-1))
 
 
-def height_of(frames: ArrayLike, width: float) -> float:
+def height_of(frames: Images, width: float) -> float:
     """Return how high images ``(..., H, W)`` are that are so many inches wide, at most as high as wide.
 
     Example:

@@ -2,28 +2,34 @@
 
 from __future__ import annotations
 
+from typing import Any, Literal, cast
+
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import SubFigure
+from matplotlib.figure import Figure, SubFigure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from mpl_toolkits.mplot3d import Axes3D
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from stf.plot.drawing.style import FAINT, HEADING, SMALL, TEXT, TITLE, ShownFigure, encode, fitted
 
+Images = Tensor | NDArray[Any]
+"""Pictures, or sequences of them."""
+
 
 class _Shown:
     """Axes whose figure a notebook draws where they are the value of a cell."""
 
     def _repr_png_(self) -> bytes:
-        return encode(self.figure)
+        return encode(cast(Figure, cast(Axes, self).figure))
 
 
 class _ShownAxes(_Shown, Axes):
     pass
 
 
-class _ShownAxes3D(_Shown, Axes3D):
+class _ShownAxes3D(_Shown, Axes3D):  # type: ignore[misc]  # mpl_toolkits has no types
     pass
 
 
@@ -83,9 +89,9 @@ def titled(
         (2, 2)
     """
     figure, left = ShownFigure(figsize=(width, height), layout="constrained"), 0.2 / width
-    figure.get_layout_engine().set(w_pad=0.1, h_pad=0.1, wspace=0.02, hspace=0.02)
+    cast(ConstrainedLayoutEngine, figure.get_layout_engine()).set(w_pad=0.1, h_pad=0.1, wspace=0.02, hspace=0.02)
     figure.suptitle(title, x=left, ha="left", fontsize=fitted(title, TITLE, 1.05 * width), weight="bold")
-    body = figure.subfigures()
+    body = cast(SubFigure, figure.subfigures())
     body.set_facecolor("none")
     body.suptitle(subtitle, x=left, ha="left", fontsize=HEADING - 1, color="#303030", linespacing=1.3)
     if footer:
@@ -93,7 +99,7 @@ def titled(
     return figure, body
 
 
-def label(ax: Axes, x: str = "", y: str = "", title: str = "", grid: str = "both") -> None:
+def label(ax: Axes, x: str = "", y: str = "", title: str = "", grid: Literal["both", "x", "y"] = "both") -> None:
     """Name the axes and the panel in the sizes of all figures, and draw a faint grid along ``both``, ``x`` or ``y``."""
     ax.set_xlabel(x, fontsize=TEXT, labelpad=2)
     ax.set_ylabel(y, fontsize=TEXT, labelpad=3)

@@ -143,7 +143,8 @@ class ShownFigure(Figure):
     """A figure with an Agg canvas, drawn by a notebook where it is the value of a cell."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
-        super().__init__(*arguments, **({"dpi": DPI, "facecolor": "white"} | options))
+        usual: dict[str, Any] = {"dpi": DPI, "facecolor": "white"}
+        super().__init__(*arguments, **usual | options)
         FigureCanvasAgg(self)
 
     def _repr_png_(self) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -62,7 +63,8 @@ def draw_differential(planes: Sequence[PlaneDerivatives], roles: Sequence[FieldR
         return empty_figure(title, roles)
     split = planes[0].divergence_free is not None
     parts = ("curl-free", "divergence-free") if split else ("curl-free",)
-    exact = split and max(float(relative(one.divergence_free, "divergence").max()) for one in planes) <= ROUNDING
+    free = [one.divergence_free for one in planes if one.divergence_free is not None]
+    exact = split and max(float(relative(part, "divergence").max()) for part in free) <= ROUNDING
     figure, body = titled(
         max(1.6 + 2 * (len(parts) * SIDE + 0.6), 9.6),
         1.5 + len(planes) * (SIDE + 0.4),
@@ -86,7 +88,7 @@ def draw_differential(planes: Sequence[PlaneDerivatives], roles: Sequence[FieldR
             largest = float(relative(derivatives, kind).max())
             zero = (kind, part) in ZERO and largest <= ROUNDING
             text = f"zero: at most {scientific(largest)} ‖J‖" if zero else f"up to {largest:.2g} ‖J‖"
-            look = dict(fontsize=SMALL, weight="bold" if zero else None, gid=f"{name}/largest")
+            look: dict[str, Any] = dict(fontsize=SMALL, weight="bold" if zero else None, gid=f"{name}/largest")
             ax.annotate(text, (0, 1), (0, 3), xycoords="axes fraction", textcoords="offset points", **look)
             if part == parts[-1]:
                 bar = figure.colorbar(ax.collections[0], cax=ax.inset_axes((1.04, 0, 0.05, 1)))
@@ -122,7 +124,7 @@ def plot_map(
     """
     ax, (x, y, values) = panel(ax, 3, 3), map(array, (x, y, values))
     limit = (np.abs(values).max() or 1.0) if limit is None else limit
-    look = dict(cmap=DIVERGING if signed else SEQUENTIAL, vmin=-limit if signed else 0.0, vmax=limit)
+    look: dict[str, Any] = dict(cmap=DIVERGING if signed else SEQUENTIAL, vmin=-limit if signed else 0.0, vmax=limit)
     ax.pcolormesh(x, y, values, gid="map", shading="nearest", rasterized=True, **look)
     if path is not None:
         ax.plot(*array(path).T, color="white", linewidth=2.6)
@@ -160,7 +162,9 @@ def _subtitle(one: PlaneDerivatives, split: bool, exact: bool) -> str:
 
 def _label(ax: Axes, one: PlaneDerivatives) -> None:
     """Name the field left of its first map."""
-    beside = dict(xycoords="axes fraction", textcoords="offset points", annotation_clip=False, ha="right")
+    beside: dict[str, Any] = dict(
+        xycoords="axes fraction", textcoords="offset points", annotation_clip=False, ha="right"
+    )
     name, role = one.role.caption, one.role
     ax.set_ylabel(one.plane.names[1], fontsize=SMALL, labelpad=1)
     ax.annotate(field_name(role.field), (0, 1), (-44, -8), va="center", fontsize=HEADING, **chip(role.field), **beside)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -136,8 +137,8 @@ def plot_norms(
     ax, largest = panel(ax, 3.6, 3.6), 1e-12
     for field, both in norms.items():
         look = field_style(field)
-        y, x = (array(part)[:: -(-len(part) // MOST_POINTS)] for part in both)
-        style = dict(marker=look.marker, color=look.colour, linestyle="none", markeredgewidth=0)
+        y, x = (points[:: -(-len(points) // MOST_POINTS)] for points in map(array, both))
+        style: dict[str, Any] = dict(marker=look.marker, color=look.colour, linestyle="none", markeredgewidth=0)
         ax.plot(x, y, markersize=3, alpha=0.6, gid=f"field-{field}", **style)
         ax.plot([], [], markersize=5, label=(names or {}).get(field) or field_name(field), **style)
         largest = max(largest, 1.06 * x.max(), 1.06 * y.max())
@@ -145,13 +146,16 @@ def plot_norms(
         slope = share / (1 - share)
         end = np.array([1, slope]) * largest / max(1, slope)
         ax.plot([0, end[0]], [0, end[1]], color=FAINT, linewidth=0.8, zorder=0)
-        look = dict(fontsize=SMALL, color=NEUTRAL, ha="right", va="bottom" if slope < 1 else "top")
+        words_look: dict[str, Any] = dict(
+            fontsize=SMALL, color=NEUTRAL, ha="right", va="bottom" if slope < 1 else "top"
+        )
         angle = np.degrees(np.arctan(slope))
-        ax.annotate(words, (0.97 if slope <= 1 else 0.7) * end, rotation=angle, rotation_mode="anchor", **look)
+        at = (0.97 if slope <= 1 else 0.7) * end
+        ax.annotate(words, (at[0], at[1]), rotation=angle, rotation_mode="anchor", **words_look)
     ax.set(xlim=(0, largest), ylim=(0, largest), aspect="equal", anchor="NW")
     ax.set_xlabel("‖r‖, divergence-free [latent units per step]", fontsize=TEXT, labelpad=2)
     ax.set_ylabel("‖∇u‖, curl-free [latent units per step]", fontsize=TEXT, labelpad=3)
-    below = dict(bbox_to_anchor=(0, -0.2), ncols=2) if len(norms) > FEW else {}
+    below: dict[str, Any] = dict(bbox_to_anchor=(0, -0.2), ncols=2) if len(norms) > FEW else {}
     legend(ax, loc="upper left", handlelength=1, **below)
     return ax
 
@@ -188,11 +192,11 @@ def plot_shares(
             bar.set_gid(f"{field}/{kind}")
             if share > 0.12:
                 box = dict(boxstyle="round,pad=0.15", facecolor="white", edgecolor="none")
-                look_of = dict(fontsize=SMALL, ha="center", va="center", bbox=box)
+                look_of: dict[str, Any] = dict(fontsize=SMALL, ha="center", va="center", bbox=box)
                 ax.text(left + share / 2, place, f"{100 * share:.0f} %", **look_of)
             left += share
         if names is not None:
-            beside = dict(textcoords="offset points", ha="right", annotation_clip=False)
+            beside: dict[str, Any] = dict(textcoords="offset points", ha="right", annotation_clip=False)
             ax.annotate(field_name(field), (0, place), (-10, 5), fontsize=TEXT, **chip(field), **beside)
             size = fitted(names[field], TEXT, 1.15)
             ax.annotate(names[field], (0, place), (-7, -4), fontsize=size, weight="bold", va="top", **beside)
@@ -203,6 +207,6 @@ def plot_shares(
         Patch(facecolor=colour or NEUTRAL, hatch=hatch, edgecolor=TRUTH, label=words)
         for colour, hatch, words in kinds.values()
     ]
-    place = dict(loc="upper left", bbox_to_anchor=(0, 0), borderpad=0, borderaxespad=2.4)
-    ax.legend(handles=marks, fontsize=SMALL, frameon=False, **place)
+    corner: dict[str, Any] = dict(loc="upper left", bbox_to_anchor=(0, 0), borderpad=0, borderaxespad=2.4)
+    ax.legend(handles=marks, fontsize=SMALL, frameon=False, **corner)
     return ax

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any, cast
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -59,7 +60,7 @@ def draw_landscape(fields: Sequence[PlaneField], roles: Sequence[FieldRole]) -> 
         flat = page.axes(x, y + 0.15, WIDE - 0.05, HIGH - 0.3)
         box = flat.get_position()
         flat.remove()
-        axes = page.figure.add_axes(box, projection="3d", label=f"field-{role.field}", computed_zorder=False)
+        axes = page.figure.add_axes(box.bounds, projection="3d", label=f"field-{role.field}", computed_zorder=False)
         moves, slope = (one.plane.components(part) for part in (one.whole, one.curl_free))
         plot_landscape(
             one.x,
@@ -113,7 +114,8 @@ def plot_landscape(
         >>> plot_landscape(x, x, x[:, None] ** 2 - x**2).get_zlabel()
         'potential u'
     """
-    ax, look, (x, y, potential) = panel(ax, 4, 4, solid=True), field_style(field), map(array, (x, y, potential))
+    ax = cast(Axes3D, panel(ax, 4, 4, solid=True))
+    look, (x, y, potential) = field_style(field), map(array, (x, y, potential))
     ax.computed_zorder = False
     low, high = potential.min(), potential.max()
     height = max(high - low, 1e-12)
@@ -122,17 +124,20 @@ def plot_landscape(
     surface = ax.plot_surface(*grid, potential, cmap=COLOUR_MAP, rstride=1, cstride=1, linewidth=0, antialiased=False)
     surface.set(gid="surface", zorder=2)
     if high > low:
-        lines = dict(levels=LEVELS, zdir="z", offset=floor, cmap=COLOUR_MAP, linewidths=0.9)
+        lines: dict[str, Any] = dict(levels=LEVELS, zdir="z", offset=floor, cmap=COLOUR_MAP, linewidths=0.9)
         ax.contour(*grid, potential, **lines).set(gid="contours", zorder=1)
     if moves is not None:
-        slope = np.stack(np.gradient(potential, y, x)[::-1], axis=-1) if slope is None else slope
+        along_y, along_x = np.gradient(potential, y, x)
+        slope = np.stack([along_x, along_y], axis=-1) if slope is None else slope
         starts, arrows = tangents(x, y, potential, array(moves), array(slope))
-        options = dict(color=look.colour, linewidth=1.3, arrow_length_ratio=0.4, zorder=3)
+        options: dict[str, Any] = dict(color=look.colour, linewidth=1.3, arrow_length_ratio=0.4, zorder=3)
         drawn = ax.quiver(*(starts + lift).T, *arrows.T, **options)
         drawn.set(gid="arrows", path_effects=[withStroke(linewidth=3, foreground="white")])
     if path is not None and heights is not None:
         points = np.column_stack([array(path), array(heights)])
-        line = dict(color=TRUTH, linewidth=1.5, marker="o", markersize=4, markeredgecolor="white", markeredgewidth=0.6)
+        line: dict[str, Any] = dict(
+            color=TRUTH, linewidth=1.5, marker="o", markersize=4, markeredgecolor="white", markeredgewidth=0.6
+        )
         ax.plot(*(points + lift).T, color="white", linewidth=3.2, zorder=4)
         ax.plot(*(points + lift).T, zorder=5, gid="path", **line)
         ax.plot(*points[:, :2].T, floor, color=TRUTH, linewidth=0.9, zorder=2)
@@ -181,5 +186,7 @@ def _legend(page: Page, y: float, split: bool) -> None:
         Line2D([], [], color=TRUTH, marker="o", markersize=4, markeredgecolor="white", label="path, a dot per step"),
         Line2D([], [], color=NEUTRAL, linewidth=1.5, label=f"{name} on the surface, in the colour of the field"),
     ]
-    box = dict(loc="center left", bbox_to_anchor=(0.2 / page.width, 1 - y / page.height), ncols=3, frameon=False)
+    box: dict[str, Any] = dict(
+        loc="center left", bbox_to_anchor=(0.2 / page.width, 1 - y / page.height), ncols=3, frameon=False
+    )
     page.figure.legend(handles=entries, fontsize=TEXT, borderpad=0, borderaxespad=0, **box)

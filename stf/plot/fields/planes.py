@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -80,7 +81,7 @@ def draw_field_planes(fields: Sequence[PlaneField], roles: Sequence[FieldRole]) 
             )
             if number < beside and split:
                 page.text(left, top - 0.3, TITLES[part], HEADING, weight="bold", va="bottom")
-            note = dict(size=SMALL, va="bottom", color="#303030")
+            note: dict[str, Any] = dict(size=SMALL, va="bottom", color="#303030")
             share = f"out of plane: {percent(one.plane.outside(vectors(one, part)))} of |v|²"
             page.text(left + PANEL, top - 0.04, share, ha="right", **note)
             if place == 0:
@@ -101,8 +102,8 @@ def _layout(count: int, split: bool) -> tuple[float, float, int, int]:
 
 
 def vectors(one: PlaneField, part: str) -> Tensor:
-    """The vectors ``(n, n, D)`` of one part of a field."""
-    return {"curl-free": one.curl_free, "divergence-free": one.divergence_free, "whole": one.whole}[part]
+    """The vectors ``(n, n, D)`` of one part of a field, which it has to have."""
+    return cast(Tensor, {"curl-free": one.curl_free, "divergence-free": one.divergence_free, "whole": one.whole}[part])
 
 
 def arrow_scale(one: PlaneField) -> float:
@@ -149,14 +150,14 @@ def plot_field(
         shading = np.linspace(0, array(density).max(), len(DENSITY) + 1)
         ax.contourf(x, y, array(density), levels=shading, colors=DENSITY, zorder=0).set_gid("density")
     if potential is not None and np.ptp(array(potential)) > 0:
-        lines = dict(levels=LEVELS, colors=POTENTIAL, linewidths=0.7, linestyles=DASHES)
+        lines: dict[str, Any] = dict(levels=LEVELS, colors=POTENTIAL, linewidths=0.7, linestyles=DASHES)
         ax.contour(x, y, array(potential), **lines).set(gid="potential", zorder=1)
     if np.ptp(moves) > 0:
-        style = dict(color=paler(look.colour), linewidth=0.8, density=0.85, num_arrows=0, zorder=2)
+        style: dict[str, Any] = dict(color=paler(look.colour), linewidth=0.8, density=0.85, num_arrows=0, zorder=2)
         ax.streamplot(x, y, moves[..., 0], moves[..., 1], **style).lines.set_gid("streamlines")
     some = slice(EVERY // 2, None, EVERY)
-    length = dict(angles="xy", scale_units="xy", scale=1 / scale)
-    arrows = dict(color=look.colour, edgecolor=EDGE, linewidth=0.3, width=0.011, zorder=3, gid="arrows")
+    length: dict[str, Any] = dict(angles="xy", scale_units="xy", scale=1 / scale)
+    arrows: dict[str, Any] = dict(color=look.colour, edgecolor=EDGE, linewidth=0.3, width=0.011, zorder=3, gid="arrows")
     ax.quiver(x[some], y[some], moves[some, some, 0], moves[some, some, 1], **length, **arrows)
     if path is not None:
         plot_path(path, ax)
@@ -185,7 +186,8 @@ def paler(colour: str, share: float = 0.5) -> str:
         >>> paler("#000000")
         '#808080'
     """
-    return to_hex([share + (1 - share) * part for part in to_rgb(colour)])
+    red, green, blue = (share + (1 - share) * part for part in to_rgb(colour))
+    return to_hex((red, green, blue))
 
 
 def plot_path(path: ArrayLike, ax: Axes | None = None) -> Axes:
@@ -196,7 +198,7 @@ def plot_path(path: ArrayLike, ax: Axes | None = None) -> Axes:
         'path'
     """
     ax, path = panel(ax, 3.2, 3.2), array(path)
-    look = dict(color=TRUTH, markeredgecolor="white", zorder=4)
+    look: dict[str, Any] = dict(color=TRUTH, markeredgecolor="white", zorder=4)
     ax.plot(*path.T, marker="o", markersize=4, linewidth=1.4, markeredgewidth=0.6, gid="path", **look)
     ax.plot(*path[0], marker="o", markersize=5.5, color="white", markeredgecolor=TRUTH, zorder=5, markeredgewidth=1.3)
     return ax
@@ -253,5 +255,7 @@ def _legend(page: Page, y: float) -> None:
         Line2D([], [], color=POTENTIAL, linewidth=0.9, linestyle=DASHES[0], label="contours of the potential"),
         Patch(color=DENSITY[-1], label="encoded held-out frames"),
     ]
-    box = dict(loc="center left", bbox_to_anchor=(0.2 / page.width, 1 - y / page.height), ncols=3, frameon=False)
+    box: dict[str, Any] = dict(
+        loc="center left", bbox_to_anchor=(0.2 / page.width, 1 - y / page.height), ncols=3, frameon=False
+    )
     page.figure.legend(handles=entries, fontsize=TEXT, borderpad=0, borderaxespad=0, **box)
