@@ -8,5 +8,6 @@ GROUP, KIND = "stf.fields", "type of fields"
 """Entry points that add a type of fields, and what it is called in messages."""
 
 FIELDS = Registry(GROUP, KIND, modules_in("ffrl.fields.types", "FIELDS"))
-"""By name, which is that of a file in ``ffrl/fields/types``, what makes fields of a :class:`~ffrl.config.ModelConfig`: a :class:`ffrl.fields.protocol.FieldModule`, or any
-module of a form that :class:`ffrl.fields.autograd.AutogradFields` takes."""
+"""By name, that of a file in ``ffrl/fields/types``, what makes fields of a :class:`~ffrl.config.ModelConfig`: a
+:class:`ffrl.fields.protocol.FieldModule`, or any module of a form that :class:`ffrl.fields.autograd.AutogradFields`
+takes."""
