@@ -1,4 +1,4 @@
-"""Write every figure of a trained run and a page of them with their captions: ``python docs/gallery.py RUN OUT``."""
+"""Write the figures of a trained run, and a page of them with their captions: ``python docs/gallery.py RUN OUT``."""
 
 from __future__ import annotations
 
@@ -19,27 +19,31 @@ from stf.report.all_figures import exhibits, searching, training
 from stf.report.exhibit import Exhibit
 from stf.run import Run
 
-WIDEST = 1250
-"""Pixels; wider pictures are made smaller by a whole number of times."""
+WIDEST, COLOURS = 1250, 64
+"""Pixels, beyond which pictures are made smaller by a whole number of times, and colours that they keep."""
+LEFT_OUT = "traversal-field-"
+"""Figures of one field each, which the one of all fields shows too."""
 PAGE = "gallery.md"
 
 
 def drawn(run: Run) -> list[Exhibit]:
-    """All figures of a run, in the order of the report."""
+    """The figures of a run, in the order of the report."""
     run.require_fields()
     with evaluation_mode(run.model):
         found = assign(run.model, run.data)
         name = run.path.resolve().name
         search = searching(run.metrics, found.roles, name)
         curves = training(run.metrics, phase_ends(run.config), run.config.steps, name)
-        return list(chain(exhibits(run.model, run.data, found), [search] * (search is not None), [curves]))
+        every = chain(exhibits(run.model, run.data, found), [search] * (search is not None), [curves])
+        return [one for one in every if not one.name.startswith(LEFT_OUT)]
 
 
 def write(one: Exhibit, out: Path) -> None:
     """Write one figure as ``NAME.png``."""
     with Image.open(BytesIO(encode(one.figure))) as image:
         small = image.convert("RGB").reduce(-(-image.width // WIDEST))
-        small.save(out / f"{one.name}.png", optimize=True)
+        few = small.quantize(COLOURS, dither=Image.Dither.NONE)
+        few.save(out / f"{one.name}.png", optimize=True)
 
 
 def page(every: list[Exhibit], command: str) -> str:
@@ -48,7 +52,9 @@ def page(every: list[Exhibit], command: str) -> str:
     for one in every:
         sections[one.section].append(f"### {one.title}\n\n![{one.alt}]({one.name}.png)\n\n{one.caption}\n")
     parts = [f"## {section}\n\n" + "\n".join(figures) for section, figures in sections.items()]
-    return "\n".join([f"# Gallery\n\nAll figures of one run, as `{command}` draws them.\n", *parts])
+    python = "How to draw each from Python: [figures](../python.md#figures)."
+    first = f"# Gallery\n\nFigures of one run, as `{command}` draws them. {python}\n"
+    return "\n".join([first, *parts])
 
 
 def main(run: Path, out: Path) -> None:

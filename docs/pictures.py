@@ -1,4 +1,4 @@
-"""Draw the pictures of the README from a trained run: ``python docs/pictures.py RUN``."""
+"""Draw transfer and motion, which are not figures of the gallery, from a trained run: ``docs/pictures.py RUN``."""
 
 from __future__ import annotations
 
@@ -15,22 +15,19 @@ from stf.transfer.run import Request
 from stf.transfer.run import run as transfer
 
 DOCS = Path(__file__).parent
-STILL = ("overview", "field-planes", "composition", "transfer")
-WIDEST = 1250
-"""Pixels; wider pictures are made smaller by a whole number of times."""
+WIDEST, COLOURS = 1250, 64
+"""Pixels, beyond which pictures are made smaller by a whole number of times, and colours that they keep."""
 
 
 def main(run: Path) -> None:
-    """Draw into a temporary folder, and keep smaller copies of a few figures and one animation here."""
+    """Draw into a temporary folder, and keep a smaller copy of one figure and one animation here."""
     with TemporaryDirectory() as name:
         folder = Path(name)
         drawn = visualize(run, folder, motion="png", console=Console(stderr=True))
         transfer(run, Request(), folder / "transfer")
-        (folder / "transfer" / "transfer.png").rename(folder / "transfer.png")
-        for name in STILL:
-            with Image.open(folder / f"{name}.png") as image:
-                small = image.convert("RGB").reduce(-(-image.width // WIDEST))
-                small.save(DOCS / f"{name}.png", optimize=True)
+        with Image.open(folder / "transfer" / "transfer.png") as image:
+            small = image.convert("RGB").reduce(-(-image.width // WIDEST))
+            small.quantize(COLOURS, dither=Image.Dither.NONE).save(DOCS / "transfer.png", optimize=True)
         motion = next(path for path in drawn if path.name.startswith("motion-"))
         (DOCS / "motion.png").write_bytes(motion.read_bytes())
 

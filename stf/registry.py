@@ -19,11 +19,11 @@ MODES = Registry(
         "supervised": "ffrl.models.supervised:MODE",
         "weak": "stf.config.modes:WEAK",
         **modules_in("ffrl.models.baselines", "MODE"),
-        "sta": "stf.sta.config:MODE",
+        **modules_in("stf.modes", "MODE"),
     },
 )
-"""The :class:`~ffrl.models.mode.Mode` of every name: every file in ``ffrl/models/baselines`` is one, and what installed
-packages add. Names alone import nothing heavy."""
+"""The :class:`~ffrl.models.mode.Mode` of every name: every file in ``ffrl/models/baselines`` and ``stf/modes`` is one,
+and what installed packages add. Names alone import nothing heavy."""
 
 
 class _Configs(Mapping[str, type[RunConfig]]):

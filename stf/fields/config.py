@@ -7,12 +7,15 @@ from typing import Literal
 
 from ffrl.config import ModelConfig, RunConfig
 from ffrl.config.checks import at_least, non_negative
+from ffrl.config.field_types import FIELDS as PLAIN
 from ffrl.config.field_types import GROUP, KIND
 from ffrl.core.errors import require
 from ffrl.core.registry import Registry
 
-FIELDS = Registry(GROUP, KIND, {"helmholtz": "stf.fields.helmholtz:helmholtz"})
-"""By name what makes fields of a :class:`SparseModelConfig`, see :data:`ffrl.config.field_types.FIELDS`."""
+OTHERS = {name: home for name, home in PLAIN.built_in.items() if name != "potential"}
+FIELDS = Registry(GROUP, KIND, {"helmholtz": "stf.fields.helmholtz:helmholtz", **OTHERS})
+"""By name what makes fields of a :class:`SparseModelConfig`, see :data:`ffrl.config.field_types.FIELDS`; potentials are
+a part of Helmholtz fields."""
 SPARE = 3
 """Fields that models which find theirs have by default beyond the transformations of the data."""
 

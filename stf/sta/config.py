@@ -7,8 +7,6 @@ from typing import Literal
 
 from ffrl.config import ObjectiveConfig, RunConfig
 from ffrl.config.checks import positive, probability
-from ffrl.core.homes import deferred
-from ffrl.models.mode import Mode
 from stf.fields.config import SPARE, SparseModelConfig, require_potentials
 
 
@@ -72,7 +70,3 @@ class StaConfig(RunConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         require_potentials(self)
-
-
-MODE = Mode(StaConfig, deferred("stf.sta.model:sta"))
-"""STA as published."""

@@ -22,7 +22,7 @@ def sta(config: StaConfig, networks: Networks) -> FlowFactorizedVAE:
 
     Example:
         >>> import torch
-        >>> from stf.sta.config import MODE
+        >>> from stf.modes.sta import MODE
         >>> MODE.build(StaConfig(), (3, 28, 28)).infer(torch.rand(2, 9, 3, 28, 28)).shape
         torch.Size([2, 8, 6])
     """

@@ -145,17 +145,34 @@ PARTS = {
 
 
 def install(folder: Path) -> Path:
-    """Build the package into a wheel, install it into a folder of its own, and return that."""
-    source, site = folder / "source", folder / "site"
-    source.mkdir()
+    """Build a package of all parts into a wheel, install it into a folder of its own, and return that."""
     parts = [part for part in PARTS.values() if part.there]
-    (source / "stf_trial.py").write_text(HEAD + "".join(part.source for part in parts))
-    lines = ["[build-system]", 'requires = ["setuptools"]', 'build-backend = "setuptools.build_meta"', "[project]"]
-    lines += ['name = "stf-trial"', 'version = "1.0"']
+    groups: dict[str, dict[str, str]] = {}
     for part in parts:
         name, _, value = part.entry.partition(" = ")
-        lines += [f'[project.entry-points."{part.group}"]', f'{name} = "{value}"']
-    (source / "pyproject.toml").write_text("\n".join([*lines, "[tool.setuptools]", 'py-modules = ["stf_trial"]', ""]))
+        groups.setdefault(part.group, {})[name] = value
+    return install_files(folder, "stf-trial", {"stf_trial.py": HEAD + "".join(part.source for part in parts)}, groups)
+
+
+def install_files(folder: Path, name: str, files: dict[str, str], groups: dict[str, dict[str, str]]) -> Path:
+    """Build a package of modules into a wheel, install it into a folder of its own, and return that.
+
+    Args:
+        folder: an empty one to work in.
+        name: of the package.
+        files: text of its modules, by their files' names.
+        groups: its entry points, ``module:object`` by name, by group.
+    """
+    source, site = folder / "source", folder / "site"
+    source.mkdir()
+    for file, text in files.items():
+        (source / file).write_text(text)
+    lines = ["[build-system]", 'requires = ["setuptools"]', 'build-backend = "setuptools.build_meta"', "[project]"]
+    lines += [f'name = "{name}"', 'version = "1.0"']
+    for group, entries in groups.items():
+        lines += [f'[project.entry-points."{group}"]', *(f'{key} = "{value}"' for key, value in entries.items())]
+    modules = [file.removesuffix(".py") for file in files]
+    (source / "pyproject.toml").write_text("\n".join([*lines, "[tool.setuptools]", f"py-modules = {modules}", ""]))
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet"]
     quiet = {"check": True, "capture_output": True, "text": True, "cwd": folder}
     subprocess.run([*pip, "wheel", "--no-build-isolation", "--no-deps", "--no-index", "-w", ".", str(source)], **quiet)

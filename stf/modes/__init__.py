@@ -1,0 +1,1 @@
+"""Modes beside the unsupervised and the weak one: every file here is one, by its ``MODE``."""
