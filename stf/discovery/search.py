@@ -286,14 +286,16 @@ class Search:
         self._propose()
 
     def _round_ends(self) -> None:
-        """No trial was accepted: refill empty places, if there are any, and settle; or polish what there is."""
+        """No trial was accepted: refill empty places, if there are any, and settle; or polish what there is.
+
+        There is another round only where there is time to try what a refill brings: two trials and a longer one.
+        """
         progress, config = self.progress, self.config
         self._weigh_refill()
         progress.round += 1
         free = [place for place in range(self.places_total) if place not in progress.places]
-        room = self.steps - self.taken - self._length(config.polish) > self._length(
-            config.settle + config.pairs + config.trial
-        )
+        whole = config.settle + 2 * (config.pairs + config.trial) + config.longer
+        room = self.steps - self.taken - self._length(config.polish) > self._length(whole)
         if progress.round >= config.rounds or not room:
             return self._enter(POLISH, config.polish)
         if free[: config.extra]:

@@ -110,14 +110,14 @@ def test_exactly_the_steps_are_taken():
 
 
 def test_stages_follow_one_another():
-    begun, stages = search(45, rounds=2, silent=0.0, **SHY), []
+    begun, stages = search(60, rounds=2, silent=0.0, **SHY), []
     while not begun.progress.finished:
         if not stages or stages[-1] != begun.progress.stage:
             stages.append(begun.progress.stage)
         begun.step()
     assert stages[:5] == [FORM, PAIRS, TRIAL, LONGER, SETTLE]  # no place is empty, and nothing refilled
     assert stages[-1] == POLISH and "refill" not in {event["move"] for event in begun.events}
-    begun, stages = search(45, rounds=2, extra=1, **EAGER), []
+    begun, stages = search(60, rounds=2, extra=1, **EAGER), []
     while not begun.progress.finished:
         if not stages or stages[-1] != begun.progress.stage:
             stages.append(begun.progress.stage)
