@@ -89,8 +89,8 @@ def test_a_run_opens_without_the_package_and_says_what_its_data_need(tmp_path: P
 def test_the_mode_is_trained_and_measured(site: Path, tmp_path: Path) -> None:
     text = plain(stf(site, tmp_path, "train", "--help"))
     assert "sta, hasty (from stf-trial)." in text
-    text = stf(site, tmp_path, "train", "--mode=hasty", "--data.name=bars", "--help-all")
-    assert "--haste NUMBER          How hasty it is. (default: 2.0)" in text
+    text = plain(stf(site, tmp_path, "train", "--mode=hasty", "--data.name=bars", "--help-all"))
+    assert "--haste FLOAT How hasty it is. (default: 2.0)" in text
     stf(site, tmp_path, "train", "--mode=hasty", "--data.name=bars", "--haste=3", "--out=run", *SMALL)
     assert json.loads((tmp_path / "run/config.json").read_text())["haste"] == 3.0
     stf(site, tmp_path, "evaluate", "run", "--device=cpu")

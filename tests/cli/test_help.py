@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import is_dataclass
 
 import pytest
@@ -18,8 +19,7 @@ COMMANDS = ["train", "evaluate", "visualize-fields", "transfer", "benchmark", "d
 
 def flags_in(text):
     """The flags that a page tells of."""
-    lines = [line.strip("│ ") for line in text.splitlines()]
-    return {line.split()[0].rstrip(",") for line in lines if line.startswith("--")}
+    return set(re.findall(r"^[│ ] (--[a-z][\w.-]*)", text, re.MULTILINE))
 
 
 @pytest.mark.parametrize("columns", [60, 80, 120, 200])
