@@ -11,13 +11,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
+import tyro
+
 from ffrl.core.device_name import DEVICES, DeviceName
 from ffrl.core.errors import UserError, require
 from ffrl.training.folders import RUNS
 from stf.benchmark.run.cell import Cell, Settings, cells
 from stf.benchmark.suites import SUITES, Suite, find_suite
 
-from .flags import Arg, build, flags_of, split
+from .flags import build, flags_of, split
 from .help import show_help, wants_help
 from .train import configure
 
@@ -28,7 +30,7 @@ CODES_NEED = "sklearn"
 class DataLocation:
     """Where the sequences come from."""
 
-    root: Annotated[Path | None, Arg("DIR")] = None
+    root: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
     """Folder of the data set (left out: what comes with the package, or rendered images)."""
 
 
@@ -36,24 +38,24 @@ class DataLocation:
 class Benchmark:
     """Train and measure every model of a suite, and write tables and plots."""
 
-    suite: Annotated[str, Arg("SUITE", positional=True)] = ""
+    suite: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="SUITE")] = ""
     """Which suite, see below."""
     data: DataLocation = field(default_factory=DataLocation)
-    out: Annotated[Path | None, Arg("DIR")] = None
+    out: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
     """Folder for everything (left out: runs/benchmark-SUITE); one of the same suite and settings is gone on with."""
-    only: Annotated[str | None, Arg("LABEL,...")] = None
+    only: Annotated[str | None, tyro.conf.arg(metavar="LABEL,...")] = None
     """Only these models (left out: all of the suite)."""
-    seeds: Annotated[str | None, Arg("INT,...")] = None
+    seeds: Annotated[str | None, tyro.conf.arg(metavar="INT,...")] = None
     """Seeds of training (left out: those of the suite)."""
-    steps: Annotated[int | None, Arg("INT")] = None
+    steps: Annotated[int | None, tyro.conf.arg(metavar="INT")] = None
     """Optimisation steps of every cell (left out: those of the suite)."""
-    budget: Annotated[float | None, Arg("SECONDS")] = None
+    budget: Annotated[float | None, tyro.conf.arg(metavar="SECONDS")] = None
     """Seconds of training per cell in place of steps: a short timed trial of every model turns them into steps."""
-    sequences: Annotated[int | None, Arg("INT")] = None
+    sequences: Annotated[int | None, tyro.conf.arg(metavar="INT")] = None
     """How many sequences to measure on (left out: those of the suite)."""
     jobs: int = 1
     """Cells at a time; timings and budgets are those of as many."""
-    threads: Annotated[int | None, Arg("INT")] = None
+    threads: Annotated[int | None, tyro.conf.arg(metavar="INT")] = None
     """Threads per cell (left out: as OMP_NUM_THREADS says, or the cores divided by --jobs)."""
     device: DeviceName = "auto"
     """Where to compute; auto takes CUDA when there is one."""
@@ -78,8 +80,7 @@ def main(arguments: Sequence[str]) -> int:
     """
     if wants_help(arguments):
         suites = [f"{suite.name}: {suite.about}" for suite in SUITES.values()]
-        usage, about = "stf benchmark SUITE [FLAG ...]", Benchmark.__doc__ or ""
-        return show_help(arguments, usage, about, [(Benchmark, Benchmark())], notes=["Suites:", *suites])
+        return show_help(arguments, "stf benchmark", Benchmark(), notes=["Suites:", *suites])
     given = split(arguments, flags_of(Benchmark), positional=["SUITE"])
     if not given.positional:
         raise UserError(f"stf benchmark: found no suite, expected one of {', '.join(SUITES)}")

@@ -7,12 +7,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
 
+import tyro
+
 from ffrl.config import DataConfig
 from ffrl.config.data import DATA_SETS
 from ffrl.core.errors import UserError, require
 from stf.registry import default_config
 
-from .flags import Arg, build, flags_of, peek, split
+from .flags import build, flags_of, peek, split
 from .help import show_help, wants_help
 
 FETCH = "fetch"
@@ -27,7 +29,7 @@ class Data:
     """Which part of the data the samples and the statistics are from."""
     seed: int = 0
     """Seed of the samples; the same seed gives the same ones."""
-    out: Annotated[Path | None, Arg("DIR")] = None
+    out: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
     """Folder for samples.png and summary.json (left out: data-NAME in the current folder, such as data-mnist)."""
 
     def __post_init__(self) -> None:
@@ -42,9 +44,9 @@ SHORT = ("--data.name", "--data.root", "--data.num-steps", "--data.active", "--s
 class Fetch:
     """Fetch the files of a data set (mnist, moving-mnist, shapes3d), or tell how to come by them."""
 
-    name: Annotated[str, DATA_SETS, Arg("NAME", positional=True)] = "mnist"
+    name: Annotated[str, DATA_SETS, tyro.conf.Positional, tyro.conf.arg(metavar="NAME")] = ""
     """The data set, as --data.name takes it."""
-    root: Annotated[Path | None, Arg("DIR")] = None
+    root: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
     """Folder for the files, the later --data.root; left out: nothing is fetched, only explained."""
     verify: bool = False
     """Fetch nothing: check the files in DIR, every image of them."""
@@ -90,17 +92,17 @@ def _help(arguments: Sequence[str]) -> int:
     named = peek(arguments, "--data.name")
     name = named if named is not None and named in DATA_SETS else DataConfig.name
     notes = [f"These are the defaults of --data.name {name}. See also: stf data fetch --help."]
-    usage, about = "stf data [--data.name NAME] [--data.root PATH] [FLAG ...]", Data.__doc__ or ""
-    return show_help(arguments, usage, about, [(Data, _defaults(name))], SHORT, notes)
+    return show_help(arguments, "stf data", _defaults(name), short=SHORT, notes=notes)
 
 
 def _fetch(arguments: Sequence[str]) -> int:
     """Fetch, check or explain, print what came of it, and return the exit code."""
     if wants_help(arguments):
-        return show_help(arguments, "stf data fetch NAME [FLAG ...]", Fetch.__doc__ or "", [(Fetch, Fetch())])
+        return show_help(arguments, "stf data fetch", Fetch())
     given = split(arguments, flags_of(Fetch), ["NAME"])
     if not given.positional:
         raise UserError(f"stf data fetch: found no data set, expected one of {', '.join(DATA_SETS)}")
+    DATA_SETS.require("stf data fetch", given.positional[0])
     command = build(Fetch(), given)
 
     from ffrl.data.fetch.recipes import explain, fetch, verify

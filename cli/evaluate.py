@@ -7,11 +7,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
 
+import tyro
+
 from ffrl.core.device_name import DEVICES, DeviceName
 from ffrl.core.errors import UserError, require
 from ffrl.training.folders import newest
 
-from .flags import Arg, build, flags_of, split
+from .flags import build, flags_of, split
 from .help import show_help, wants_help
 from .hints import hint
 
@@ -28,16 +30,16 @@ class DataLocation:
 class Evaluate:
     """Measure a trained model: errors of its flows, likelihood, and which field is which transformation."""
 
-    run: Annotated[Path | None, Arg("[RUN]", positional=True)] = None
+    run: Annotated[Path | None, tyro.conf.Positional, tyro.conf.arg(metavar="[RUN]")] = None
     """Run folder (left out: the newest under runs/)."""
     data: DataLocation = field(default_factory=DataLocation)
     split: Literal["validation", "test"] = "validation"
     """Which part of the data; the test set is for final numbers."""
-    json: Annotated[Path | None, Arg("FILE")] = None
+    json: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
     """Also write everything measured to FILE."""
     seed: int = 0
     """Seed of everything random; the same seed gives the same numbers."""
-    sequences: Annotated[int | None, Arg("INT")] = None
+    sequences: Annotated[int | None, tyro.conf.arg(metavar="INT")] = None
     """How many sequences to measure on (left out: 1000, or all of a smaller split)."""
     codes: bool = False
     """Also DCI, MIG and linear probes of the latent codes; needs scikit-learn, the extra metrics."""
@@ -59,8 +61,7 @@ def main(arguments: Sequence[str]) -> int:
         UserError: arguments, a run or data that cannot be used.
     """
     if wants_help(arguments):
-        usage, about = "stf evaluate [RUN] [FLAG ...]", Evaluate.__doc__ or ""
-        return show_help(arguments, usage, about, [(Evaluate, Evaluate())])
+        return show_help(arguments, "stf evaluate", Evaluate())
     command = build(Evaluate(), split(arguments, flags_of(Evaluate), positional=["RUN"]))
     if command.json is not None and not command.json.parent.is_dir():
         raise UserError(f"--json: found no folder {str(command.json.parent)!r}, expected one to write into")

@@ -1,34 +1,21 @@
-"""Flags of configuration dataclasses: what there is, what a command line gives, and the dataclass that comes of it."""
+"""Flags of configuration dataclasses: checked here, so that a mistake is one line; built by tyro."""
 
 from __future__ import annotations
 
 import dataclasses
 import difflib
+import functools
 import types
 import typing
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple, TypeVar
 
+import tyro
+
 from ffrl.core.errors import UserError
-from ffrl.training.config_io import sections
 
 T = TypeVar("T")
-
-
-@dataclasses.dataclass(frozen=True)
-class Arg:
-    """How a field is given, in ``Annotated``, where that is not by its own name.
-
-    Args:
-        metavar: what help calls its value.
-        name: of the flag.
-        positional: without a flag.
-    """
-
-    metavar: str = ""
-    name: str = ""
-    positional: bool = False
 
 
 class Flag(NamedTuple):
@@ -38,14 +25,10 @@ class Flag(NamedTuple):
         hint: type of its value, ``Annotated`` with the names it may have: an iterable that has ``require``, such as a
             :class:`~ffrl.core.registry.Registry`.
         opposite: for a switch (which takes no value) the flag that undoes it.
-        field: dotted name within the dataclass.
-        arg: how it is given.
     """
 
     hint: Any
     opposite: str | None = None
-    field: str = ""
-    arg: Arg = Arg()
 
 
 class Arguments(NamedTuple):
@@ -55,33 +38,70 @@ class Arguments(NamedTuple):
     positional: list[str]
 
 
+@functools.cache
 def flags_of(command: type, prefix: str = "") -> dict[str, Flag]:
     """Return the flags of a dataclass by name; a switch has two, ``--x`` and ``--no-x``, a section joins by a dot.
 
-    A positional argument is there by the name of its field.
-
     Example:
         >>> from ffrl.config import StillConfig
-        >>> flags_of(StillConfig)["--fraction"].hint
-        <class 'float'>
+        >>> flags_of(StillConfig)["--fraction"]
+        Flag(hint=<class 'float'>, opposite=None)
     """
     result: dict[str, Flag] = {}
-    hints = typing.get_type_hints(command, include_extras=True)
-    for field in dataclasses.fields(command):
-        hint, arg = hints[field.name], Arg()
-        if typing.get_origin(hint) is Annotated:
-            hint, *marks = typing.get_args(hint)
-            arg = next((mark for mark in marks if isinstance(mark, Arg)), arg)
-            hint = next((Annotated[hint, mark] for mark in marks if hasattr(mark, "require")), hint)
-        name, dotted = arg.name or field.name.replace("_", "-"), prefix.replace("-", "_") + field.name
+    for _, name, hint, marks in fields_of(command):
         if dataclasses.is_dataclass(hint):
             result.update(flags_of(hint, f"{prefix}{name}."))
         elif hint is bool:
             on, off = f"--{prefix}{name}", f"--{prefix}no-{name}"
-            result.update({on: Flag(hint, off, dotted), off: Flag(hint, on, dotted)})
-        else:
-            result[name if arg.positional else f"--{prefix}{name}"] = Flag(hint, None, dotted, arg)
+            result.update({on: Flag(hint, off), off: Flag(hint, on)})
+        elif tyro.conf.Positional not in marks:
+            named = next((mark for mark in marks if hasattr(mark, "require")), None)
+            result[f"--{prefix}{name}"] = Flag(hint if named is None else Annotated[hint, named])
     return result
+
+
+def flag_name(token: str) -> str:
+    """Return which flag a word of a command line is.
+
+    Example:
+        >>> flag_name("--batch_size=3")
+        '--batch-size'
+    """
+    return token.partition("=")[0].replace("_", "-")
+
+
+class Field(NamedTuple):
+    """A field of a dataclass: its name in Python and on the command line, its type, and what ``Annotated`` adds."""
+
+    field: str
+    name: str
+    hint: Any
+    marks: Sequence[Any]
+
+
+def fields_of(command: type) -> Iterator[Field]:
+    """Yield the fields of a dataclass.
+
+    Example:
+        >>> from ffrl.config import StillConfig
+        >>> [name for _, name, _, _ in fields_of(StillConfig)]
+        ['fraction']
+    """
+    hints = typing.get_type_hints(command, include_extras=True)
+    for field in dataclasses.fields(command):
+        hint, *marks = parts(hints[field.name])
+        renamed = [mark.name for mark in marks if getattr(mark, "name", None)]
+        yield Field(field.name, *renamed or [field.name.replace("_", "-")], hint, marks)
+
+
+def parts(hint: Any) -> Sequence[Any]:
+    """Return a type, and after it what ``Annotated`` adds.
+
+    Example:
+        >>> parts(Annotated[int, "even"])
+        (<class 'int'>, 'even')
+    """
+    return typing.get_args(hint) if typing.get_origin(hint) is Annotated else (hint,)
 
 
 def nearest(flag: str, known: Iterable[str]) -> str:
@@ -91,7 +111,7 @@ def nearest(flag: str, known: Iterable[str]) -> str:
         >>> nearest("--num-fields", ["--data.num-steps", "--model.num-fields"])
         '--model.num-fields'
     """
-    known = [other for other in known if other.startswith("--")]
+    known = list(known)
     same_name = [other for other in known if other.rpartition(".")[2] == flag.removeprefix("--")]
     return (same_name or difflib.get_close_matches(flag, known, n=1, cutoff=0.0))[0]
 
@@ -124,8 +144,8 @@ def split(
                 expected = f"only {' '.join(positional)} and flags" if positional else "only flags"
                 raise UserError(f"found unexpected argument {token!r}, expected {expected}")
             continue
-        name, equals, value = token.partition("=")
-        name = name.replace("_", "-")
+        _, equals, value = token.partition("=")
+        name = flag_name(token)
         if name not in known:
             raise UserError(f"found unknown flag {name!r}, did you mean {nearest(name, known)!r}?")
         opposite = known[name].opposite
@@ -140,7 +160,7 @@ def split(
         if name not in optional or value:
             if not equals:
                 raise UserError(f"{name}: found no value, expected {describe(known[name].hint)}")
-            value_of(name, known[name], value)
+            _check(name, known[name].hint, value)
         result.flags[name] = value
     return result
 
@@ -156,28 +176,9 @@ def build(default: T, arguments: Arguments) -> T:
         >>> build(DataConfig(), Arguments({"--num-steps": "3"}, [])).num_steps
         3
     """
-    known = flags_of(type(default))
-    places = [name for name, flag in known.items() if flag.arg.positional]
-    given = dict(zip(places, arguments.positional, strict=False)) | arguments.flags
-    return updated(default, {known[name].field: value_of(name, known[name], text) for name, text in given.items()})
-
-
-def updated(config: T, values: Mapping[str, Any]) -> T:
-    """Return a dataclass with other values, by their dotted names.
-
-    Raises:
-        UserError: values that it refuses.
-
-    Example:
-        >>> from ffrl.config import RunConfig
-        >>> updated(RunConfig(), {"data.sequences.size": 32, "steps": 5}).data.sequences.size
-        32
-    """
-    own = {
-        name: updated(getattr(config, name), value) if isinstance(value, Mapping) else value
-        for name, value in sections(values).items()
-    }
-    return dataclasses.replace(config, **own)  # type: ignore[type-var]
+    flags = [name if value is None else f"{name}={value}" for name, value in arguments.flags.items()]
+    config = (tyro.conf.DisallowNone,)
+    return tyro.cli(type(default), args=[*flags, *arguments.positional], default=default, config=config)
 
 
 def peek(arguments: Sequence[str], flag: str) -> str | None:
@@ -189,8 +190,8 @@ def peek(arguments: Sequence[str], flag: str) -> str | None:
     """
     found = None
     for token, after in zip(arguments, [*arguments[1:], None], strict=False):
-        name, equals, value = token.partition("=")
-        if name.replace("_", "-") == flag:
+        _, equals, value = token.partition("=")
+        if flag_name(token) == flag:
             found = value if equals else after
     return found
 
@@ -216,50 +217,35 @@ def names_of(hint: Any) -> list[str]:
         >>> names_of(typing.Literal["a", "b"] | None), names_of(int)
         (['a', 'b'], [])
     """
-    if typing.get_origin(hint) is Annotated:
-        return list(typing.get_args(hint)[1])
+    hint, *known = parts(hint)
+    if known:
+        return list(known[0])
     hint = inner(hint)
     return list(typing.get_args(hint)) if typing.get_origin(hint) is typing.Literal else []
 
 
 def inner(hint: Any) -> Any:
-    """Return X for ``X | None`` and for ``Annotated`` of it.
+    """Return X for ``X | None``.
 
     Example:
         >>> inner(int | None)
         <class 'int'>
     """
-    if typing.get_origin(hint) is Annotated:
-        hint = typing.get_args(hint)[0]
     if typing.get_origin(hint) in (typing.Union, types.UnionType):
         (hint,) = (option for option in typing.get_args(hint) if option is not type(None))
     return hint
 
 
-def value_of(name: str, flag: Flag, text: str | None) -> Any:
-    """Return the value that a flag is given.
-
-    Args:
-        name: of the flag.
-        flag: from :func:`flags_of`.
-        text: what it is given; None for a switch.
-
-    Raises:
-        UserError: it is none of the flag's type, or none of its names.
-
-    Example:
-        >>> value_of("--steps", Flag(int | None), "3")
-        3
-    """
-    if flag.opposite is not None:
-        return len(name) < len(flag.opposite)  # --x and --no-x
-    if typing.get_origin(flag.hint) is Annotated:
-        typing.get_args(flag.hint)[1].require(name, text)
-        return text
-    kind, names = inner(flag.hint), names_of(flag.hint)
+def _check(name: str, hint: Any, text: str) -> None:
+    """Raise a UserError unless ``text`` is a value of type ``hint``."""
+    hint, *known = parts(hint)
+    if known:
+        known[0].require(name, text)
+        return
+    names = names_of(hint)
     try:
-        if text and (text in names or not names):
-            return text if names else kind(text)
+        if text and (text in names if names else inner(hint)(text) is not None):
+            return
     except ValueError:
         pass
-    raise UserError(f"{name}: found {text!r}, expected {describe(flag.hint)}")
+    raise UserError(f"{name}: found {text!r}, expected {describe(hint)}")

@@ -1,34 +1,23 @@
-"""What ``stf COMMAND --help`` prints: the flags that matter; ``--help-all`` prints every one."""
+"""What ``stf COMMAND --help`` prints, laid out by tyro: the flags that matter; ``--help-all`` prints every one."""
 
 from __future__ import annotations
 
-import ast
 import dataclasses
 import inspect
 import shutil
 import textwrap
-import typing
-from collections.abc import Collection, Sequence
-from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from collections.abc import Collection, Iterable, Sequence
+from contextlib import suppress
+from typing import Annotated, Any
+
+import docstring_parser
+import tyro
 
 from ffrl.core.registry import Registry
 
-from .flags import Flag, flags_of, inner, names_of
+from .flags import fields_of, flags_of
 
 ALL = "--help-all"
-WIDEST, COLUMN, NARROW, INLINE = 100, 26, 64, 24
-"""Characters: of a line, of the flags before what they mean, of a line below which that goes under its flag, and of
-values that are named right after their flag."""
-
-
-class Entry(NamedTuple):
-    """A flag as help shows it: its name, what is typed, the section that it is in, and what it says."""
-
-    name: str
-    typed: str
-    section: str
-    text: str
 
 
 def wants_help(arguments: Sequence[str]) -> bool:
@@ -38,159 +27,84 @@ def wants_help(arguments: Sequence[str]) -> bool:
 
 def show_help(
     arguments: Sequence[str],
-    usage: str,
-    about: str,
-    commands: Sequence[tuple[type, Any]],
+    command: str,
+    *defaults: Any,
+    about: str = "",
     short: Collection[str] = (),
-    notes: Sequence[str] = (),
+    notes: Iterable[str] = (),
 ) -> int:
     """Print the flags of a command, and return the exit code.
 
     Args:
         arguments: that asked for it; with ``--help-all`` every flag is shown.
-        usage: how the command is called.
-        about: what it does.
-        commands: dataclasses, each with an object of it that has the defaults to show, or None for none; of a flag that
-            several have, the first is shown.
+        command: how it is called.
+        defaults: objects of dataclasses, whose values are shown; of a flag that several have, that of the first.
+        about: what it does; what the first dataclass says of itself, if it is left out.
         short: the flags that matter; all of them if there are none.
         notes: paragraphs at the end.
     """
-    found: dict[str, Entry] = {}
-    for command, default in commands:
-        found |= {entry.name: entry for entry in entries_of(command, default) if entry.name not in found}
-    entries = sorted(found.values(), key=lambda entry: entry.section != "")
-    shown = entries
+    flags = {name: flag for default in defaults for name, flag in flags_of(type(default)).items()}
+    names = {name for name, flag in flags.items() if flag.opposite is None or len(name) < len(flag.opposite)}
     if short and ALL not in arguments:
-        shown = [entry for name in short for entry in entries if entry.name == name]
-        shown = [entry._replace(section="") for entry in shown]
-        line = " ".join([*usage.split()[:2], ALL])
-        notes = [*notes, f"These are the {len(shown)} flags that matter; {line} shows all {len(entries)}."]
-    width = min(WIDEST, shutil.get_terminal_size().columns - 1)
-    print(page(usage, about, shown, notes, width))
+        notes = [*notes, f"These are the {len(short)} flags that matter; {command} {ALL} shows all {len(names)}."]
+        names = set(short)
+    fields: dict[str, Any] = {}
+    for default in reversed(defaults):
+        own = _fields(default, names)
+        fields = own | fields | own
+    _print([about or inspect.getdoc(defaults[0]) or "", ""])
+    with suppress(SystemExit):
+        kind = dataclasses.make_dataclass("Flags", fields.values())
+        tyro.cli(kind, prog=command, description="", args=["--help"], config=(tyro.conf.DisallowNone,))
+    _print(notes)
     return 0
 
 
-def page(usage: str, about: str, entries: Sequence[Entry], notes: Sequence[str], width: int) -> str:
-    """Lay help out in lines of so many characters.
-
-    Example:
-        >>> print(page("stf x", "Does x.", [Entry("--out", "--out DIR", "", "Folder.")], [], 70))
-        usage: stf x
-        <BLANKLINE>
-        Does x.
-        <BLANKLINE>
-          --out DIR               Folder.
-    """
-    lines = [*_wrapped(f"usage: {usage}", width, after=7), "", *_wrapped(about, width), ""]
-    section = ""
-    for entry in entries:
-        if entry.section != section:
-            section = entry.section
-            lines += ["", *_wrapped(section, width), ""]
-        lines += _entry(entry, width)
-    for note in notes:
-        lines += ["", *_wrapped(note, width)]
-    return "\n".join(lines)
+def _print(paragraphs: Iterable[str]) -> None:
+    """Print paragraphs in lines that fit the terminal."""
+    for text in paragraphs:
+        print(textwrap.fill(text, shutil.get_terminal_size().columns - 1, break_on_hyphens=False))
 
 
-def entries_of(command: type, default: Any = None) -> list[Entry]:
-    """The flags of a dataclass, those of its sections last.
-
-    Args:
-        command: the dataclass.
-        default: an object of it, whose values are shown; None to show none.
-
-    Example:
-        >>> from ffrl.config import StillConfig
-        >>> entries_of(StillConfig, StillConfig())[0].typed
-        '--fraction NUMBER'
-    """
-    texts, entries = _texts(command), []
-    for name, flag in flags_of(command).items():
-        if flag.opposite is not None and len(name) > len(flag.opposite):
-            continue  # --no-x is told of with --x
-        section = flag.field.rpartition(".")[0]
-        title = f"--{section.replace('_', '-')}: {texts.get(section, '')}" if section else ""
-        value = default
-        for part in flag.field.split("."):
-            value = getattr(value, part, None)
-        text = " ".join([texts.get(flag.field, ""), *_choices(name, flag), *_default(flag, value)])
-        entries.append(Entry(name, _typed(name, flag), title, text))
-    return sorted(entries, key=lambda entry: entry.section != "")
+def _fields(default: Any, names: Collection[str], prefix: str = "") -> dict[str, tuple[str, Any, Any]]:
+    """The flags in ``names`` and the positional arguments by field, as tyro is given them; sections are dataclasses."""
+    texts, result = texts_of(type(default)), {}
+    for field, name, hint, marks in fields_of(type(default)):
+        value = getattr(default, field)
+        if dataclasses.is_dataclass(hint):
+            inside = _fields(value, names, f"{prefix}{name}.").values()
+            about = {"__doc__": (inspect.getdoc(hint) or "").partition("\n\n")[0]}
+            section = dataclasses.make_dataclass(field, inside, namespace=about)
+            result |= {field: (field, section, dataclasses.field(default_factory=section))} if inside else {}
+        elif f"--{prefix}{name}" in names or tyro.conf.Positional in marks:
+            registry = next((mark for mark in marks if hasattr(mark, "require")), None)
+            metavar = None if registry is None else name.upper()
+            after = " ".join([*_choices(registry or ()), *_default(value)])
+            told = tyro.conf.arg(help=texts.get(field, ""), help_behavior_hint=after, metavar=metavar)
+            result[field] = (field, Annotated[hint, told, *marks], dataclasses.field(default=value))
+    return result
 
 
-def _typed(name: str, flag: Flag) -> str:
-    if flag.opposite is not None:
-        return f"{name}, {flag.opposite}"
-    return flag.arg.metavar if flag.arg.positional else f"{name} {_metavar(name, flag)}"
-
-
-def _metavar(name: str, flag: Flag) -> str:
-    """What a value is called: its names, if they are few, else by its type."""
-    if flag.arg.metavar:
-        return flag.arg.metavar
-    names = names_of(flag.hint)
-    if not names:
-        return {int: "INT", float: "NUMBER", str: "NAME", Path: "PATH"}[inner(flag.hint)]
-    inline = "{" + ",".join(names) + "}"
-    return inline if len(inline) <= INLINE else name.removeprefix("--").rpartition(".")[2].upper()
-
-
-def _choices(name: str, flag: Flag) -> list[str]:
-    """The names of a value, where they do not stand after the flag, those of installed packages with their package."""
-    names = names_of(flag.hint)
-    if not names or _metavar(name, flag).startswith("{"):
-        return []
-    registry = typing.get_args(flag.hint)[1] if typing.get_origin(flag.hint) is Annotated else None
+def _choices(registry: Iterable[str]) -> list[str]:
+    """The names that a value may have, those of installed packages with their package."""
+    names = list(registry)
     if isinstance(registry, Registry):
-        names = [f"{one} (from {registry.source(one)})" if registry.source(one) else one for one in names]
-    return [f"One of {', '.join(names)}."]
+        names = [f"{name} (from {registry.source(name)})" if registry.source(name) else name for name in names]
+    return [f"One of {', '.join(names)}."] if names else []
 
 
-def _default(flag: Flag, value: Any) -> list[str]:
+def _default(value: Any) -> list[str]:
     """What is taken where a flag is left out, unless its text says so."""
-    if value is None or value is False or value == "" or flag.arg.positional:
-        return []
-    return ["(default: yes)" if value is True else f"(default: {value})"]
+    return [] if value is None or value is False or value == "" else [f"(default: {value})"]
 
 
-def _texts(command: type, prefix: str = "") -> dict[str, str]:
-    """The strings under the fields of a dataclass, and under the names of its sections what they are."""
-    found = {prefix.rstrip("."): " ".join((inspect.getdoc(command) or "").split("\n\n")[0].split())}
-    for kind in reversed(command.__mro__):
-        if dataclasses.is_dataclass(kind):
-            found |= {prefix + name: text for name, text in _own_texts(kind).items()}
-    hints = typing.get_type_hints(command)
-    for field in dataclasses.fields(command):
-        if dataclasses.is_dataclass(hints[field.name]):
-            found |= _texts(hints[field.name], f"{prefix}{field.name}.")
-    return found
+def texts_of(kind: type) -> dict[str, str]:
+    """Return the strings under the fields of a dataclass, each on one line; tyro would keep their line breaks.
 
-
-def _own_texts(kind: type) -> dict[str, str]:
-    """The strings under the fields that a class adds, each on one line; none if its source is not there."""
-    try:
-        (definition,) = ast.parse(textwrap.dedent(inspect.getsource(kind))).body
-    except OSError:
-        return {}
-    body = definition.body if isinstance(definition, ast.ClassDef) else []
-    found = {}
-    for statement, after in zip(body, body[1:], strict=False):
-        if isinstance(statement, ast.AnnAssign) and isinstance(after, ast.Expr):
-            found[ast.unparse(statement.target)] = " ".join(str(ast.literal_eval(after.value)).split())
-    return found
-
-
-def _entry(entry: Entry, width: int) -> list[str]:
-    """A flag and what it means, beside it or under it."""
-    indent = " " * (6 if width < NARROW else COLUMN)
-    lines = _wrapped(indent + entry.text, width, after=len(indent))
-    if width >= NARROW and len(entry.typed) + 4 <= COLUMN:
-        return [f"  {entry.typed:<{COLUMN - 2}}{lines[0].lstrip()}", *lines[1:]]
-    return [f"  {entry.typed}", *lines]
-
-
-def _wrapped(text: str, width: int, after: int = 0) -> list[str]:
-    """The lines of a paragraph, those but the first indented."""
-    indent = " " * after
-    return textwrap.wrap(text, max(width, 30), subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+    Example:
+        >>> from ffrl.config import RunConfig
+        >>> texts_of(RunConfig)["batch_size"]
+        'B, sequences per step.'
+    """
+    found = [text for base in reversed(kind.__mro__[:-1]) for text in docstring_parser.parse_from_object(base).params]
+    return {text.arg_name: " ".join((text.description or "").split()) for text in found}

@@ -12,6 +12,8 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Annotated, Any
 
+import tyro
+
 from ffrl.config import ClipsConfig, DataConfig, RunConfig
 from ffrl.config.data import DATA_SETS
 from ffrl.core.errors import UserError, require
@@ -19,7 +21,7 @@ from ffrl.training.folders import CONFIG, EVALUATION, newest, reserved
 from stf.registry import CONFIGS, MODES, default_config, fine_tuning
 
 from . import presets
-from .flags import Arg, Arguments, Flag, build, flags_of, peek, split
+from .flags import Arguments, Flag, build, flag_name, flags_of, peek, split
 from .help import show_help, wants_help
 from .hints import hint
 
@@ -31,12 +33,12 @@ class Launch:
     mode: Annotated[str, MODES] = ""
     """What is known of the activity (unsupervised: nothing; supervised: which transformation acts; weak: only that one
     acts throughout), or another model to compare with. Needed, unless FILE names it."""
-    config: Annotated[str | None, Arg("FILE")] = None
+    config: Annotated[str | None, tyro.conf.arg(metavar="FILE")] = None
     """TOML file, or the name of a preset: its values replace the defaults of mode and data set, flags replace those."""
-    init: Annotated[Path | None, Arg("RUN")] = None
+    init: Annotated[Path | None, tyro.conf.arg(metavar="RUN")] = None
     """Start from the weights of RUN, a run of the same model: frames never stand alone then, and no fields are searched
     for, unless --still.fraction and --discovery.fraction say so."""
-    resume: Annotated[Path | None, Arg("[RUN]")] = None
+    resume: Annotated[Path | None, tyro.conf.arg(metavar="[RUN]")] = None
     """Go on with RUN (left out: the newest under runs/) as it was configured; only --device may be given anew."""
 
 
@@ -86,15 +88,17 @@ def configure(arguments: Sequence[str]) -> RunConfig:
     return _configure(given)
 
 
-def _flags(mode: str | None) -> dict[str, Mapping[str, Flag]]:
-    """The flags of the modes that come with the project, and of one more."""
-    return {name: flags_of(CONFIGS[name]) for name in MODES if name == mode or not MODES.source(name)}
+def _flags_elsewhere() -> dict[str, dict[str, Flag]]:
+    """The flags of the modes that come with the project, by mode; what baselines are made of is imported for it."""
+    return {name: flags_of(CONFIGS[name]) for name in MODES if not MODES.source(name)}
 
 
 def _given(arguments: Sequence[str]) -> dict[str, str | None]:
-    """The flags that are given, of any mode."""
-    known = {name: flag for flags in _flags(_mode(arguments)).values() for name, flag in flags.items()}
-    return split(arguments, known | flags_of(Launch), optional=["--resume"]).flags
+    """The flags that are given, of any mode: those of others than the named one are looked up for a flag it lacks."""
+    known = flags_of(CONFIGS[_mode(arguments) or "unsupervised"]) | flags_of(Launch)
+    if any(token.startswith("--") and flag_name(token) not in known for token in arguments):
+        known = {name: flag for flags in _flags_elsewhere().values() for name, flag in flags.items()} | known
+    return split(arguments, known, optional=["--resume"]).flags
 
 
 def _mode(arguments: Sequence[str]) -> str | None:
@@ -115,14 +119,8 @@ def _help(arguments: Sequence[str]) -> int:
         f"Defaults are those of --mode {mode} --data.name {data.name}; with others beside it, --help shows theirs. "
         f"Presets for --config: {', '.join(presets.presets())}."
     )
-    return show_help(
-        arguments,
-        "stf train --mode MODE [--data.name NAME] [--data.root PATH] [FLAG ...]",
-        f"Train a model in a new run folder. {inspect.getdoc(config)}",
-        [(Launch, None), (config, _shown(mode, data))],
-        SHORT,
-        [note],
-    )
+    about = f"Train a model in a new run folder. {inspect.getdoc(config)}"
+    return show_help(arguments, "stf train", Launch(), _shown(mode, data), about=about, short=SHORT, notes=[note])
 
 
 def _shown(mode: str, data: DataConfig) -> RunConfig:
@@ -142,16 +140,15 @@ def _configure(given: dict[str, str | None]) -> RunConfig:
     named = MODES.require("--mode" if "mode" not in data else f"{path}: mode", data.get("mode", mode))
     if mode not in (None, named):
         raise UserError(f"--mode: found {mode!r}, expected {named!r}, the mode of {path}")
-    modes = _flags(named)
     for flag in given:
-        _require_mode(flag, flag, named, modes)
+        _require_mode(flag, flag, named)
     config = default_config(named, _data_set(given, data, path))
     config = config if init is None else fine_tuning(config)
     if path is not None:
         from ffrl.training.config_io import config_from_dict, flat
 
         for key in flat(data):
-            _require_mode(f"--{key}", f"{path}: {key}", named, modes)
+            _require_mode(f"--{key}", f"{path}: {key}", named)
         config = config_from_dict(CONFIGS[named], data, str(path), base=config)
     return build(config, Arguments(given, []))
 
@@ -181,10 +178,12 @@ def _early(key: str, given: Mapping[str, str | None], file: Mapping[str, Any]) -
     return given.get(f"--data.{key}", value)
 
 
-def _require_mode(flag: str, shown: str, mode: str, modes: Mapping[str, Any]) -> None:
+def _require_mode(flag: str, shown: str, mode: str) -> None:
     """Raise a UserError if ``flag`` exists, but not in ``mode``."""
-    others = [other for other, flags in modes.items() if flag in flags]
-    if others and mode not in others:
+    if flag in flags_of(CONFIGS[mode]):
+        return
+    others = [other for other, flags in _flags_elsewhere().items() if flag in flags]
+    if others:
         raise UserError(f"{shown}: found in mode {mode}, expected only in mode {' or '.join(others)}")
 
 

@@ -9,12 +9,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
 
+import tyro
+
 from ffrl.core.device_name import DEVICES, DeviceName
 from ffrl.core.errors import UserError, require
 from ffrl.training.folders import newest
 
 from .evaluate import DataLocation
-from .flags import Arg, build, flags_of, split
+from .flags import build, flags_of, split
 from .help import show_help, wants_help
 
 
@@ -22,27 +24,27 @@ from .help import show_help, wants_help
 class Transfer:
     """Infer the activity of one sequence and apply it to other images."""
 
-    run: Annotated[Path | None, Arg("[RUN]", positional=True)] = None
+    run: Annotated[Path | None, tyro.conf.Positional, tyro.conf.arg(metavar="[RUN]")] = None
     """Run folder (left out: the newest under runs/)."""
-    source: Annotated[str | None, Arg("SEQ", name="from")] = None
+    source: Annotated[str | None, tyro.conf.arg(name="from", metavar="SEQ")] = None
     """Sequence whose activity is applied (left out: a random one of the run's data)."""
-    to: Annotated[str | None, Arg("IMAGES")] = None
+    to: Annotated[str | None, tyro.conf.arg(metavar="IMAGES")] = None
     """Images it is applied to: a file (.npy, .npz, .png, .jpg, .gif), a folder, or held-out images by number, such as
     mnist:3,14,15, sequences:3 or, moved before, "mnist:3 hue 4" (left out: four of the run's data)."""
-    then: Annotated[str | None, Arg("SEQ")] = None
+    then: Annotated[str | None, tyro.conf.arg(metavar="SEQ")] = None
     """Second sequence, whose activity follows that of the first."""
-    plus: Annotated[str | None, Arg("SEQ", name="and")] = None
+    plus: Annotated[str | None, tyro.conf.arg(name="and", metavar="SEQ")] = None
     """Second sequence, whose activity is added to that of the first step by step; the shorter one rests at its end."""
-    without: Annotated[str | None, Arg("FIELDS")] = None
+    without: Annotated[str | None, tyro.conf.arg(metavar="FIELDS")] = None
     """Fields to switch off, such as 3,4 or hue: by number, or by the transformation they turned out to do."""
     scale: float = 1.0
     """Factor of all speeds."""
     reverse: bool = False
     """Run everything backwards: the last step first, with negative speeds."""
-    out: Annotated[Path | None, Arg("DIR")] = None
+    out: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
     """Folder for frames.npy, transfer.png, transfer.gif and activity.json: new, empty, or an earlier transfer's (left
     out: RUN/transfer)."""
-    grey_as: Annotated[Literal["red", "grey"] | None, Arg("{red,grey}")] = None
+    grey_as: Annotated[Literal["red", "grey"] | None, tyro.conf.arg(metavar="{red,grey}")] = None
     """What grey files become for a model of colour images: red on black, as the digits, or grey (left out: refused)."""
     data: DataLocation = field(default_factory=DataLocation)
     split: Literal["validation", "test"] = "validation"
@@ -78,8 +80,7 @@ def main(arguments: Sequence[str]) -> int:
         UserError: arguments, a run, files or data that cannot be used.
     """
     if wants_help(arguments):
-        usage, about = "stf transfer [RUN] --from SEQ --to IMAGES [FLAG ...]", Transfer.__doc__ or ""
-        return show_help(arguments, usage, about, [(Transfer, Transfer())], notes=MORE)
+        return show_help(arguments, "stf transfer", Transfer(), notes=MORE)
     command = build(Transfer(), split(arguments, flags_of(Transfer), positional=["RUN"]))
     run = command.run or newest()
 

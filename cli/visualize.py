@@ -7,12 +7,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
 
+import tyro
+
 from ffrl.core.device_name import DEVICES, DeviceName
 from ffrl.core.errors import require
 from ffrl.training.folders import newest
 
 from .evaluate import DataLocation
-from .flags import Arg, build, flags_of, split
+from .flags import build, flags_of, split
 from .help import show_help, wants_help
 from .hints import hint
 
@@ -21,16 +23,16 @@ from .hints import hint
 class VisualizeFields:
     """Draw the fields of a trained model, what they do and when they act, and write a report of it (report.html)."""
 
-    run: Annotated[Path | None, Arg("[RUN]", positional=True)] = None
+    run: Annotated[Path | None, tyro.conf.Positional, tyro.conf.arg(metavar="[RUN]")] = None
     """Run folder (left out: the newest under runs/)."""
-    out: Annotated[Path | None, Arg("DIR")] = None
+    out: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
     """Folder for the figures (left out: RUN/figures)."""
     data: DataLocation = field(default_factory=DataLocation)
     format: Literal["png", "svg", "pdf"] = "png"
     """svg or pdf: each figure in this form too, besides the PNG."""
     motion: Literal["gif", "png", "none"] = "gif"
     """Animations: GIF, animated PNG (exact colours, smaller), or none."""
-    plane: Annotated[str, Arg("{trajectories,pca,I,J}")] = "trajectories"
+    plane: Annotated[str, tyro.conf.arg(metavar="{trajectories,pca,I,J}")] = "trajectories"
     """Plane of latent space: spanned by each field's own trajectories, by principal components, or by axes I and J."""
     seed: int = 0
     """Chooses the held-out images and sequences; the same seed gives the same figures."""
@@ -49,8 +51,7 @@ def main(arguments: Sequence[str]) -> int:
         UserError: arguments or a run that cannot be used.
     """
     if wants_help(arguments):
-        usage, about = "stf visualize-fields [RUN] [FLAG ...]", VisualizeFields.__doc__ or ""
-        return show_help(arguments, usage, about, [(VisualizeFields, VisualizeFields())])
+        return show_help(arguments, "stf visualize-fields", VisualizeFields())
     command = build(VisualizeFields(), split(arguments, flags_of(VisualizeFields), positional=["RUN"]))
     run = command.run or newest()
 

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from cli_tools import only_line
+from cli_tools import only_line, plain
 from plugin_source import PARTS, install, path_with
 
 SMALL = "--steps=4 --batch-size=8 --device=cpu --model.latent-dim=4 --model.width=8 --model.depth=1".split()
@@ -49,9 +49,9 @@ def trained(site: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_help_names_the_data_set_and_its_package_without_importing_it(site: Path, tmp_path: Path) -> None:
     code = "import sys; from cli.main import main; main(['train', '--help']); print('stf_trial' in sys.modules)"
     process = subprocess.run([sys.executable, "-c", code], env=path_with(site), capture_output=True, text=True)
-    text = " ".join(process.stdout.split())
+    text = plain(process.stdout)
     assert "sprites, bars (from stf-trial)." in text and text.endswith("False"), process.stderr
-    shown = " ".join(stf(site, tmp_path, "train", "--data.name=bars", "--help").split())
+    shown = plain(stf(site, tmp_path, "train", "--data.name=bars", "--help"))
     assert "frames. (default: 4)" in shown and "--data.name bars;" in shown
 
 
@@ -87,10 +87,10 @@ def test_a_run_opens_without_the_package_and_says_what_its_data_need(tmp_path: P
 
 @needs("mode")
 def test_the_mode_is_trained_and_measured(site: Path, tmp_path: Path) -> None:
-    text = " ".join(stf(site, tmp_path, "train", "--help").split())
+    text = plain(stf(site, tmp_path, "train", "--help"))
     assert "sta, hasty (from stf-trial)." in text
-    text = stf(site, tmp_path, "train", "--mode=hasty", "--data.name=bars", "--help-all")
-    assert "--haste NUMBER          How hasty it is. (default: 2.0)" in text
+    text = plain(stf(site, tmp_path, "train", "--mode=hasty", "--data.name=bars", "--help-all"))
+    assert "--haste FLOAT How hasty it is. (default: 2.0)" in text
     stf(site, tmp_path, "train", "--mode=hasty", "--data.name=bars", "--haste=3", "--out=run", *SMALL)
     assert json.loads((tmp_path / "run/config.json").read_text())["haste"] == 3.0
     stf(site, tmp_path, "evaluate", "run", "--device=cpu")

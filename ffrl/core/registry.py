@@ -48,6 +48,9 @@ class Registry(Mapping[str, Any]):
         (['registry'], True)
     """
 
+    __eq__ = object.__eq__  # of mappings, it would import everything
+    __hash__ = object.__hash__
+
     def __init__(self, group: str, kind: str, built_in: Mapping[str, str]) -> None:
         self.group = group
         self.kind = kind

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from cli_tools import complaint
+from cli_tools import complaint, plain
 from PIL import Image
 
 import ffrl.evaluation.protocol.data_summary
@@ -148,7 +148,7 @@ def test_the_defaults_are_those_of_the_data_set(capsys, monkeypatch):
     assert list(summary["unit_steps"].values()) == [*3 * ["hue + 36°"], "scale + 0.071", "orientation + 4.3°"]
     assert "rendered Shapes3D" in capsys.readouterr().out
     assert data.main(["--data.name=falcor3d", "--help"]) == 0
-    text = " ".join(capsys.readouterr().out.split())
+    text = plain(capsys.readouterr().out)
     assert "defaults of --data.name falcor3d" in text and "stf data fetch --help" in text and "(default: 4)" in text
 
 

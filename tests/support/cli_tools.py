@@ -45,6 +45,11 @@ def stf(*arguments: object, cwd: Path, **options: Any) -> subprocess.CompletedPr
     return subprocess.run(command, cwd=cwd, env=environment(), check=False, **streams)
 
 
+def plain(page: str) -> str:
+    """What a page of help says, on one line and without its boxes."""
+    return " ".join(" ".join(line.strip("│ ") for line in page.splitlines()).split())
+
+
 def environment() -> dict[str, str]:
     """Return the environment of a process that finds this checkout."""
     return os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
