@@ -162,8 +162,11 @@ class Probabilistic(Protocol):
 
 
 @runtime_checkable
-class SequenceLatents(Probabilistic, Protocol):
+class SequenceLatents(Protocol):
     """A probabilistic model with latents of the first frame alone, which activity that it can draw moves."""
+
+    def posterior(self, frames: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and log-variance of q(z | x), as of :class:`Probabilistic`."""
 
     def draw_activity(
         self, frames: Tensor, means: Tensor, samples: int, generator: torch.Generator | None
@@ -172,8 +175,11 @@ class SequenceLatents(Probabilistic, Protocol):
 
 
 @runtime_checkable
-class FrameLatents(Probabilistic, Protocol):
+class FrameLatents(Protocol):
     """A probabilistic model with latents of its own for every frame; others have those of the first frame alone."""
+
+    def posterior(self, frames: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and log-variance of q(z | x), as of :class:`Probabilistic`."""
 
     def codes(self, latents: Tensor, activity: Tensor) -> Tensor:
         """What frames are decoded from, ``(..., T+1, D')`` and ``(..., T, C)`` -> ``(..., T+1, D)``."""

@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -23,6 +24,7 @@ from ffrl.evaluation.likelihood.bounds import elbo, iwae
 from ffrl.evaluation.likelihood.pixels import PixelLikelihood
 from ffrl.evaluation.protocol.sequences import PIXELS
 from ffrl.models.activity import ActivityDraws
+from ffrl.models.flow_vae import FlowFactorizedVAE
 from ffrl.models.interface import FrameLatents, SequenceLatents, SequenceModel
 from ffrl.objective.paper_bound import flow_kl
 
@@ -153,7 +155,9 @@ def log_weights(
             pixels[name].append(wide(log_prob(logits, target)).sum(-1))
         if paper:
             log_q = draws.log_q[sample].flatten()
-            flow_kls.append(flow_kl(model, latents, speeds, log_q).unflatten(0, (len(pair), batch)))
+            flow_kls.append(
+                flow_kl(cast(FlowFactorizedVAE, model), latents, speeds, log_q).unflatten(0, (len(pair), batch))
+            )
 
     def gather(parts: list[Tensor]) -> Tensor:
         return torch.cat(parts).unflatten(0, (cases, samples))
