@@ -38,7 +38,6 @@ class Arguments(NamedTuple):
     positional: list[str]
 
 
-@functools.cache
 def flags_of(command: type, prefix: str = "") -> dict[str, Flag]:
     """Return the flags of a dataclass by name; a switch has two, ``--x`` and ``--no-x``, a section joins by a dot.
 
@@ -47,9 +46,15 @@ def flags_of(command: type, prefix: str = "") -> dict[str, Flag]:
         >>> flags_of(StillConfig)["--fraction"]
         Flag(hint=<class 'float'>, opposite=None)
     """
+    key: Any = command
+    return _flags_of(key, prefix)
+
+
+@functools.cache
+def _flags_of(command: Any, prefix: str) -> dict[str, Flag]:
     result: dict[str, Flag] = {}
     for _, name, hint, marks in fields_of(command):
-        if dataclasses.is_dataclass(hint):
+        if isinstance(hint, type) and dataclasses.is_dataclass(hint):
             result.update(flags_of(hint, f"{prefix}{name}."))
         elif hint is bool:
             on, off = f"--{prefix}{name}", f"--{prefix}no-{name}"
@@ -91,7 +96,7 @@ def fields_of(command: type) -> Iterator[Field]:
     for field in dataclasses.fields(command):
         hint, *marks = parts(hints[field.name])
         renamed = [mark.name for mark in marks if getattr(mark, "name", None)]
-        yield Field(field.name, *renamed or [field.name.replace("_", "-")], hint, marks)
+        yield Field(field.name, renamed[0] if renamed else field.name.replace("_", "-"), hint, marks)
 
 
 def parts(hint: Any) -> Sequence[Any]:

@@ -68,7 +68,8 @@ def _print(paragraphs: Iterable[str]) -> None:
 
 def _fields(default: Any, names: Collection[str], prefix: str = "") -> dict[str, tuple[str, Any, Any]]:
     """The flags in ``names`` and the positional arguments by field, as tyro is given them; sections are dataclasses."""
-    texts, result = texts_of(type(default)), {}
+    texts = texts_of(type(default))
+    result: dict[str, tuple[str, Any, Any]] = {}
     for field, name, hint, marks in fields_of(type(default)):
         value = getattr(default, field)
         if dataclasses.is_dataclass(hint):

@@ -22,11 +22,17 @@ def _with_discovery(still: TrainingPhase, config: WeakConfig | UnsupervisedConfi
     again, found, refined = config.rediscovery, config.discovery.fraction, config.refine.fraction
     joint = TrainingPhase("joint", 1.0 - still.fraction - found - again.whole - refined, None, "joint training ends")
     second = (
-        TrainingPhase("first-joint", again.whole - again.fraction, None, "first joint training ends"),
+        TrainingPhase("first-joint", again.after, None, "first joint training ends"),
         DiscoveryPhase("rediscovery", again.fraction, 1, "rediscovery ends"),
     )
     first = DiscoveryPhase("discovery", found, 1, "discovery ends")
-    return (still, first, *second, joint, RefinePhase("refine", refined, 1, "refinement ends"))
+    return (
+        still,
+        first,
+        *(second if again.fraction else ()),
+        joint,
+        RefinePhase("refine", refined, 1, "refinement ends"),
+    )
 
 
 def _with_longer_phases(config: C) -> C:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from engine_tiny import tiny_config
 from matplotlib.figure import Figure
 from rich.console import Console
 from visualize_tools import (
@@ -28,6 +29,7 @@ from visualize_tools import (
     tiny_model,
 )
 
+from ffrl.config import DataConfig
 from ffrl.data.spec import DataSpec
 from ffrl.evaluation.evaluate import evaluate
 from ffrl.evaluation.protocol.data_summary import print_summary, summarise
@@ -173,7 +175,8 @@ def test_weak_models_of_clips_have_roles_by_their_usage() -> None:
 def test_the_report_of_clips_leads_with_what_fields_are_for(mode: str, tmp_path: Path) -> None:
     model = tiny_model(mode, num_fields=4, data=Clips(), latent_dim=4)
     result = evaluate(model, Clips(), seed=3)
-    run = Run(tmp_path, model.config.steps, model.config, DataSpec.of(Clips()), model, Clips())
+    config = dataclasses.replace(tiny_config(mode), data=DataConfig(name="sequences"))
+    run = Run(tmp_path, config.steps, config, DataSpec.of(Clips()), model, Clips())
     found = evaluated(run, 3, lambda doing: None)
     assert [table.name for table in found.tables] == ["fields", "prediction", "likelihood"]
     errors = {kind: result["prediction"][kind]["mean_per_frame"]["mean"] for kind in ("flow", "copy", "raw_copy")}
