@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from distributions import installing
 
 from ffrl.core.errors import UserError
 from ffrl.core.registry import Registry, modules_in
@@ -15,21 +16,9 @@ BUILT_IN = {"round": "builtins:round", "sum": "builtins:sum"}
 
 @pytest.fixture
 def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """Put a distribution with one module and entry points of the group ``stf.trial`` on the path."""
-
-    def add(package: str, points: dict[str, str], code: str = "value = 7\n") -> None:
-        site = tmp_path / package
-        info = site / f"{package}-1.0.dist-info"
-        info.mkdir(parents=True)
-        (site / f"{package}_module.py").write_text(code)
-        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.0\n")
-        lines = [f"{name} = {value}" for name, value in points.items()]
-        (info / "entry_points.txt").write_text("\n".join(["[stf.trial]", *lines, ""]))
-        monkeypatch.syspath_prepend(str(site))
-
-    yield add
-    for name in [name for name in sys.modules if name.endswith("_module")]:
-        del sys.modules[name]
+    """Put distributions with one module each and entry points of the group ``stf.trial`` on the path."""
+    with installing(tmp_path, monkeypatch, "stf.trial") as add:
+        yield add
 
 
 def _registry() -> Registry:

@@ -13,9 +13,10 @@ import pytest
 @contextmanager
 def installing(folder: Path, monkeypatch: pytest.MonkeyPatch, group: str) -> Iterator[Callable[..., None]]:
     """Yield a function that puts a distribution with one module ``NAME_module`` and entry points on the path."""
-    before = set(sys.modules)
+    added: list[str] = []
 
     def add(package: str, points: dict[str, str], code: str = "value = 7\n") -> None:
+        added.append(f"{package}_module")
         site = folder / package
         info = site / f"{package}-1.0.dist-info"
         info.mkdir(parents=True)
@@ -26,5 +27,5 @@ def installing(folder: Path, monkeypatch: pytest.MonkeyPatch, group: str) -> Ite
         monkeypatch.syspath_prepend(str(site))
 
     yield add
-    for name in [name for name in set(sys.modules) - before if name.endswith("_module")]:
-        del sys.modules[name]
+    for name in added:
+        sys.modules.pop(name, None)
