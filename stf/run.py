@@ -25,7 +25,7 @@ from ffrl.training.log import METRICS, read_metrics
 from ffrl.training.run_folder import DESCRIPTION, Description
 from ffrl.training.trainer import TrainingResult
 from ffrl.training.trainer import train as train_model
-from stf.registry import CONFIGS, MODES
+from stf.registry import CONFIGS, MODES, default_config
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -200,6 +200,11 @@ class Run:
         from stf.export import export
 
         return export(self.model, folder)
+
+    @property
+    def usual_steps(self) -> int:
+        """Steps that its mode has by default for such data."""
+        return default_config(self.config.mode, self.config.data, self.spec).steps
 
     @property
     def has_fields(self) -> bool:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from stf.plot.compute.search_log import read_search
-from stf.registry import default_config
 from stf.report.verdict import Circumstances, Verdict, verdict
 
 if TYPE_CHECKING:
@@ -30,7 +29,7 @@ def verdict_of(run: Run, evaluation: Mapping[str, Any]) -> Verdict:
         step=run.step,
         steps=run.config.steps,
         seed=run.config.seed,
-        usual=default_config(run.config.mode, run.config.data, spec).steps,
+        usual=run.usual_steps,
         has_fields=run.has_fields,
         searched=run.has_fields and not model.activity_kind.given,
         search=read_search([entry for entry in run.metrics if entry["step"] <= run.step]),

@@ -8,13 +8,13 @@ import torch
 from torch import Tensor
 
 from ffrl.config import DataConfig
+from ffrl.core import download as fetch
 from ffrl.core.errors import UserError, require
 from ffrl.data.activity_process import starts
 from ffrl.data.base import SPLITS, Split
 from ffrl.data.digits.assets import asset
 from ffrl.data.digits.idx import IMAGE_SIZE, Digits, read_digits
 from ffrl.data.digits.render import TRANSFORMATIONS, pad, parameters, render
-from ffrl.data.fetch import download as fetch
 from ffrl.data.states import StateSequences
 
 IMAGES = "{part}-images-idx3-ubyte"

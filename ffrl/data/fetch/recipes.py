@@ -138,7 +138,7 @@ def fetch(name: str, root: Path, unpacked: bool = False) -> str:
     if name not in FETCHED:
         return explain(name, root)
     if name == "shapes3d":
-        from ffrl.data.fetch.download import download
+        from ffrl.core.download import download
         from ffrl.data.shapes3d.file import NAME, unpack
 
         if root.suffix == ".h5":
@@ -173,7 +173,7 @@ def verify(name: str, root: Path) -> str:
 
 
 def _verify_shapes3d(root: Path) -> str:
-    from ffrl.data.fetch.download import require_sha256
+    from ffrl.core.download import require_sha256
     from ffrl.data.shapes3d.file import FACTORS, open_shapes3d
 
     path = root / "3dshapes.h5" if root.is_dir() else root

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 from layouts import unit_labels, write_pictures, write_shapes3d
 
+from ffrl.core import download as downloading
+from ffrl.core.download import download, sha256_of
 from ffrl.core.errors import UserError
 from ffrl.data.catalogue import DATA_SETS
 from ffrl.data.digits import mnist
-from ffrl.data.fetch import download as downloading
 from ffrl.data.fetch import recipes as fetch
-from ffrl.data.fetch.download import download, sha256_of
 from ffrl.data.fetch.recipes import explain, verify
 from ffrl.data.grids import falcor3d
 from ffrl.data.grids.factors import Factors
