@@ -1,6 +1,6 @@
 """Grey images of a bar and an ellipse, each of which is translated, rotated and dimmed: two of six transformations act.
 
-Run as a script it writes them for ``--data.name sequences``: ``python tests/support/two_objects.py FOLDER [COUNT]``.
+As a script it writes them for ``--data.name sequences``: ``python tests/support/data/two_objects.py FOLDER [COUNT]``.
 """
 
 from __future__ import annotations
