@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from cli_tools import only_line, plain
-from plugin_source import PARTS, install, path_with
+from plugin_source import install, path_with
 
 SMALL = "--steps=4 --batch-size=8 --device=cpu --model.latent-dim=4 --model.width=8 --model.depth=1".split()
 
@@ -18,11 +18,6 @@ SMALL = "--steps=4 --batch-size=8 --device=cpu --model.latent-dim=4 --model.widt
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder that the package is installed in."""
     return install(tmp_path_factory.mktemp("trial"))
-
-
-def needs(part: str) -> pytest.MarkDecorator:
-    """Skip a test of what cannot be added yet."""
-    return pytest.mark.skipif(not PARTS[part].there, reason=f"there is no {PARTS[part].needs} yet")
 
 
 def run(site: Path, folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -72,7 +67,7 @@ def test_the_data_set_is_shown_trained_on_and_measured(site: Path, tmp_path: Pat
     assert "Bars" in stf(site, tmp_path, "evaluate", str(trained), "--device=cpu", "--json=found.json")
     found = json.loads((tmp_path / "found.json").read_text())
     assert found["sequences"] == 16
-    assert not PARTS["measure"].there or 0 < found["brightness"] < 1
+    assert 0 < found["brightness"] < 1
 
 
 def test_a_run_opens_without_the_package_and_says_what_its_data_need(tmp_path: Path, trained: Path) -> None:
@@ -85,7 +80,6 @@ def test_a_run_opens_without_the_package_and_says_what_its_data_need(tmp_path: P
     assert only_line(process.stderr).startswith("data.name: found 'bars', expected one of falcor3d, ")
 
 
-@needs("mode")
 def test_the_mode_is_trained_and_measured(site: Path, tmp_path: Path) -> None:
     text = plain(stf(site, tmp_path, "train", "--help"))
     assert "sta, hasty (from stf-trial)." in text
@@ -96,7 +90,6 @@ def test_the_mode_is_trained_and_measured(site: Path, tmp_path: Path) -> None:
     stf(site, tmp_path, "evaluate", "run", "--device=cpu")
 
 
-@needs("fields")
 def test_the_fields_are_trained(site: Path, tmp_path: Path) -> None:
     flags = ["--mode=supervised", "--data.name=bars", "--model.fields=turn", "--model.no-time-dependent"]
     stf(site, tmp_path, "train", *flags, "--out=run", *SMALL)

@@ -40,7 +40,7 @@ def evaluate(
     errors on mixed sequences, and, if it is a probabilistic model, its likelihood bounds, on single-transformation
     sequences that cycle through the transformations or on mixed ones: what it is trained on. Weak models get the
     confusion of the inferred field besides, unsupervised ones the alignment of fields with transformations, and those
-    with a posterior over activity its calibration: see :func:`ffrl.evaluation.measures.alignment.align` and
+    with a posterior over activity its calibration: see :func:`ffrl.evaluation.matching.align` and
     :func:`ffrl.evaluation.measures.calibration.calibrate`.
 
     Where frames are made from states (not those of sprites), up to 250 of the images (fewer if there are more than

@@ -64,7 +64,7 @@ def plot_alignment(
 
     Args:
         matrix: ``(J, K)``, rows of nan where nothing is known, as from
-            :func:`ffrl.evaluation.measures.alignment.activity_matrix`.
+            :func:`ffrl.evaluation.matching.activity_matrix`.
         names: of the J transformations.
         ax: where; axes of a new figure for None.
         roles: of all K fields, the columns in their order, with those that are matched outlined; fields in their own
@@ -120,9 +120,9 @@ def outline(ax: Axes, place: int, role: FieldRole) -> None:
 
 
 def draw_alignment(alignment: dict[str, Any], roles: Sequence[FieldRole]) -> Figure:
-    """Draw :func:`~ffrl.evaluation.measures.alignment.align`, with shares, spike F1 and speed correlations.
+    """Draw :func:`~ffrl.evaluation.matching.align`, with shares, spike F1 and speed correlations.
 
-    Entries are those of :func:`~ffrl.evaluation.measures.alignment.activity_matrix`.
+    Entries are those of :func:`~ffrl.evaluation.matching.activity_matrix`.
     """
     described = alignment["transformations"]
     matrix = [[np.nan] * len(roles) if row is None else row for row in alignment["matrix"]]

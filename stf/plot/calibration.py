@@ -12,7 +12,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike, NDArray
 
-from ffrl.evaluation.measures.alignment import varies
+from ffrl.evaluation.matching import varies
 from ffrl.evaluation.measures.calibration import BINS, ECE, expected_calibration_error, reliability
 from stf.plot.compute.certainty import Certainty
 from stf.plot.compute.observed import Observed
@@ -34,11 +34,11 @@ def draw_reliability(calibration: Mapping[str, Any], alignment: Mapping[str, Any
 
     Args:
         calibration: from :func:`ffrl.evaluation.measures.calibration.calibrate`.
-        alignment: from :func:`ffrl.evaluation.measures.alignment.align`.
+        alignment: from :func:`ffrl.evaluation.matching.align`.
         observed: what both are of, with the deviations of its posterior.
 
     Example:
-        >>> from ffrl.evaluation.measures.alignment import align
+        >>> from ffrl.evaluation.matching import align
         >>> from ffrl.evaluation.measures.calibration import calibrate
         >>> truth = np.ones((4, 2, 1)) * [[1.0], [2.0]]
         >>> from stf.plot.compute.certainty import Certainty

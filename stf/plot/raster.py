@@ -16,7 +16,7 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from ffrl.evaluation.measures.alignment import speed_agreement
+from ffrl.evaluation.matching import speed_agreement
 from ffrl.evaluation.measures.usage import usage
 from ffrl.models.interface import SpeedPosterior
 from stf.inference.posterior import ON

@@ -42,10 +42,10 @@ def upper(text: str) -> str:
 
 
 def of_alignment(alignment: Mapping[str, Any], roles: Sequence[FieldRole]) -> str:
-    """Say which field carries which transformation, from :func:`ffrl.evaluation.measures.alignment.align`.
+    """Say which field carries which transformation, from :func:`ffrl.evaluation.matching.align`.
 
     Example:
-        >>> from ffrl.evaluation.measures.alignment import align
+        >>> from ffrl.evaluation.matching import align
         >>> from stf.plot.compute.roles import aligned_roles
         >>> truth = np.eye(2)[None]
         >>> found = align(truth[..., ::-1], truth, ["scaling", "hue"])
@@ -122,7 +122,7 @@ def of_overview(
 
 
 def of_raster(alignment: Mapping[str, Any], sequences: int) -> str:
-    """Say how many spikes are right and how speeds agree, from :func:`ffrl.evaluation.measures.alignment.align`."""
+    """Say how many spikes are right and how speeds agree, from :func:`ffrl.evaluation.matching.align`."""
     found = alignment["transformations"]
     speeds = [
         f"{name} {entry['speed_correlation']:.2f}"
@@ -142,10 +142,10 @@ def of_reliability(calibration: Mapping[str, Any], alignment: Mapping[str, Any])
 
     Args:
         calibration: from :func:`ffrl.evaluation.measures.calibration.calibrate`.
-        alignment: from :func:`ffrl.evaluation.measures.alignment.align`.
+        alignment: from :func:`ffrl.evaluation.matching.align`.
 
     Example:
-        >>> from ffrl.evaluation.measures.alignment import align
+        >>> from ffrl.evaluation.matching import align
         >>> from ffrl.evaluation.measures.calibration import calibrate
         >>> truth = np.diag([1.0, 2.0]).repeat(2, axis=0) * [[1.0], [1.5], [1.0], [1.5]]
         >>> found = align(1.25 * truth, truth, ["scaling", "hue"])

@@ -34,7 +34,7 @@ from ffrl.core.files import (
 from ffrl.data.base import SequenceData, Split
 from ffrl.data.recordings.read import GreyAs
 from ffrl.data.states import moved, renderable
-from ffrl.evaluation.measures.alignment import strongest_part
+from ffrl.evaluation.matching import strongest_part
 from ffrl.models.interface import SequenceModel
 from ffrl.training.config_io import FORMAT_VERSION
 from stf.plot.compute.assignment import assign

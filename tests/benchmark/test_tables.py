@@ -10,7 +10,7 @@ import pytest
 from benchmark_tools import line_of, table1
 from rich.console import Console
 
-from ffrl.evaluation.measures.alignment import align
+from ffrl.evaluation.matching import align
 from ffrl.evaluation.measures.calibration import calibrate
 from ffrl.evaluation.protocol.published import MNIST, TABLES, published
 from ffrl.evaluation.protocol.statistics import leaves

@@ -8,7 +8,7 @@ import math
 import numpy as np
 import pytest
 
-from ffrl.evaluation.measures.alignment import (
+from ffrl.evaluation.matching import (
     activity_matrix,
     align,
     alive_fields,

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ffrl.data.base import SequenceBatch
 from ffrl.evaluation.evaluate import evaluate
-from ffrl.evaluation.measures.alignment import align
+from ffrl.evaluation.matching import align
 from ffrl.evaluation.measures.calibration import (
     GAUSSIAN,
     calibrate,

@@ -21,7 +21,7 @@ from ffrl.distributions.pixels import gaussian_upper_bound
 from ffrl.evaluation.evaluate import evaluate
 from ffrl.evaluation.likelihood.estimate import bounds, draw, log_weights
 from ffrl.evaluation.likelihood.pixels import likelihoods
-from ffrl.evaluation.measures.alignment import strongest_part
+from ffrl.evaluation.matching import strongest_part
 from ffrl.evaluation.measures.equivariance import frame_errors, summarise
 from ffrl.evaluation.protocol.sequences import DEFAULT, batch_size, choose, mixed_batches, single_batches
 from ffrl.evaluation.protocol.statistics import estimate, plain

@@ -13,7 +13,7 @@ from rich.console import Console
 
 from ffrl.config import ObjectiveConfig
 from ffrl.evaluation.evaluate import evaluate
-from ffrl.evaluation.measures.alignment import align
+from ffrl.evaluation.matching import align
 from ffrl.evaluation.measures.calibration import calibrate
 from ffrl.evaluation.protocol.published import published
 from ffrl.evaluation.registry import criteria_of

@@ -25,7 +25,7 @@ from visualize_tools import (
     tiny_model,
 )
 
-from ffrl.evaluation.measures.alignment import align
+from ffrl.evaluation.matching import align
 from ffrl.evaluation.measures.calibration import calibrate
 from stf import report
 from stf.models.sparse_flow import SparseTransformationFlow

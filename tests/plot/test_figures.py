@@ -31,7 +31,7 @@ from visualize_tools import (
 
 from ffrl.config import StillConfig, SupervisedConfig
 from ffrl.data.base import SequenceBatch
-from ffrl.evaluation.measures.alignment import align
+from ffrl.evaluation.matching import align
 from ffrl.evaluation.measures.confusion import confusion
 from stf.config import WeakConfig
 from stf.plot.alignment import draw_alignment, draw_confusion

@@ -17,7 +17,7 @@ from report_tools import Page, check
 from ffrl.config import DataConfig, ModelConfig
 from ffrl.data import load
 from ffrl.evaluation.evaluate import evaluate
-from ffrl.evaluation.measures.alignment import align
+from ffrl.evaluation.matching import align
 from ffrl.evaluation.measures.calibration import calibrate
 from ffrl.evaluation.measures.confusion import confusion
 from ffrl.evaluation.registry import criteria_of

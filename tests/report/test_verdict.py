@@ -15,7 +15,7 @@ from visualize_tools import SIZE
 from ffrl.config import DataConfig
 from ffrl.data import load
 from ffrl.evaluation.evaluate import evaluate
-from ffrl.evaluation.measures.alignment import align
+from ffrl.evaluation.matching import align
 from ffrl.evaluation.measures.calibration import calibrate
 from ffrl.evaluation.measures.confusion import confusion
 from ffrl.evaluation.protocol.statistics import plain

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ffrl.evaluation.measures.alignment import speed_agreement, strongest, strongest_part, varies
+from ffrl.evaluation.matching import speed_agreement, strongest, strongest_part, varies
 from ffrl.evaluation.protocol.measure import Measure, Pass, Results, Seen
 from ffrl.evaluation.protocol.needs import Need
 from ffrl.tables.table import Column, Row, Table
@@ -100,7 +100,7 @@ def coverage(speeds: ArrayLike, deviations: ArrayLike, truth: ArrayLike) -> dict
     .. math:: \mathrm{coverage}_c = \frac{1}{|S|} \sum_{t \in S} [\, |s_t - \hat s_t| \le c \, \sigma_t \,],
         \quad c = 1, 2
 
-    S are the steps at which both are on, as for :func:`ffrl.evaluation.measures.alignment.speed_agreement`, and a field
+    S are the steps at which both are on, as for :func:`ffrl.evaluation.matching.speed_agreement`, and a field
     that runs backwards on the whole is turned around as it is there. A right Gaussian posterior has :data:`GAUSSIAN`;
     more means that the deviations are too wide, less that they are too narrow.
 
@@ -127,7 +127,7 @@ def field_posterior(
 
     Under separate control a field has two parts. As a field is inferred to be on if one of them is, its P(on) is that
     of the likelier part, which is above 1/2 exactly then (and no more than the P(on) of either); its deviation is that
-    of the part whose speed is scored, :func:`ffrl.evaluation.measures.alignment.strongest_part`.
+    of the part whose speed is scored, :func:`ffrl.evaluation.matching.strongest_part`.
 
     Args:
         probability: P(on), ``(..., K)``, or ``(..., 2K)`` with the potential parts first (separate control).
@@ -162,7 +162,7 @@ def calibrate(
         speeds: inferred, ``(N, T, K)``, exactly 0 where off [unit steps].
         deviations: of the posterior of the speed where on, ``(N, T, K)`` [unit steps].
         truth: true speeds, ``(N, T, J)``, exactly 0 where off [unit steps].
-        alignment: of ``speeds``, from :func:`ffrl.evaluation.measures.alignment.align`.
+        alignment: of ``speeds``, from :func:`ffrl.evaluation.matching.align`.
         bins: M.
 
     Returns:
@@ -171,7 +171,7 @@ def calibrate(
         ``expected_coverage``.
 
     Example:
-        >>> from ffrl.evaluation.measures.alignment import align
+        >>> from ffrl.evaluation.matching import align
         >>> truth = np.eye(2)[None] * [1.0, 2.0]
         >>> found = calibrate(0.1 + 0.8 * (truth > 0), truth, truth, truth, align(truth, truth, ["scaling", "hue"]))
         >>> round(found["pooled"]["ece"], 6), found["transformations"]["hue"]["pairs"]

@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike
 
-from ffrl.evaluation.measures.alignment import MATCHED, match, matched
+from ffrl.evaluation.matching import match
+from ffrl.evaluation.measures.alignment import MATCHED, matched
 from ffrl.evaluation.protocol.measure import FIELDS, Measure, Metric, Pass, Results, Seen
 from ffrl.evaluation.protocol.needs import Need
 from ffrl.tables.table import Column, Row, Table

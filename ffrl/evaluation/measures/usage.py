@@ -11,7 +11,7 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from ffrl.evaluation.measures.alignment import SILENT, strongest_part
+from ffrl.evaluation.matching import SILENT, strongest_part
 from ffrl.evaluation.measures.equivariance import l1_error
 from ffrl.evaluation.protocol.data_summary import activity_statistics
 from ffrl.evaluation.protocol.measure import Measure, Pass, Results, Seen

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -112,7 +113,7 @@ class Metric:
     alike: str = ""
 
 
-class Measure:
+class Measure(ABC):
     """Something that is measured about a model, from the sequences it sees or on its own, and how that is shown.
 
     An instance measures once; what shows a result needs nothing but the result. A module of
@@ -160,7 +161,8 @@ class Measure:
         return torch.cat(self._kept[name])
 
     def see(self, seen: Seen) -> None:
-        """Measure a batch of the sequences of :attr:`sees`."""
+        """Measure a batch of the sequences of :attr:`sees`: here nothing."""
+        return None
 
     def work(self) -> int:
         """How many ticks :meth:`run` takes."""
@@ -168,14 +170,15 @@ class Measure:
 
     def run(self, tick: Callable[[], None]) -> None:
         """Measure on other sequences than those of a pass, and call ``tick`` :meth:`work` times on the way."""
+        return None
 
+    @abstractmethod
     def result(self, found: Results) -> dict[str, Any]:
         """Return an entry for each of :attr:`keys`: nested dicts and lists of plain numbers, texts and None.
 
         Args:
             found: the entries of the measures whose place is before this one's.
         """
-        raise NotImplementedError
 
     @classmethod
     def tables(cls, results: Results) -> list[Table]:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ffrl.data.base import SequenceData, Split
-from ffrl.evaluation.measures.alignment import align
+from ffrl.evaluation.matching import align
 from ffrl.evaluation.measures.calibration import calibrate
 from ffrl.evaluation.measures.confusion import confusion
 from ffrl.evaluation.measures.usage import usage
@@ -32,7 +32,7 @@ class Assignment:
             else with one transformation each.
         roles: of all fields.
         usage: of all fields, from :func:`ffrl.evaluation.measures.usage.usage`, where transformations are not known.
-        alignment: of an unsupervised model, from :func:`ffrl.evaluation.measures.alignment.align`.
+        alignment: of an unsupervised model, from :func:`ffrl.evaluation.matching.align`.
         calibration: of one with a posterior over activity, from :func:`ffrl.evaluation.measures.calibration.calibrate`.
         confusion: of a weak model, from :func:`ffrl.evaluation.measures.confusion.confusion`.
     """

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ffrl.data.base import SequenceBatch, SequenceData, Split
 from ffrl.data.states import moved, renderable
-from ffrl.evaluation.measures.alignment import strongest_part
+from ffrl.evaluation.matching import strongest_part
 from ffrl.evaluation.measures.equivariance import frame_errors
 from ffrl.evaluation.protocol.kind import activity_of, likeliest, with_posterior
 from ffrl.evaluation.protocol.sequences import batch_size

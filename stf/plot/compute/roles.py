@@ -73,10 +73,10 @@ def given_roles(transformations: Sequence[str]) -> list[FieldRole]:
 
 
 def aligned_roles(alignment: dict[str, Any], num_fields: int) -> list[FieldRole]:
-    """Roles from :func:`~ffrl.evaluation.measures.alignment.align`: matched fields, then active, then silent ones.
+    """Roles from :func:`~ffrl.evaluation.matching.align`: matched fields, then active, then silent ones.
 
     Example:
-        >>> from ffrl.evaluation.measures.alignment import align
+        >>> from ffrl.evaluation.matching import align
         >>> truth = np.array([[[1.0, 0.0], [0.0, 1.0]]])
         >>> [role.field for role in aligned_roles(align(truth[..., ::-1], truth, ["scaling", "hue"]), 2)]
         [1, 0]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
@@ -122,36 +121,29 @@ class Brightness(Measure):
 
 
 class Part(NamedTuple):
-    """What a package adds: an entry point, its source, and the module without which there is no such thing to add."""
+    """What a package adds: an entry point, and its source."""
 
     group: str
     entry: str
     source: str
-    needs: str
-
-    @property
-    def there(self) -> bool:
-        """Whether it can be added."""
-        return find_spec(self.needs) is not None
 
 
-PARTS = {
-    "data": Part("stf.data", "bars = stf_trial:BARS", DATA, "ffrl.data.catalogue"),
-    "mode": Part("stf.models", "hasty = stf_trial:HASTY", MODE, "ffrl.models.mode"),
-    "fields": Part("stf.fields", "turn = stf_trial:Turn", FIELDS, "ffrl.fields.build"),
-    "measure": Part("stf.measures", "brightness = stf_trial:Brightness", MEASURE, "ffrl.evaluation.protocol.measure"),
-}
-"""What the package adds, by name."""
+PARTS = (
+    Part("stf.data", "bars = stf_trial:BARS", DATA),
+    Part("stf.models", "hasty = stf_trial:HASTY", MODE),
+    Part("stf.fields", "turn = stf_trial:Turn", FIELDS),
+    Part("stf.measures", "brightness = stf_trial:Brightness", MEASURE),
+)
+"""What the package adds."""
 
 
 def install(folder: Path) -> Path:
     """Build a package of all parts into a wheel, install it into a folder of its own, and return that."""
-    parts = [part for part in PARTS.values() if part.there]
     groups: dict[str, dict[str, str]] = {}
-    for part in parts:
+    for part in PARTS:
         name, _, value = part.entry.partition(" = ")
         groups.setdefault(part.group, {})[name] = value
-    return install_files(folder, "stf-trial", {"stf_trial.py": HEAD + "".join(part.source for part in parts)}, groups)
+    return install_files(folder, "stf-trial", {"stf_trial.py": HEAD + "".join(part.source for part in PARTS)}, groups)
 
 
 def install_files(folder: Path, name: str, files: dict[str, str], groups: dict[str, dict[str, str]]) -> Path:
