@@ -108,7 +108,7 @@ class Autoencoder(SequenceModel):
         self.penalties = nn.ModuleList(penalties)
         self.image_shape, self.latent_dim = networks.image_shape, networks.latent_dim
         self.num_fields, self.num_steps, self.still = num_fields, num_steps, still
-        self.own_modules = networks.own
+        self.own_modules, self.first_log_variance = networks.own, networks.first_log_variance
         self.encoder, self.decoder = networks.encoder, networks.decoder
 
     def encoded(self, frames: Tensor) -> Tensor:
@@ -128,17 +128,6 @@ class Autoencoder(SequenceModel):
 
 class VariationalAutoencoder(Autoencoder):
     """An autoencoder with the posterior q(z | x) = N(mean, exp(log-variance)) of every frame by itself."""
-
-    def __init__(
-        self,
-        networks: Networks,
-        num_fields: int,
-        num_steps: int,
-        still: StillConfig,
-        penalties: Iterable[nn.Module] = (),
-    ) -> None:
-        super().__init__(networks, num_fields, num_steps, still, penalties)
-        self.first_log_variance = networks.first_log_variance
 
     def posterior(self, frames: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log-variance of q(z | x), ``(..., C, H, W)`` -> two of ``(..., D)``."""
