@@ -106,6 +106,8 @@ def test_it_is_searched_for_only_if_its_fields_can_be_taken_one_by_one(sliding: 
     assert str(found.value) == (
         "discovery.fraction: found 0.37, expected 0 as 'sliding' fields cannot be searched for: they are no RowFields"
     )
+    with pytest.raises(UserError, match="^rediscovery.fraction: found 0.1, expected 0 as 'sliding' fields cannot be"):
+        fit(tmp_path, "unsupervised", discovery={"fraction": 0.0}, rediscovery={"fraction": 0.1})
 
 
 def test_equations_of_potentials_are_refused_where_there_are_none(sliding: None, tmp_path: Path) -> None:
