@@ -24,7 +24,7 @@ from ffrl.data.on_device import on_device
 from ffrl.data.spec import DataSpec
 from ffrl.nn.networks import output_shape
 from ffrl.training.callbacks import Callback
-from ffrl.training.config_io import config_from_dict
+from ffrl.training.config_io import config_from_dict, sections
 from ffrl.training.folders import reserved
 from ffrl.training.trainer import train as train_model
 from stf.registry import CONFIGS, MODES, default_config, fine_tuning
@@ -62,7 +62,7 @@ def configure(
         (100, 4, 8)
     """
     _require_mode(mode)
-    own = settings.get("data")
+    own = sections(settings).get("data")
     if isinstance(own, Mapping):  # what decides on the defaults
         data = config_from_dict(DataConfig, own, "settings", base=data or DataConfig(), prefix="data.")
     base = default_config(mode, data, spec)

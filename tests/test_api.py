@@ -211,3 +211,10 @@ def test_data_without_any_motion_end_in_a_plain_statement(tmp_path):
         warnings.simplefilter("error")
         text = made.report(tmp_path / "report", motion="none")[-1].read_text()
     assert "All fields are silent" in text or "no field" in text.lower()
+
+
+def test_dotted_settings_decide_on_the_defaults_as_sections_do() -> None:
+    sections = {"data": {"name": "sequences", "sequences": {"size": 64}}}
+    dotted = configure("unsupervised", {"data.name": "sequences", "data.sequences.size": 64})
+    assert dotted == configure("unsupervised", sections)
+    assert dotted.model.architecture == "conv-coarse"
