@@ -172,10 +172,9 @@ def _data_set(given: Mapping[str, str | None], file: Mapping[str, Any], path: Pa
 
 def _early(key: str, given: Mapping[str, str | None], file: Mapping[str, Any]) -> Any:
     """Return what a flag, else a file, has for a key of the data; None for neither."""
-    value: Any = file.get("data")
-    for part in key.split("."):
-        value = value.get(part) if isinstance(value, Mapping) else None
-    return given.get(f"--data.{key}", value)
+    from ffrl.training.config_io import flat
+
+    return given.get(f"--data.{key}", flat(file).get(f"data.{key}"))
 
 
 def _require_mode(flag: str, shown: str, mode: str) -> None:

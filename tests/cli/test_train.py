@@ -346,3 +346,13 @@ def test_a_run_starts_from_another(tmp_path, capsys):
     assert main([*flags, f"--out={tmp_path / 'third'}", f"--init={tmp_path / 'nowhere'}"]) == 2
     assert "nowhere: found no folder, expected a run folder" in capsys.readouterr().err
     assert not (tmp_path / "third").exists()
+
+
+def test_dotted_names_in_files_decide_on_the_defaults_as_sections_do(tmp_path):
+    files = {"dotted": '"data.name" = "sequences"\n"data.sequences.size" = 64\n'}
+    files["sections"] = '[data]\nname = "sequences"\n[data.sequences]\nsize = 64\n'
+    found = []
+    for name, text in files.items():
+        (tmp_path / f"{name}.toml").write_text(text)
+        found.append(configure(["--mode", "unsupervised", "--config", str(tmp_path / f"{name}.toml")]))
+    assert found[0] == found[1] and found[0].model.architecture == "conv-coarse"
