@@ -80,6 +80,7 @@ class Alignment(Measure):
         transformations.
 
         Example:
+            >>> import numpy as np
             >>> truth = np.diag([0.5, 0.7]).repeat(2, axis=0) * [[1.0], [2.0], [1.0], [2.0]]
             >>> found = align(truth, truth, ["scaling", "rotation"])
             >>> all(line["reached"] for line in Alignment.criteria({"alignment": found}))
