@@ -1,4 +1,4 @@
-"""Draw transfer and motion, which are not figures of the gallery, from a trained run: ``docs/pictures.py RUN``."""
+"""Draw transfer and motion, which are not figures of the gallery, from a trained run: ``docs/scripts/pictures.py RUN``."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from stf.api import report as visualize
 from stf.transfer.run import Request
 from stf.transfer.run import run as transfer
 
-DOCS = Path(__file__).parent
+DOCS = Path(__file__).parents[1]
 WIDEST, COLOURS = 1250, 64
 """Pixels, beyond which pictures are made smaller by a whole number of times, and colours that they keep."""
 
@@ -34,7 +34,7 @@ def main(run: Path) -> None:
 
 if __name__ == "__main__":
     if len(sys.argv) != 2:
-        sys.exit("usage: python docs/pictures.py RUN")
+        sys.exit("usage: python docs/scripts/pictures.py RUN")
     try:
         main(Path(sys.argv[1]))
     except UserError as error:

@@ -1,4 +1,4 @@
-"""Write the figures of a trained run, and a page of them with their captions: ``python docs/gallery.py RUN OUT``."""
+"""Write the figures of a trained run, and a page of them with their captions: ``python docs/scripts/gallery.py RUN OUT``."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def main(run: Path, out: Path) -> None:
 
 if __name__ == "__main__":
     if len(sys.argv) != 3:
-        sys.exit("usage: python docs/gallery.py RUN OUT")
+        sys.exit("usage: python docs/scripts/gallery.py RUN OUT")
     try:
         main(*map(Path, sys.argv[1:]))
     except UserError as error:
