@@ -117,11 +117,11 @@ class Potentials(RowFields):
         return (self.scale * (self.phi.second(h) * slope.square() + self.phi.first(h) * bend)).sum(-1)
 
     def units(self) -> RidgeUnits:
-        """The K gradients as ridge units with o_j = w_j; control k drives field k."""
-        weight = self.weight.flatten(0, 1)
+        """The K gradients as ridge units with o_j = a_j w_j; control k drives field k."""
+        weight, scale = self.weight.flatten(0, 1), self.scale.flatten()
         time_weight = None if self.time_weight is None else self.time_weight.flatten(0, 1)
-        learned = time_weight, self.bias.flatten(), self.scale.flatten()
-        return RidgeUnits.of(self.num_fields, weight, weight, weight.square().sum(-1), self.phi, *learned)
+        moves, trace = scale.unsqueeze(-1) * weight, scale * weight.square().sum(-1)
+        return RidgeUnits.of(self.num_fields, weight, moves, trace, self.phi, time_weight, self.bias.flatten(), True)
 
 
 def potentials(size: ModelConfig) -> Potentials:

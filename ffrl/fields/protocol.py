@@ -7,8 +7,9 @@ or None for fields without time.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -40,36 +41,41 @@ class Fields(Protocol):
 
 @runtime_checkable
 class Selectable(Protocol):
-    """Fields of which one can be had alone at the cost of one."""
+    """Fields of which some can be had at the cost of these alone."""
 
-    def select(self, control: int) -> Fields:
-        """What one control drives, as fields of one control."""
+    def select(self, controls: Sequence[int]) -> Fields:
+        """What some controls drive, as fields of as many controls, in their order."""
 
 
 @dataclass(frozen=True)
-class OneField:
-    """What one control of any fields drives, as fields of one control.
+class SomeFields:
+    """What some controls of any fields drive, as fields of as many controls.
 
     Args:
         fields: all of them.
-        control: which one.
+        controls: which ones.
     """
 
     fields: Fields
-    control: int
-    num_controls: ClassVar[int] = 1
+    controls: tuple[int, ...]
+
+    @property
+    def num_controls(self) -> int:
+        """How many controls are left."""
+        return len(self.controls)
 
     def _of_all(self, g: Tensor) -> Tensor:
-        """Activity ``(..., 1)`` as that of all controls, ``(..., C)``."""
-        return nn.functional.pad(g, (self.control, self.fields.num_controls - self.control - 1))
+        """Activity ``(..., c)`` as that of all controls, ``(..., C)``."""
+        every = g.new_zeros(*g.shape[:-1], self.fields.num_controls)
+        return every.index_copy(-1, torch.as_tensor(self.controls, device=g.device), g)
 
     def velocity(self, z: Tensor, g: Tensor, t: Tensor | None = None) -> Tensor:
-        """The field times its activity, ``(..., D)``."""
+        """Sum of the fields weighted by activity, ``(..., D)``."""
         return self.fields.velocity(z, self._of_all(g), t)
 
     def per_control(self, z: Tensor, t: Tensor | None = None) -> Tensor:
-        """The field at unit activity, ``(..., 1, D)``."""
-        return self.fields.per_control(z, t)[..., self.control : self.control + 1, :]
+        """Every field on its own at unit activity, ``(..., c, D)``."""
+        return self.fields.per_control(z, t)[..., list(self.controls), :]
 
     def jacobian(self, z: Tensor, g: Tensor, t: Tensor | None = None) -> Tensor:
         """Jacobian of :meth:`velocity`, ``(..., D, D)``."""
@@ -80,15 +86,17 @@ class OneField:
         return self.fields.divergence(z, self._of_all(g), t)
 
 
-def one_field(fields: Fields, control: int) -> Fields:
-    """What one control drives, as fields of one control: in the way of the fields themselves where they have one.
+def some_fields(fields: Fields, controls: Sequence[int]) -> Fields:
+    """What some controls drive, as fields of as many controls: in the way of the fields themselves where they have one.
 
     Example:
         >>> from ffrl.fields.potential import Potentials
-        >>> one_field(Potentials(num_fields=3, dim=4, width=8).units(), 1).weight.shape
+        >>> some_fields(Potentials(num_fields=3, dim=4, width=8).units(), [1]).weight.shape
         torch.Size([8, 4])
     """
-    return fields.select(control) if isinstance(fields, Selectable) else OneField(fields, control)
+    if list(controls) == list(range(fields.num_controls)):
+        return fields
+    return fields.select(controls) if isinstance(fields, Selectable) else SomeFields(fields, tuple(controls))
 
 
 class FieldModule(nn.Module, ABC):
@@ -115,6 +123,10 @@ class FieldModule(nn.Module, ABC):
     def per_control(self, z: Tensor, t: Tensor | None = None) -> Tensor:
         """What every control does at unit speed, ``(..., D)`` -> ``(..., C, D)``."""
         return self.units().per_control(z, t)
+
+    def of_controls(self, controls: Sequence[int], z: Tensor, t: Tensor | None = None) -> Tensor:
+        """What some controls do at unit speed, ``(..., D)`` -> ``(..., c, D)``."""
+        return some_fields(self.units(), controls).per_control(z, t)
 
     def parts(self, z: Tensor, t: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Both parts of every field at unit speed, ``(..., D)`` -> two ``(..., K, D)``; here all is in the first."""

@@ -4,8 +4,8 @@ A ridge unit moves z along one direction, by an amount that depends on one proje
 
     v(z, t; g) = sum_j g_{k(j)} s_j(h_j) o_j,     h_j = w_j . z + b_j + c_j . tau(t),
 
-with s_j = a_j phi'(h_j) for smooth units and s_j = h_j for linear ones. A curl-free field has o_j = w_j, a
-divergence-free one has o_j = S w_j with S skew-symmetric. Jacobian and divergence follow in closed form:
+with s_j = phi'(h_j) for smooth units and s_j = h_j for linear ones. A curl-free field has o_j = a_j w_j, a
+divergence-free one has o_j = a_j S w_j with S skew-symmetric. Jacobian and divergence follow in closed form:
 
     dv/dz = sum_j g_{k(j)} s_j'(h_j) o_j w_j',     div v = sum_j g_{k(j)} s_j'(h_j) (o_j . w_j).
 """
@@ -13,6 +13,7 @@ divergence-free one has o_j = S w_j with S skew-symmetric. Jacobian and divergen
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -50,6 +51,15 @@ def owners(num_controls: int, blocks: list[int], like: Tensor) -> Tensor:
     return torch.cat([identity.repeat_interleave(units, dim=1) for units in blocks], dim=1)
 
 
+def _rows(num_controls: int, blocks: Sequence[int], controls: Tensor) -> Tensor:
+    """Which units the controls ``(c,)`` drive, where every control has ``n`` units in each block: block by block."""
+    rows, first = [], 0
+    for units in blocks:
+        rows.append(first + (controls[:, None] * units + torch.arange(units, device=controls.device)).flatten())
+        first += num_controls * units
+    return torch.cat(rows)
+
+
 @dataclass(frozen=True)
 class RidgeUnits:
     """N ridge units in latent space, each belonging to one control; the first ``smooth`` are nonlinear.
@@ -58,7 +68,6 @@ class RidgeUnits:
         weight: directions w_j, ``(N, D)``.
         output: directions o_j, ``(N, D)``.
         bias: b_j, ``(N,)``.
-        scale: a_j of the smooth units, ``(smooth,)``.
         trace: o_j . w_j, ``(N,)``; exactly zero for divergence-free units.
         owner: which control drives which unit, one-hot columns, ``(C, N)``.
         activation: phi of the smooth units.
@@ -76,7 +85,6 @@ class RidgeUnits:
     weight: Tensor
     output: Tensor
     bias: Tensor
-    scale: Tensor
     trace: Tensor
     owner: Tensor
     activation: Activation
@@ -94,24 +102,24 @@ class RidgeUnits:
         activation: Activation,
         time_weight: Tensor | None = None,
         bias: Tensor | None = None,
-        scale: Tensor | None = None,
+        smooth: bool = False,
     ) -> RidgeUnits:
-        """One block of units of K fields with equally many units each, field by field; linear ones for no scale.
+        """One block of units of K fields with equally many units each, field by field.
 
         Args:
             fields: K.
-            weight, output, trace, activation, time_weight, scale: as of the class, of all of them.
+            weight, output, trace, activation, time_weight: as of the class, of all of them.
             bias: zero for None.
+            smooth: whether they are nonlinear.
         """
         return cls(
             weight=weight,
             output=output,
             bias=torch.zeros_like(trace) if bias is None else bias,
-            scale=trace.new_zeros(0) if scale is None else scale,
             trace=trace,
             owner=owners(fields, [len(weight) // fields], weight),
             activation=activation,
-            smooth=0 if scale is None else len(weight),
+            smooth=len(weight) if smooth else 0,
             time_weight=time_weight,
             blocks=(len(weight) // fields,),
         )
@@ -141,7 +149,6 @@ class RidgeUnits:
             weight=joined("weight"),
             output=joined("output"),
             bias=joined("bias"),
-            scale=joined("scale"),
             trace=joined("trace"),
             owner=torch.block_diag(*owner) if separate else torch.cat(owner, dim=1),
             smooth=sum(part.smooth for part in parts),
@@ -149,19 +156,24 @@ class RidgeUnits:
             blocks=sum(blocks, ()) if len(blocks) == len(parts) and not separate else None,
         )
 
-    def select(self, control: int) -> RidgeUnits:
-        """Only the units that one control drives; the activity has length 1 then."""
-        mine = self.owner[control] > 0
-        first = mine[: self.smooth]
-        return replace(
-            self,
-            **{name: getattr(self, name)[mine] for name in ("weight", "output", "bias", "trace")},
-            scale=self.scale[first],
-            owner=self.owner[control : control + 1, mine],
-            smooth=int(first.sum()),
-            time_weight=None if self.time_weight is None else self.time_weight[mine],
-            blocks=None,
-        )
+    def select(self, controls: Sequence[int]) -> RidgeUnits:
+        """Only the units that some controls drive; the activity has one entry for each, in their order.
+
+        Example:
+            >>> from ffrl.fields.potential import Potentials
+            >>> Potentials(num_fields=3, dim=4, width=8).units().select([2, 0]).weight.shape
+            torch.Size([16, 4])
+        """
+        places = torch.as_tensor(controls, device=self.owner.device)
+        if self.blocks is None:
+            mine = self.owner[places].sum(0).nonzero().squeeze(1)
+            owner, smooth = self.owner[places][:, mine], int((mine < self.smooth).sum())
+        else:
+            mine, smooth = _rows(self.num_controls, self.blocks, places), self.smooth * len(places) // self.num_controls
+            owner = owners(len(places), list(self.blocks), self.owner)
+        kept = {name: getattr(self, name).index_select(0, mine) for name in ("weight", "output", "bias", "trace")}
+        time_weight = None if self.time_weight is None else self.time_weight.index_select(0, mine)
+        return replace(self, **kept, owner=owner, smooth=smooth, time_weight=time_weight)
 
     @property
     def num_controls(self) -> int:
@@ -177,13 +189,16 @@ class RidgeUnits:
         return h
 
     def _slope(self, z: Tensor, t: Tensor | None) -> Tensor:
-        h = self._projection(z, t)
-        return torch.cat([self.scale * self.activation.first(h[..., : self.smooth]), h[..., self.smooth :]], dim=-1)
+        smooth, linear = self._kinds(self._projection(z, t))
+        return torch.cat([self.activation.first(smooth), linear], dim=-1)
 
     def _curvature(self, z: Tensor, t: Tensor | None) -> Tensor:
-        h = self._projection(z, t)
-        smooth = self.scale * self.activation.second(h[..., : self.smooth])
-        return torch.cat([smooth, torch.ones_like(h[..., self.smooth :])], dim=-1)
+        smooth, linear = self._kinds(self._projection(z, t))
+        return torch.cat([self.activation.second(smooth), torch.ones_like(linear)], dim=-1)
+
+    def _kinds(self, h: Tensor) -> tuple[Tensor, ...]:
+        """What belongs to smooth and to linear units, ``(..., N)`` -> two."""
+        return h.split([self.smooth, len(self.weight) - self.smooth], dim=-1)
 
     def velocity(self, z: Tensor, g: Tensor, t: Tensor | None = None) -> Tensor:
         """Sum of the fields weighted by activity: ``z (..., D)``, ``g (..., C)``, t broadcastable -> ``(..., D)``."""
@@ -209,7 +224,7 @@ class RidgeUnits:
                 features = time_features(self._time(t, z)).reshape(-1, TIME_FEATURES)
                 h = h + features @ self.time_weight[rows].unflatten(0, (controls, size)).mT
             if first < self.smooth:
-                h, output = self.activation.first(h), self.scale[rows].view(controls, size, 1) * output
+                h = self.activation.first(h)
             moved = moved + torch.bmm(h, output)
             first = rows.stop
         return moved.transpose(0, 1).reshape(*z.shape[:-1], controls, z.shape[-1])

@@ -181,6 +181,10 @@ class FlowFactorizedVAE(VariationalAutoencoder):
         """Latents ``(B, T+1, D)`` and the points visited by the integrator, ``(B, T, n, stages, D)``."""
         return roll_out(units, z0, g, self._times(g), self.integrator, self.substeps)
 
+    def _moving(self, activity: Tensor) -> tuple[Fields, Tensor]:
+        """The fields that can move anything in training, of c controls, and their activity ``(B, T, c)``: here all."""
+        return self.field_model.units(), activity
+
     def _times(self, g: Tensor) -> Tensor:
         """t / T for t = 1 .. T, T being the trained length."""
         return torch.arange(1, g.shape[1] + 1, dtype=g.dtype, device=g.device) / self.num_steps
@@ -229,12 +233,12 @@ class FlowFactorizedVAE(VariationalAutoencoder):
                 sample = ActivitySample(activity, {})
             activity = sample.g
             z0 = mean + torch.exp(0.5 * log_variance) * noise.latent
-            units = self.field_model.units()
-            latents, points = self._rollout(units, z0, activity)
+            units, speeds = self._moving(activity)
+            latents, points = self._rollout(units, z0, speeds)
             log_q, log_p = None, None
             if self.density is not None:
                 times = self._times(activity)
-                log_q = log_density_change(units, points, activity, times, self.integrator, self.density)
+                log_q = log_density_change(units, points, speeds, times, self.integrator, self.density)
                 sigma = diffused_sigma(activity, self.log_diffusion.exp())
                 log_p = gaussian_log_prob(latents[:, 1:], sigma)
             penalties = sample.penalties | self.field_penalties(latents, activity)

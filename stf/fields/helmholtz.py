@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -64,7 +66,13 @@ class HelmholtzFields(RowFields):
         """What every control does at unit speed, ``(..., D)`` -> ``(..., C, D)``: a field, or one part of it."""
         if self.num_controls > self.num_fields:
             return torch.cat(self.parts(z, t), dim=-2)
-        return self.units().per_control(z, t)
+        return super().per_control(z, t)
+
+    def of_controls(self, controls: Sequence[int], z: Tensor, t: Tensor | None = None) -> Tensor:
+        """What some controls do at unit speed, ``(..., D)`` -> ``(..., c, D)``."""
+        if self.num_controls > self.num_fields:
+            return self.per_control(z, t)[..., list(controls), :]
+        return super().of_controls(controls, z, t)
 
     def parts(self, z: Tensor, t: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Curl-free and divergence-free part of every field at unit speed, ``(..., D)`` -> two ``(..., K, D)``."""

@@ -81,20 +81,23 @@ class RotationalFields(RowFields):
     def units(self) -> RidgeUnits:
         """The K fields as ridge units; control k drives field k, and every trace is exactly zero."""
         left, right = self.left, self.right
-        outputs = (self.weight @ right) @ left.mT - (self.weight @ left) @ right.mT
+        outputs = self.scale.unsqueeze(-1) * ((self.weight @ right) @ left.mT - (self.weight @ left) @ right.mT)
         linear = self.linear[..., None, None]
         weights = self.weight.reshape(-1, self.dim), self._rows(right), self._rows(left)
         moves = outputs.reshape(-1, self.dim), self._rows(linear * left), self._rows(-linear * right)
         moving = None if self.time_weight is None else self.time_weight.reshape(-1, TIME_FEATURES)
-        bias, scale = self.bias.flatten(), self.scale.flatten()
-        smooth = self._block(weights[0], moves[0], moving, bias, scale)
+        smooth = self._block(weights[0], moves[0], moving, self.bias.flatten())
         still = None if moving is None else moving.new_zeros(len(weights[1]), TIME_FEATURES)
         return smooth.cat(*(self._block(*pair, still) for pair in zip(weights[1:], moves[1:], strict=True)))
 
-    def _block(self, weight: Tensor, output: Tensor, time_weight: Tensor | None, *learned: Tensor) -> RidgeUnits:
-        """Units ``(N, D)`` without any trace: smooth ones with bias and scale, or linear ones."""
+    def _block(
+        self, weight: Tensor, output: Tensor, time_weight: Tensor | None, bias: Tensor | None = None
+    ) -> RidgeUnits:
+        """Units ``(N, D)`` without any trace: smooth ones, which have a bias, or linear ones."""
         trace = torch.zeros_like(weight[:, 0])
-        return RidgeUnits.of(self.num_fields, weight, output, trace, self.phi, time_weight, *learned)
+        return RidgeUnits.of(
+            self.num_fields, weight, output, trace, self.phi, time_weight, bias, smooth=bias is not None
+        )
 
     def _rows(self, columns: Tensor) -> Tensor:
         """``(K, M, D, R)`` -> ``(K M R, D)``: the columns of every matrix, as rows."""

@@ -66,8 +66,7 @@ class UnconstrainedFields(RowFields):
         weight, output = self.weight.flatten(0, 1), self.output.flatten(0, 1)
         trace = (output * weight).sum(-1)
         time_weight = None if self.time_weight is None else self.time_weight.flatten(0, 1)
-        scale = torch.ones_like(weight[:, 0])
-        return RidgeUnits.of(self.num_fields, weight, output, trace, self.phi, time_weight, self.bias.flatten(), scale)
+        return RidgeUnits.of(self.num_fields, weight, output, trace, self.phi, time_weight, self.bias.flatten(), True)
 
     def divergence(self, z: Tensor, t: Tensor | None = None) -> Tensor:
         """Divergence of every field at unit speed, ``z (..., D)``, t broadcastable to ``(...)`` -> ``(..., K)``."""

@@ -115,12 +115,10 @@ class ExactActivity(Activity):
 
         Args:
             means: latent means, ``(B, T+1, D)``.
-            velocities: of all controls, averaged over the transitions, ``(B, T, C, D)``.
+            velocities: of the controls alive, averaged over the transitions, ``(B, T, c, D)``.
         """
-        unit = self.unit
-        places = self.index
-        fields = velocities.index_select(-2, places) * unit
-        data = transitions(fields, means.diff(dim=1) * unit)
+        unit, places = self.unit, self.index
+        data = transitions(velocities * unit, means.diff(dim=1) * unit)
         on, off = self.rates()
         noise = Noise(FLOOR, self.misfit, self.prior.speed_spread)
         found = infer(data, self.prior, noise, on[places], off[places])

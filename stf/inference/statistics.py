@@ -22,6 +22,10 @@ class SpeedStatistics:
     first: Tensor
     second: Tensor
 
+    def among(self, controls: Tensor) -> SpeedStatistics:
+        """Those of some controls, by their indices ``(c,)``."""
+        return SpeedStatistics(self.first[controls], self.second[controls][:, controls])
+
     def misfit(self, data: Transitions) -> Tensor:
         r"""Expected squared residual :math:`E \|\Delta - \sum_k g_k V^k\|^2`, ``(*batch)``.
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from ffrl.config import StillConfig
-from ffrl.fields.protocol import FieldModule
+from ffrl.fields.protocol import FieldModule, Fields, some_fields
 from ffrl.models.activity import ActivityDraws, ActivitySample, Phase
 from ffrl.models.autoencoder import Networks
 from ffrl.models.flow_vae import FlowFactorizedVAE, FlowSettings
@@ -105,9 +106,17 @@ class SparseTransformationFlow(FlowFactorizedVAE):
         return Phase(latent_weight=first ** (1 - min(passed, 1.0)))
 
     def _velocities(self, means: Tensor) -> Tensor:
-        """Every control's field, averaged over the transitions of ``means (B, T+1, D)``: ``(B, T, C, D)``."""
+        """The field of every control alive, averaged over the transitions of ``means (B, T+1, D)``: ``(B, T, c, D)``."""
         times = self._times(means[:, 1:, 0]) if self.timed else None
-        return mean_velocities(self.field_model.per_control, means, times)
+        alive = self.activity_model.places
+        return mean_velocities(partial(self.field_model.of_controls, alive), means, times)
+
+    def _moving(self, activity: Tensor) -> tuple[Fields, Tensor]:
+        """The fields alive alone, and their activity: others are never on."""
+        places = self.activity_model.places
+        if len(places) == self.num_controls:
+            return super()._moving(activity)
+        return some_fields(self.field_model.units(), places), activity.index_select(-1, self.activity_model.index)
 
     def _posterior(self, means: Tensor) -> ActivityPosterior:
         return self.activity_model.posterior(means, self._velocities(means))
@@ -153,7 +162,7 @@ class SparseTransformationFlow(FlowFactorizedVAE):
         """
         unit = self.activity_model.unit
         with torch.no_grad():
-            statistics = found.statistics()
+            statistics = found.statistics().among(self.activity_model.index)
         return 0.5 * statistics.misfit(transitions(velocities * unit, means.diff(dim=1) * unit)).sum(-1)
 
     def after_step(self) -> None:

@@ -15,7 +15,7 @@ from ffrl.fields.activations import ACTIVATIONS
 from ffrl.fields.autograd import AutogradFields
 from ffrl.fields.build import build_fields
 from ffrl.fields.potential import Potentials
-from ffrl.fields.protocol import FieldModule, Fields, OneField, RowFields, one_field
+from ffrl.fields.protocol import FieldModule, Fields, RowFields, SomeFields, some_fields
 from ffrl.flow.density import METHODS, log_density_change
 from ffrl.flow.integrate import INTEGRATORS
 from ffrl.flow.rollout import roll_out
@@ -194,19 +194,21 @@ def test_parts_add_up(made: FieldModule, timed: bool) -> None:
 
 @every_kind
 @with_and_without_time
-def test_one_field_alone(made: FieldModule, timed: bool) -> None:
+def test_some_fields_alone(made: FieldModule, timed: bool) -> None:
     units, (z, _, t) = made.units(), inputs(made)
-    g = torch.randn(BATCH, 1)
-    for control in range(made.num_controls):
+    every = list(range(made.num_controls))
+    for controls in (*([control] for control in every), every[::-1], every[1:]):
+        g = torch.randn(BATCH, len(controls))
         only = torch.zeros(BATCH, made.num_controls)
-        only[:, control] = g[:, 0]
-        for alone in (one_field(units, control), OneField(units, control)):
-            assert alone.num_controls == 1
-            assert distance(alone.per_control(z, t)[:, 0], units.per_control(z, t)[:, control]) < TOLERANCE
+        only[:, controls] = g
+        for alone in (some_fields(units, controls), SomeFields(units, tuple(controls))):
+            assert alone.num_controls == len(controls)
+            assert distance(alone.per_control(z, t), units.per_control(z, t)[:, controls]) < TOLERANCE
             assert distance(alone.velocity(z, g, t), units.velocity(z, only, t)) < TOLERANCE
             assert distance(alone.jacobian(z, g, t), units.jacobian(z, only, t)) < TOLERANCE
             error = (alone.divergence(z, g, t) - units.divergence(z, only, t)).norm()
             assert error <= TOLERANCE * units.jacobian(z, only, t).norm()
+    assert some_fields(units, every) is units
 
 
 @every_kind

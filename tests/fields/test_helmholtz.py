@@ -68,7 +68,7 @@ def test_single_control_is_separate_control_at_equal_speeds(weights: Callable, t
 def test_smooth_units_of_both_parts_come_before_the_linear_ones(weights: Callable) -> None:
     fields = weights(lambda: make(False, False))
     units, first, second = fields.units(), fields.potentials.units(), fields.rotational.units()
-    assert units.smooth == first.smooth + second.smooth == len(units.scale)
+    assert units.smooth == first.smooth + second.smooth
     assert len(units.weight) == len(first.weight) + len(second.weight)
     assert torch.equal(units.weight[: units.smooth], torch.cat([first.weight, second.weight[: second.smooth]]))
     assert torch.equal(units.weight[units.smooth :], second.weight[second.smooth :])

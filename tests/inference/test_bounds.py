@@ -52,7 +52,8 @@ class LinearFlow(nn.Module):
 
     def _posterior(self, means: Tensor) -> ActivityPosterior:
         midpoints = (means[:, 1:] + means[:, :-1]) / 2
-        return self.activity_model.posterior(means, torch.einsum("kij,btj->btki", self.slope, midpoints) + self.shift)
+        velocities = torch.einsum("kij,btj->btki", self.slope, midpoints) + self.shift
+        return self.activity_model.posterior(means, velocities[:, :, self.activity_model.places])
 
     def decode_logits(self, z: Tensor) -> Tensor:
         return (z @ self.weight.T).unflatten(-1, (1, 1, -1))

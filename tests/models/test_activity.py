@@ -43,7 +43,7 @@ def scene(
     noise = torch.randn(batch, STEPS, DIM, generator=source) * FLOOR**0.5 / unit
     moved = (g.unsqueeze(-1) * velocities).sum(-2) + noise
     means = torch.cat([torch.zeros(batch, 1, DIM), moved.cumsum(1)], 1)
-    return means, velocities, g, model.posterior(means, velocities)
+    return means, velocities, g, model.posterior(means, velocities[:, :, model.places])
 
 
 def test_given_activity_infers_nothing() -> None:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from ffrl.data.base import SequenceData, Split
 from ffrl.evaluation.protocol.sequences import batch_size, choose
-from ffrl.fields.protocol import Fields, one_field
+from ffrl.fields.protocol import Fields, some_fields
 from ffrl.models.flow_vae import FlowFactorizedVAE
 from ffrl.models.interface import SequenceModel
 from stf.plot.compute.observed import Observed, alone, starting_images
@@ -163,7 +163,7 @@ def exact_copy(model: M) -> M:
 def parts_of(model: FlowFactorizedVAE, field: int) -> tuple[Fields, Fields | None]:
     """Both parts of one field, each with one control; None for the second one where there is none."""
     first, second = model.field_model.split()
-    return one_field(first, field), None if second is None else one_field(second, field)
+    return some_fields(first, [field]), None if second is None else some_fields(second, [field])
 
 
 def derivatives(field: Fields, z: Tensor, speed: float, t: Tensor) -> Derivatives:
