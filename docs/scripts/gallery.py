@@ -1,4 +1,4 @@
-"""Write the figures of a trained run, and a page of them with their captions: ``python docs/scripts/gallery.py RUN OUT``."""
+"""Write the figures of a trained run, and a page of them: ``python docs/scripts/gallery.py RUN OUT``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Draw transfer and motion, which are not figures of the gallery, from a trained run: ``docs/scripts/pictures.py RUN``."""
+"""Draw transfer and motion, which the gallery has not, from a trained run: ``docs/scripts/pictures.py RUN``."""
 
 from __future__ import annotations
 

@@ -106,7 +106,7 @@ class SparseTransformationFlow(FlowFactorizedVAE):
         return Phase(latent_weight=first ** (1 - min(passed, 1.0)))
 
     def _velocities(self, means: Tensor) -> Tensor:
-        """The field of every control alive, averaged over the transitions of ``means (B, T+1, D)``: ``(B, T, c, D)``."""
+        """Fields of the controls alive, averaged over the transitions of ``means (B, T+1, D)``: ``(B, T, c, D)``."""
         times = self._times(means[:, 1:, 0]) if self.timed else None
         alive = self.activity_model.places
         return mean_velocities(partial(self.field_model.of_controls, alive), means, times)
