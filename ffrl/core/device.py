@@ -1,4 +1,4 @@
-"""Where and how to compute: device, precision, deterministic kernels, and a record of the environment."""
+"""Where and how to compute: device, autocast, deterministic kernels, and a record of the environment."""
 
 from __future__ import annotations
 
@@ -84,26 +84,6 @@ def exact(values: Tensor) -> Tensor:
     return (values.cpu() if values.device.type in NO_FLOAT64 else values).double()
 
 
-def native_bfloat16(device: torch.device) -> bool:
-    """Tell whether ``device`` multiplies bfloat16 matrices natively (recent CUDA, CPUs with AMX)."""
-    if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    amx = getattr(torch.cpu, "_is_amx_tile_supported", None)
-    return device.type == "cpu" and amx is not None and bool(amx())
-
-
-def resolve_precision(name: str, device: torch.device) -> torch.dtype:
-    """Return the type that matrix products run in: ``auto`` is bfloat16 where that is native, else float32.
-
-    Example:
-        >>> resolve_precision("bfloat16", torch.device("cpu"))
-        torch.bfloat16
-    """
-    if name == "auto":
-        name = "bfloat16" if native_bfloat16(device) else "float32"
-    return {"float32": torch.float32, "bfloat16": torch.bfloat16}[name]
-
-
 def autocast(device: torch.device, precision: torch.dtype) -> AbstractContextManager[Any]:
     """Return the context of the model's forward pass: autocast to ``precision``, or nothing for float32."""
     if precision == torch.float32:
@@ -158,8 +138,8 @@ def package_version() -> str | None:
         return None
 
 
-def environment(device: torch.device, precision: torch.dtype) -> dict[str, Any]:
-    """Return what ``environment.json`` records: versions, platform, device, threads and precision."""
+def environment(device: torch.device) -> dict[str, Any]:
+    """Return what ``environment.json`` records of the machine: versions, platform, device and threads."""
     on_cuda = device.type == "cuda"
     return {
         "package": PACKAGE,
@@ -171,7 +151,6 @@ def environment(device: torch.device, precision: torch.dtype) -> dict[str, Any]:
         "device": torch.cuda.get_device_name(device) if on_cuda else platform.processor() or platform.machine(),
         "device_type": device.type,
         "cuda": torch.version.cuda if on_cuda else None,
-        "precision": str(precision).removeprefix("torch."),
         "threads": torch.get_num_threads(),
         "cpus": os.cpu_count(),
     }

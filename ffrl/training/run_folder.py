@@ -16,6 +16,7 @@ from ffrl.data.spec import DataSpec
 from ffrl.models.interface import SequenceModel
 from ffrl.training.checkpoint import CONFIG, clean_checkpoints
 from ffrl.training.config_io import FORMAT_VERSION, config_to_dict, flat, write_config
+from ffrl.training.precision import Precision
 
 ENVIRONMENT = "environment.json"
 DESCRIPTION = "run.json"
@@ -80,9 +81,7 @@ class Description:
         return cls(DataSpec.read(values.get("data"), f"{path}: data"), modules)
 
 
-def prepare(
-    run: Path, config: RunConfig, resume: bool, device: torch.device, precision: torch.dtype, description: Description
-) -> None:
+def prepare(run: Path, config: RunConfig, resume: bool, description: Description) -> None:
     """Check that the run in the locked folder ``run`` may start or resume, and write what a start records.
 
     Raises:
@@ -98,8 +97,13 @@ def prepare(
     if not resume:
         write_config(config, run / CONFIG)
         write_atomically(run / DESCRIPTION, description.encoded())
+
+
+def record_environment(run: Path, device: torch.device, precision: Precision) -> None:
+    """Write where the run in the folder ``run`` computes, unless that is known."""
     if not (run / ENVIRONMENT).exists():
-        write_atomically(run / ENVIRONMENT, to_json(environment(device, precision)))
+        chosen = {"precision": str(precision.dtype).removeprefix("torch."), "bfloat16_speedup": precision.speedup}
+        write_atomically(run / ENVIRONMENT, to_json(environment(device) | chosen))
 
 
 def require_same_shape(run: Path, description: Description) -> None:

@@ -14,7 +14,7 @@ import torch
 from rich.console import Console
 
 from ffrl.config import RunConfig
-from ffrl.core.device import deterministic, indexed, resolve_device, resolve_precision
+from ffrl.core.device import deterministic, indexed, resolve_device
 from ffrl.core.errors import UserError, require
 from ffrl.core.files import locked
 from ffrl.core.signals import StopRequest
@@ -39,6 +39,7 @@ from ffrl.training.checkpoint import (
 from ffrl.training.config_io import encode_config
 from ffrl.training.log import METRICS, Log, read_metrics
 from ffrl.training.phases import RunContext, Runner, frames_until, span_at, spans
+from ffrl.training.precision import choose
 from ffrl.training.step import Forward, Objective, TrainingStep, rate_at
 from ffrl.training.validation import Validation
 from ffrl.training.window import Window
@@ -122,12 +123,12 @@ def train(
         run_folder.open_folder(run_dir, resume)
         stack.enter_context(locked(run_dir))
         stack.enter_context(deterministic(config.deterministic))
-        precision = resolve_precision(config.precision, device)
-        description = run_folder.Description.of(data, model)
-        run_folder.prepare(run_dir, config, resume, device, precision, description)
+        run_folder.prepare(run_dir, config, resume, run_folder.Description.of(data, model))
+        precision = choose(config, model.to(device), device, run_dir / run_folder.ENVIRONMENT)
+        run_folder.record_environment(run_dir, device, precision)
         stop = stack.enter_context(StopRequest())
         feed = stack.enter_context(Feed(config, model, data, device))
-        run = _Run(config, model.to(device), data, feed, run_dir, device, precision, objective)
+        run = _Run(config, model, data, feed, run_dir, device, precision.dtype, objective)
         run.restore()
         if resume and run.step >= config.steps:
             console.print(f"{run_dir} is finished: {run.step} steps", markup=False, highlight=False, soft_wrap=True)
@@ -135,6 +136,8 @@ def train(
         if config.tensorboard:
             callbacks = [*callbacks, stack.enter_context(TensorBoard(run_dir, run.step))]
         log = stack.enter_context(Log(run_dir, console, config.steps, run.step, callbacks))
+        if precision.speedup is not None:
+            log.say(f"precision: {precision}")
         if resume:
             log.say(f"resuming {run_dir} at step {run.step} of {config.steps}")
         run.loop(log, stop)

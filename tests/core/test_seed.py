@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from ffrl.config import OptimizerConfig
-from ffrl.core.device import deterministic, environment, resolve_device, resolve_precision
+from ffrl.core.device import deterministic, environment, resolve_device
 from ffrl.core.errors import UserError
 from ffrl.core.seed import epoch_indices, generator, hashed_seed
 from ffrl.training.schedule import learning_rate
@@ -105,18 +105,6 @@ def test_absent_cuda_is_one_line(monkeypatch):
         resolve_device("cuda")
 
 
-@pytest.mark.parametrize("amx", [True, False, None])
-def test_auto_precision_on_cpu_is_bfloat16_only_with_amx(monkeypatch, amx):
-    if amx is None:
-        monkeypatch.delattr(torch.cpu, "_is_amx_tile_supported", raising=False)
-    else:
-        monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: amx, raising=False)
-    cpu = torch.device("cpu")
-    assert resolve_precision("auto", cpu) == (torch.bfloat16 if amx else torch.float32)
-    assert resolve_precision("bfloat16", cpu) == torch.bfloat16
-    assert resolve_precision("float32", cpu) == torch.float32
-
-
 @pytest.mark.parametrize("workspace", [None, ":16:8"])
 def test_deterministic_restores_what_was_set_before(monkeypatch, workspace):
     monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
@@ -136,8 +124,7 @@ def test_deterministic_restores_what_was_set_before(monkeypatch, workspace):
 
 
 def test_environment_names_versions_and_hardware():
-    record = environment(torch.device("cpu"), torch.bfloat16)
+    record = environment(torch.device("cpu"))
     assert record["torch"] == torch.__version__
-    assert record["precision"] == "bfloat16"
     assert record["threads"] == torch.get_num_threads()
     assert record["device"]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import sys
 import time
 from dataclasses import dataclass, replace
@@ -18,6 +20,7 @@ from ffrl.config import DataConfig, ModelConfig, RunConfig, StillConfig, Supervi
 from ffrl.core.seed import generator
 from ffrl.data.base import SequenceBatch, SequenceData
 from ffrl.models.activity import Phase
+from ffrl.training.checkpoint import find_checkpoint, read_tensors
 from ffrl.training.log import TIMINGS
 from ffrl.training.trainer import TrainingResult, train
 from stf.config import DiscoveryConfig, RefineConfig, SparseModelConfig, UnsupervisedConfig, WeakConfig
@@ -98,6 +101,23 @@ class TinyPhase(Phase):
 class TinyOutputs:
     frames: Tensor
     spread: Tensor | None
+
+
+class StopAt(TinyData):
+    """Stops the run at a step: by a signal after it, or by an exception in the middle of it."""
+
+    def __init__(self, step: int, how: str) -> None:
+        super().__init__()
+        self.left, self.how = step, how
+
+    def _batch(self, split, indices, speeds):
+        if split == "train":
+            self.left -= 1
+            if self.left == 0:
+                if self.how == "crash":
+                    raise ZeroDivisionError
+                os.kill(os.getpid(), signal.SIGTERM)
+        return super()._batch(split, indices, speeds)
 
 
 class TinyModel(nn.Module):
@@ -181,6 +201,14 @@ def run_tiny(
     """Train the tiny model quietly."""
     console = console or Console(file=StringIO())
     return train(config, model or TinyModel(), data or TinyData(), folder, resume, console, objective)
+
+
+def weights(run: Path) -> dict[str, torch.Tensor]:
+    return read_tensors(find_checkpoint(run) / "model.safetensors")
+
+
+def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
 
 
 def timeless(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:

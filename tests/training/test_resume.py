@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from engine_tiny import MODES, TinyData, TinyModel, real_config, real_model, run_tiny, tiny_config
+from engine_tiny import MODES, StopAt, TinyModel, real_config, real_model, run_tiny, tiny_config
 from rich.console import Console
 from run_tools import assert_same_run
 
@@ -26,23 +26,6 @@ from ffrl.training.log import METRICS, read_metrics
 from stf.config import SparseModelConfig
 
 ROOT = Path(__file__).parents[2]
-
-
-class StopAt(TinyData):
-    """Stops the run at a step: by a signal after it, or by an exception in the middle of it."""
-
-    def __init__(self, step: int, how: str) -> None:
-        super().__init__()
-        self.left, self.how = step, how
-
-    def _batch(self, split, indices, speeds):
-        if split == "train":
-            self.left -= 1
-            if self.left == 0:
-                if self.how == "crash":
-                    raise ZeroDivisionError
-                os.kill(os.getpid(), signal.SIGTERM)
-        return super()._batch(split, indices, speeds)
 
 
 @pytest.fixture(scope="module")

@@ -8,11 +8,10 @@ import signal
 import threading
 from dataclasses import replace
 from io import StringIO
-from pathlib import Path
 
 import pytest
 import torch
-from engine_tiny import MODES, TinyData, TinyModel, run_tiny, timeless, tiny_config, tiny_objective
+from engine_tiny import MODES, TinyData, TinyModel, run_tiny, same, timeless, tiny_config, tiny_objective, weights
 from rich.console import Console
 
 from ffrl.config import DataConfig, ModelConfig, OptimizerConfig
@@ -22,20 +21,12 @@ from ffrl.models.activity import Phase
 from ffrl.objective.elbo import elbo_terms
 from ffrl.training import log as log_module
 from ffrl.training.batch import draw_batch
-from ffrl.training.checkpoint import checkpoints, find_checkpoint, read_tensors
+from ffrl.training.checkpoint import checkpoints, find_checkpoint
 from ffrl.training.config_io import read_config
 from ffrl.training.log import METRICS, MetricsFile, read_metrics
 from ffrl.training.schedule import learning_rate
 from stf.config import SparseModelConfig
 from stf.run import build_model
-
-
-def weights(run: Path) -> dict[str, torch.Tensor]:
-    return read_tensors(find_checkpoint(run) / "model.safetensors")
-
-
-def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
-    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
 
 
 class Poisoned(TinyData):
