@@ -25,8 +25,7 @@ class Case:
     """One thing to measure.
 
     Args:
-        kind: ``ours`` and ``naive`` are supervised steps, ``unsupervised`` is a step of the sparse model, ``parts`` are
-            the pieces of the latter.
+        kind: ``ours`` and ``naive`` are supervised steps, ``unsupervised`` is a step of the sparse model.
         bound: a key of :data:`BOUNDS`.
         batch, dim, steps, fields: B, D, T, K.
         budget: seconds to spend on repeats; at least one is made.
@@ -55,7 +54,6 @@ class Result:
         warmed_up: whether a first step was taken before those.
         resting_bytes, peak_bytes: resident memory before the first step, and at its highest.
         loss: of the first step.
-        parts: processor seconds of each piece of a step.
     """
 
     seconds: list[float] = field(default_factory=list)
@@ -64,7 +62,6 @@ class Result:
     resting_bytes: int = 0
     peak_bytes: int = 0
     loss: float = float("nan")
-    parts: dict[str, float] = field(default_factory=dict)
 
     @property
     def wall(self) -> float:
@@ -148,7 +145,7 @@ def measure(case: Case) -> Result:
     model = _model(case, config, data.image_shape)
     generator = torch.Generator().manual_seed(case.seed)
     indices = torch.randint(data.size("train"), (case.batch,), generator=generator)
-    if case.kind in ("unsupervised", "parts"):
+    if case.kind == "unsupervised":
         frames, activity = data.mixed("train", indices, generator).frames, None
     else:
         which = torch.randint(min(case.fields, 3), (case.batch,), generator=generator)
@@ -167,11 +164,7 @@ def measure(case: Case) -> Result:
     resting = resident_bytes(highest=False)
     wall, cpu, warmed_up = repeat(step, case.budget, case.most)
     peak = resident_bytes(highest=True)
-    parts = {}
-    if case.kind == "parts":
-        actions = _parts(model, data, indices, frames, noise, phase, optimizer)
-        parts = {name: statistics.median(repeat(action, case.budget, case.most)[1]) for name, action in actions.items()}
-    return Result(wall, cpu, warmed_up, resting, peak, losses[0], parts)
+    return Result(wall, cpu, warmed_up, resting, peak, losses[0])
 
 
 def _configuration(case: Case) -> Any:
@@ -180,7 +173,7 @@ def _configuration(case: Case) -> Any:
 
     bound, density = BOUNDS[case.bound]
     shared = {"data": DataConfig(num_steps=case.steps), "objective": ObjectiveConfig(bound=bound, density=density)}
-    if case.kind in ("unsupervised", "parts"):
+    if case.kind == "unsupervised":
         return UnsupervisedConfig(model=SparseModelConfig(latent_dim=case.dim, num_fields=case.fields), **shared)
     size = ModelConfig(latent_dim=case.dim, num_fields=case.fields, activation="softplus", time_dependent=True)
     return SupervisedConfig(model=size, **shared)
@@ -194,34 +187,6 @@ def _model(case: Case, config: Any, image_shape: tuple[int, int, int]) -> Any:
 
         return NaiveModel(config, image_shape)
     return build_model(config, image_shape)
-
-
-def _parts(
-    model: Any, data: Any, indices: Any, frames: Any, noise: Any, phase: Any, optimizer: Any
-) -> dict[str, Callable[[], object]]:
-    """Forward and backward pass of each piece of a step on its own, and what is no pass at all."""
-    import torch
-
-    with torch.no_grad():
-        outputs = model(frames, noise, phase)
-        means = model.encode(frames)
-    z0, g, latents = outputs.latents[:, 0].clone(), outputs.activity.clone(), outputs.latents.clone()
-    for leaf in (z0, g, latents, means):
-        leaf.requires_grad_()
-
-    def activity() -> None:
-        sample = model.activity_model(means, noise.activity, phase)
-        (sample.g.sum() + sum(term.sum() for term in sample.kl.values())).backward()
-
-    generator = torch.Generator().manual_seed(0)
-    return {
-        "data synthesis": lambda: data.mixed("train", indices, generator),
-        "encoder": lambda: torch.cat(model.posterior(frames)).sum().backward(),
-        "activity": activity,
-        "flow": lambda: model.flow(z0, g).sum().backward(),
-        "decoder": lambda: model.decode_logits(latents).sum().backward(),
-        "optimiser": optimizer.step,
-    }
 
 
 if __name__ == "__main__":

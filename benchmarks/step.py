@@ -93,25 +93,6 @@ def scale(base: Case, threads: int) -> list[dict]:
     return rows
 
 
-def share(base: Case, threads: int) -> dict:
-    """What each piece of an unsupervised step costs on its own."""
-    result = run(dataclasses.replace(base, kind="parts"), threads)
-    size = f"B={base.batch}, D={base.dim}, T={base.steps}, K={base.fields}"
-    table = Table(
-        title=f"Parts of an unsupervised step at {size}", caption="CPU time; forward and backward pass of each alone"
-    )
-    for column in ("part", "time", "share"):
-        table.add_column(column, justify="left" if column == "part" else "right")
-    total = result.cpu + result.parts["data synthesis"]
-    rest = total - sum(result.parts.values())
-    for name, seconds in (result.parts | {"bound, clipping and the rest": rest}).items():
-        table.add_row(name, milliseconds(seconds), f"{100 * seconds / total:.0f} %")
-    table.add_section()
-    table.add_row("step and its data", milliseconds(total), "100 %")
-    console.print(table)
-    return {"case": size, "parts": result.parts, "rest": rest, "total": total}
-
-
 def main() -> None:
     """Run all measurements and print them; write them as JSON if asked to."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -138,7 +119,6 @@ def main() -> None:
         "seed": flags.seed,
         "comparison": {"case": dataclasses.asdict(published), "rows": compare(published, naive_budget, flags.threads)},
         "scaling": {"case": dataclasses.asdict(default), "rows": scale(default, flags.threads)},
-        "parts": [share(case, flags.threads) for case in (default, dataclasses.replace(published, kind="parts"))],
     }
     if flags.json:
         partial = flags.json.with_name(flags.json.name + ".partial")
