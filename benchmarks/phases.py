@@ -26,7 +26,7 @@ from ffrl.core.device import autocast, flush_denormals
 from ffrl.core.files import to_json, write_atomically
 from ffrl.objective.elbo import elbo_terms
 from ffrl.training.batch import Feed
-from ffrl.training.phases import RunContext, Span, spans
+from ffrl.training.phases import RunContext, Span, frames_of, spans
 from ffrl.training.step import Forward, TrainingStep
 from ffrl.training.window import Window
 from stf.registry import default_config
@@ -101,7 +101,7 @@ class Profile:
             if name == "joint":
                 self.adopt()
             step = self._stepper(span)
-            frames = self.config.batch_size * (span.phase.frames or self.data.num_steps + 1)
+            frames = frames_of(self.config, span.phase, self.data.num_steps)
             row = {"phase": name, "steps": span.steps, "frames": frames, "seconds": seconds(step, self.repeats)}
             rows.append(row | {"operations": operations(step)})
         return rows

@@ -14,7 +14,7 @@ from ffrl.core.registry import Registry
 class ModelConfig:
     """Encoder, decoder and the potentials that move the latents."""
 
-    latent_dim: int = 32
+    latent_dim: int = 48
     """D, the dimension of the latent space."""
     num_fields: int = 3
     """K, the number of fields."""

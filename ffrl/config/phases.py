@@ -23,12 +23,15 @@ class StillConfig:
     bound of a sequence, which has one latent for all its frames."""
     cross_entropy: float = 1.0
     """Weight of the pixels' cross-entropy beside their likelihood: its gradient does not vanish on black pixels."""
+    beside: float = 1.0
+    """Weight of frames alone, as many as in this phase, beside the sequences of the training that follows; 0: none."""
 
     def __post_init__(self) -> None:
         require(0.0 <= self.fraction < 1.0, "still.fraction", self.fraction, "a number in [0, 1)")
         at_least("still.frames", self.frames, 1)
         non_negative("still.cross-entropy", self.cross_entropy)
         non_negative("still.latent-weight", self.latent_weight)
+        non_negative("still.beside", self.beside)
 
 
 @dataclass(frozen=True)

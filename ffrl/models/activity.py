@@ -93,6 +93,16 @@ def still_phase(progress: float, config: StillConfig) -> Phase:
     return Phase(still=True, latent_weight=weight, cross_entropy_weight=config.cross_entropy)
 
 
+def alone(phase: Phase, frames: int, config: StillConfig) -> Phase:
+    """Phase of frames alone beside sequences of ``frames`` frames: the KL of each weighs as much as theirs per frame.
+
+    Example:
+        >>> alone(Phase(), 4, StillConfig())
+        Phase(still=True, latent_weight=0.25, cross_entropy_weight=1.0)
+    """
+    return Phase(still=True, latent_weight=phase.latent_weight / frames, cross_entropy_weight=config.cross_entropy)
+
+
 class Activity(nn.Module, ABC):
     """Prior and posterior over the activity of all fields at all steps.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import NamedTuple, Self
 
@@ -20,16 +21,34 @@ from ffrl.models.interface import SequenceModel
 from ffrl.models.outputs import SequenceNoise
 from ffrl.training.phases import span_at
 
+ALONE = "alone-"
+"""Prefix of the random streams of frames alone beside sequences."""
 AHEAD = 2
 """Batches that are read ahead of the step in progress, within its phase: in others the data may be read otherwise."""
 
 
+class Drawn(NamedTuple):
+    """The data of a step: frames ``(B, T+1, C, H, W)``, speeds ``(B, T, J)`` or None, and frames alone or None."""
+
+    frames: Tensor
+    activity: Tensor | None
+    alone: Tensor | None
+
+    def at(self, place: Callable[[Tensor], Tensor]) -> Drawn:
+        """The same, with every tensor put where ``place`` puts it."""
+        return Drawn(place(self.frames), *(None if value is None else place(value) for value in self[1:]))
+
+
 class Batch(NamedTuple):
-    """What one forward pass sees: frames ``(B, T+1, C, H, W)``, noise, and speeds ``(B, T, J)`` or None."""
+    """What one forward pass sees: frames ``(B, T+1, C, H, W)``, noise, and speeds ``(B, T, J)`` or None.
+
+    ``alone``: frames that stand alone beside them, ``(B, n, C, H, W)``, with their noise.
+    """
 
     frames: Tensor
     noise: SequenceNoise
     activity: Tensor | None
+    alone: Batch | None = None
 
 
 def draw_frames(
@@ -136,7 +155,7 @@ class Feed:
         self.waited = 0.0
         reads_ahead = self.data.streamed and config.data.workers > 0
         self._reader = ThreadPoolExecutor(1, thread_name_prefix="feed") if reads_ahead else None
-        self._coming: deque[tuple[int, Future[tuple[Tensor, Tensor | None]]]] = deque()
+        self._coming: deque[tuple[int, Future[Drawn]]] = deque()
 
     def __enter__(self) -> Self:
         return self
@@ -147,26 +166,34 @@ class Feed:
 
     def __call__(self, step: int) -> Batch:
         """Return the batch of optimisation step ``step``, counted from 0."""
-        start = time.perf_counter()
-        drawn = self._frames(step) if self._reader is None else self._read_ahead(step, self._reader)
-        frames, activity = drawn[0].to(self.device, non_blocking=True), drawn[1]
-        if activity is not None:
-            activity = activity.to(self.device, non_blocking=True)
+        start, config, model = time.perf_counter(), self.config, self.model
+        drawn = self._drawn(step) if self._reader is None else self._read_ahead(step, self._reader)
+        frames, activity, alone = drawn.at(lambda value: value.to(self.device, non_blocking=True))
         self.waited += time.perf_counter() - start
-        return with_noise(self.config, self.model, (frames, activity), step)
+        batch = with_noise(config, model, (frames, activity), step)
+        if alone is None:
+            return batch
+        return batch._replace(alone=with_noise(config, model, (alone, None), step, ALONE))
 
-    def _frames(self, step: int) -> tuple[Tensor, Tensor | None]:
+    def _drawn(self, step: int) -> Drawn:
+        """Sequences, and frames alone beside them: of other images, those of a step after the last one."""
         config = self.config
-        indices = epoch_indices(self.size, config.batch_size, step, config.seed, self.data.device)
-        frames, activity = draw_frames(config, self.data, "train", indices, self.model.phase(step / config.steps), step)
-        if self._reader is not None and self.device.type == "cuda":
-            frames = frames.pin_memory()
-        return frames, activity
+        phase = self.model.phase(step / config.steps)
+        frames, activity = draw_frames(config, self.data, "train", self._indices(step), phase, step)
+        alone = None
+        if config.still.beside and not phase.still:
+            indices, source = self._indices(config.steps + step), generator(self.data.device, config.seed, ALONE, step)
+            alone = self.data.stills("train", indices, config.still.frames, source)
+        drawn = Drawn(frames, activity, alone)
+        return drawn.at(Tensor.pin_memory) if self._reader is not None and self.device.type == "cuda" else drawn
 
-    def _read_ahead(self, step: int, reader: ThreadPoolExecutor) -> tuple[Tensor, Tensor | None]:
+    def _indices(self, step: int) -> Tensor:
+        return epoch_indices(self.size, self.config.batch_size, step, self.config.seed, self.data.device)
+
+    def _read_ahead(self, step: int, reader: ThreadPoolExecutor) -> Drawn:
         while self._coming and self._coming[0][0] != step:
             self._coming.popleft()[1].cancel()
         following = self._coming[-1][0] + 1 if self._coming else step
         for later in range(following, min(step + AHEAD + 1, span_at(self.config, step).last)):
-            self._coming.append((later, reader.submit(self._frames, later)))
+            self._coming.append((later, reader.submit(self._drawn, later)))
         return self._coming.popleft()[1].result()

@@ -66,19 +66,33 @@ def span_at(config: RunConfig, step: int) -> Span:
     return next((span for span in found if step < span.last), found[-1])
 
 
+def frames_of(config: RunConfig, phase: TrainingPhase, num_steps: int) -> int:
+    """Return how many frames a step of a phase trains on, or costs as much as: B (T + 1), or fewer, and those alone.
+
+    Example:
+        >>> config = RunConfig(batch_size=2)
+        >>> [frames_of(config, phase, num_steps=8) for phase in config.schedule]
+        [6, 24]
+    """
+    alone = min(config.still.frames, num_steps + 1)
+    if phase.frames is not None:
+        frames = min(phase.frames, num_steps + 1)
+    else:
+        frames = num_steps + 1 + (alone if config.still.beside else 0)
+    return config.batch_size * frames
+
+
 def frames_until(config: RunConfig, num_steps: int, step: int) -> int:
-    """Return how many frames the steps before ``step`` train on, or cost as much as: B (T + 1) each, or fewer.
+    """Return how many frames the steps before ``step`` train on, or cost as much as.
 
     Example:
         >>> from ffrl.config import StillConfig
-        >>> frames_until(RunConfig(steps=100, batch_size=2, still=StillConfig(fraction=0.1, frames=3)), 8, 20)
+        >>> frames_until(RunConfig(steps=100, batch_size=2, still=StillConfig(fraction=0.1, beside=0.0)), 8, 20)
         240
     """
-    total = 0
-    for span in spans(config):
-        frames = num_steps + 1 if span.phase.frames is None else min(span.phase.frames, num_steps + 1)
-        total += max(0, min(step, span.last) - span.first) * frames
-    return config.batch_size * total
+    return sum(
+        max(0, min(step, span.last) - span.first) * frames_of(config, span.phase, num_steps) for span in spans(config)
+    )
 
 
 def cycle(config: RunConfig, step: int) -> tuple[int, int]:

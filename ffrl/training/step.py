@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from ffrl.config import ObjectiveConfig, RunConfig
 from ffrl.core.device import autocast
 from ffrl.core.errors import UserError
-from ffrl.models.activity import Phase
+from ffrl.models.activity import Phase, alone
 from ffrl.models.interface import SequenceModel
 from ffrl.models.outputs import SequenceNoise, SequenceOutputs
 from ffrl.training.batch import Batch, Feed
@@ -117,7 +117,14 @@ def update(model: nn.Module, optimizer: torch.optim.Optimizer, loss: Tensor, cli
 
 
 class TrainingStep:
-    """Takes the batch of a step, computes the loss terms and updates the model; nothing in it waits for the device."""
+    r"""Takes the batch of a step, computes the loss terms and updates the model; nothing in it waits for the device.
+
+    After the first phase the loss has two parts, of sequences and, with weight w, of other frames that stand alone:
+
+    .. math:: L(x_{0:T}) + w \, L(x)
+
+    Frames alone are sequences of T = 0, whose latent bears as much of the KL as a frame of a sequence does.
+    """
 
     def __init__(self, config: RunConfig, model: SequenceModel, feed: Feed, forward: Forward, window: Window) -> None:
         self.config, self.model, self.feed = config, model, feed
@@ -128,9 +135,15 @@ class TrainingStep:
         """Take optimisation step ``step``, counted from 0."""
         config = self.config
         batch = self.feed(step)
-        terms = self.forward(batch, self.model.phase(step / config.steps))
+        phase = self.model.phase(step / config.steps)
+        terms = self.forward(batch, phase)
+        loss = terms["loss"]
+        if batch.alone is not None:
+            beside = self.forward(batch.alone, alone(phase, batch.frames.shape[1], config.still))
+            terms["alone"] = beside["loss"]
+            loss = loss + config.still.beside * beside["loss"]
         for group in self.optimizer.param_groups:
             group["lr"] = group["factor"] * rate_at(config, step)
-        norm, finite = update(self.model, self.optimizer, terms["loss"], config.optimizer.gradient_clip)
+        norm, finite = update(self.model, self.optimizer, loss, config.optimizer.gradient_clip)
         self.model.after_step()
         self.window.add({**terms, "gradient_norm": norm}, finite)

@@ -37,7 +37,7 @@ def _with_discovery(still: TrainingPhase, config: WeakConfig | UnsupervisedConfi
 
 def _with_longer_phases(config: C) -> C:
     """For large images: more steps of all phases, more of them for the joint training, and longer rollouts."""
-    discovery, refine = replace(config.discovery, fraction=0.35), replace(config.refine, rollout=0.3)
+    discovery, refine = replace(config.discovery, fraction=0.35), replace(config.refine, fraction=0.06, rollout=0.3)
     return replace(config, steps=8000, still=replace(config.still, fraction=0.3), discovery=discovery, refine=refine)
 
 
@@ -89,15 +89,15 @@ class UnsupervisedConfig(RunConfig):
 
     spare_fields = SPARE
     mode: Literal["unsupervised"] = "unsupervised"
-    steps: int = 6500
+    steps: int = 8500
     """Steps of all phases; those of the discovery are steps of expectation-maximisation on encoded sequences."""
-    still: StillConfig = field(default_factory=lambda: StillConfig(fraction=0.43))
+    still: StillConfig = field(default_factory=lambda: StillConfig(fraction=0.56))
     model: SparseModelConfig = field(default_factory=lambda: SparseModelConfig(integrator="rk4"))
     sparsity: SparsityConfig = field(default_factory=SparsityConfig)
-    discovery: DiscoveryConfig = field(default_factory=DiscoveryConfig)
+    discovery: DiscoveryConfig = field(default_factory=lambda: DiscoveryConfig(fraction=0.28))
     joint: JointConfig = field(default_factory=JointConfig)
     rediscovery: RediscoveryConfig = field(default_factory=RediscoveryConfig)
-    refine: RefineConfig = field(default_factory=RefineConfig)
+    refine: RefineConfig = field(default_factory=lambda: RefineConfig(fraction=0.045))
 
     @property
     def schedule(self) -> tuple[TrainingPhase, ...]:

@@ -47,5 +47,5 @@ def test_every_phase_and_part_is_measured(phases: Any, monkeypatch: pytest.Monke
     for found in report["precisions"].values():
         assert [row["phase"] for row in found["phases"]] == ["still", "discovery", "joint", "refine"]
         assert all(row["seconds"] > 0 and row["operations"] > 0 for row in found["phases"])
-        assert found["phases"][2]["frames"] == 4 * 9
+        assert found["phases"][2]["frames"] == 4 * (9 + 3)
         assert {"encoder", "activity", "flow", "decoder"} <= set(found["joint parts"])

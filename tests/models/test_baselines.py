@@ -384,14 +384,18 @@ def test_the_number_of_training_images_is_limited(tmp_path: Path, capsys: pytest
     from ffrl.training.batch import Feed
 
     seen: set[int] = set()
+    alone: set[int] = set()
     watched = SimpleNamespace(
         size=data.size, device=data.device, streamed=False, transformations=data.transformations, num_steps=STEPS
     )
     watched.mixed = lambda split, indices, source: seen.update(indices.tolist()) or data.mixed(split, indices, source)
+    watched.stills = lambda split, indices, count, source: (
+        alone.update(indices.tolist()) or data.stills(split, indices, count, source)
+    )
     with Feed(config, build("vae", still=StillConfig(fraction=0.0), steps=6), watched, torch.device("cpu")) as feed:
         for step in range(6):
             feed(step)
-    assert seen == set(range(6))
+    assert seen == alone == set(range(6))
     line = complaint(capsys, "train", "--mode=vae", "--data.train-images=8001", "--out", tmp_path / "run", *TINY)
     assert line == "data.train-images: found 8001, expected at most 8,000, all that there are"
 

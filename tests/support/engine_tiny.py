@@ -38,7 +38,9 @@ STEPS = 4
 def tiny_config(mode: str = "unsupervised", **changes: Any) -> Any:
     """A run of 30 steps whose log, validation and checkpoint steps do not coincide, all of them by gradient."""
     values: dict[str, Any] = dict(steps=30, batch_size=7, log_every=4, validate_every=10, checkpoint_every=6)
-    values |= dict(keep_checkpoints=3, device="cpu", precision="float32", seed=5, still=StillConfig(fraction=0.0))
+    values |= dict(
+        keep_checkpoints=3, device="cpu", precision="float32", seed=5, still=StillConfig(fraction=0.0, beside=0.0)
+    )
     if mode in ("weak", "unsupervised"):
         values["discovery"] = DiscoveryConfig(fraction=0.0)
         values["refine"] = RefineConfig(fraction=0.0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 
 import pytest
 import torch
@@ -10,9 +11,10 @@ from engine_tiny import TinyData, TinyModel, run_tiny, tiny_config
 
 from ffrl.config import DataConfig, StillConfig
 from ffrl.core.errors import UserError
+from ffrl.core.seed import epoch_indices, generator
 from ffrl.data.base import SequenceBatch
 from ffrl.data.on_device import MovedSequences, on_device, where_made
-from ffrl.training.batch import AHEAD, Feed, draw_frames
+from ffrl.training.batch import AHEAD, ALONE, Feed, draw_frames
 
 CPU = torch.device("cpu")
 
@@ -68,6 +70,26 @@ def test_reading_ahead_changes_no_batch_and_happens_in_another_thread():
     assert {name for name, _ in here.read} == {threading.current_thread().name}
 
 
+@pytest.mark.parametrize("data", [TinyData, FromFiles])
+def test_other_images_stand_alone_beside_sequences(data: type[TinyData]) -> None:
+    config = tiny_config(still=StillConfig(fraction=0.5, frames=2, beside=0.3))
+    model = TinyModel()
+    plain, last = model.phase, config.steps - 1
+    model.phase = lambda progress: replace(plain(progress), still=progress < 0.5)
+    with Feed(config, model, data(), CPU) as feed:
+        assert feed(config.steps // 2 - 1).alone is None, "all frames do"
+        batch = feed(last)
+        frames, noise, activity, beneath = batch.alone
+        assert frames.shape == (config.batch_size, 2, 1, 2, 2) and activity is None and beneath is None
+        assert noise.latent.shape == batch.noise.latent.shape and not torch.equal(noise.latent, batch.noise.latent)
+        assert torch.equal(frames, feed(last).alone.frames)
+        indices = epoch_indices(20, config.batch_size, config.steps + last, config.seed, CPU)
+        expected = TinyData().stills("train", indices, 2, generator(CPU, config.seed, ALONE, last))
+        assert torch.equal(frames, expected)
+    with Feed(replace(config, still=replace(config.still, beside=0.0)), model, data(), CPU) as feed:
+        assert feed(last).alone is None
+
+
 def test_a_resumed_feed_starts_anywhere_and_may_jump():
     batches = taken(TinyData(), list(range(12)))
     resumed = taken(FromFiles(), [7, 8, 3, 4, 11])
@@ -85,7 +107,7 @@ def test_the_following_batches_are_read_before_they_are_asked_for():
 
 
 def test_nothing_is_read_beyond_the_phase_in_progress():
-    data, config = FromFiles(), tiny_config(still=StillConfig(fraction=0.5))
+    data, config = FromFiles(), tiny_config(still=StillConfig(fraction=0.5, beside=0.0))
     with Feed(config, TinyModel(), data, CPU) as feed:
         feed(config.steps // 2 - 1)
     assert len(data.read) == 1

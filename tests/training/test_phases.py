@@ -101,10 +101,11 @@ def test_the_last_phase_goes_on_to_the_end() -> None:
 
 def test_frames_are_those_that_a_step_of_each_phase_costs() -> None:
     run = config(100, still=0.1, discovery=0.3, batch_size=2)
-    at = {0: 0, 5: 5 * 3, 10: 30, 11: 31, 40: 60, 41: 69, 100: 600}
+    at = {0: 0, 5: 5 * 3, 10: 30, 11: 31, 40: 60, 41: 72, 100: 780}  # a sequence has nine, and three stand alone
     assert {step: frames_until(run, 8, step) for step in at} == {step: 2 * count for step, count in at.items()}
     assert frames_until(run, 1, 10) == 2 * 10 * 2  # of sequences with two frames there are no three
-    assert frames_until(replace(run, still=StillConfig(fraction=0.0)), 8, 31) == 2 * (30 + 9)
+    assert frames_until(run, 1, 41) - frames_until(run, 1, 40) == 2 * (2 + 2)
+    assert frames_until(replace(run, still=StillConfig(fraction=0.0, beside=0.0)), 8, 31) == 2 * (30 + 9)
 
 
 def test_each_stretch_of_gradient_phases_is_a_cycle_of_the_learning_rate() -> None:
@@ -138,10 +139,10 @@ def remaining(run: RunConfig, step: int, **seconds: float) -> float:
 def test_time_left_is_known_from_steps_of_each_phase_and_guessed_from_frames() -> None:
     run = config(100, still=0.1, discovery=0.3)
     assert remaining(run, 0) == 0.0
-    # a step of still frames: 3 frames in 0.3 s; so 1 frame in 0.1 s, and steps to come cost 1 and 9 frames
-    assert remaining(run, 5, still=1.5) == pytest.approx(5 * 0.3 + 30 * 0.1 + 60 * 0.9)
-    assert remaining(run, 10, still=3.0) == pytest.approx(30 * 0.1 + 60 * 0.9)
-    assert remaining(run, 20, still=3.0, discovery=20.0) == pytest.approx(20 * 2.0 + 60 * 0.9)
+    # a step of still frames: 3 frames in 0.3 s; so 1 frame in 0.1 s, and steps to come cost 1 and 12 frames
+    assert remaining(run, 5, still=1.5) == pytest.approx(5 * 0.3 + 30 * 0.1 + 60 * 1.2)
+    assert remaining(run, 10, still=3.0) == pytest.approx(30 * 0.1 + 60 * 1.2)
+    assert remaining(run, 20, still=3.0, discovery=20.0) == pytest.approx(20 * 2.0 + 60 * 1.2)
     assert remaining(run, 70, still=3.0, discovery=60.0, joint=15.0) == pytest.approx(30 * 0.5)
     assert remaining(run, 100, still=3.0, discovery=60.0, joint=30.0) == 0.0
     alone = config(100, still=0.0, discovery=0.5)  # nothing is known of frames before there are any

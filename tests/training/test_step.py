@@ -10,6 +10,7 @@ import pytest
 import torch
 from engine_tiny import (
     MODES,
+    STEPS,
     TinyData,
     TinyModel,
     TinyOutputs,
@@ -25,6 +26,7 @@ from ffrl.config import OptimizerConfig, StillConfig
 from ffrl.core.errors import UserError
 from ffrl.models.activity import Phase
 from ffrl.objective.elbo import elbo_terms
+from ffrl.training import step as step_module
 from ffrl.training.batch import Feed, draw_batch
 from ffrl.training.schedule import learning_rate
 from ffrl.training.step import Forward, TrainingStep, build_optimizer, update
@@ -192,11 +194,30 @@ def build_step(config, model, objective):
 @pytest.mark.parametrize("step", [0, 29])
 @pytest.mark.parametrize("mode", MODES)
 def test_a_training_step_never_waits_for_the_device(mode, step, no_waiting):
-    config = real_config(mode)
+    config = real_config(mode, still=StillConfig(fraction=0.0))
     take = build_step(config, real_model(config), elbo_terms)
     with no_waiting:
         take(step)
         take(step)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_the_loss_is_that_of_sequences_and_of_frames_alone(mode, monkeypatch):
+    """The gradient of a step is the sum of both, the second with its weight; the KL of a frame alone has its share."""
+    config = real_config(mode, still=StillConfig(fraction=0.0, beside=0.7))
+    model, step = real_model(config), 20
+    take = build_step(config, model, elbo_terms)
+    batch, phase = take.feed(step), model.phase(step / config.steps)
+    beside = Phase(still=True, latent_weight=phase.latent_weight / (STEPS + 1), cross_entropy_weight=1.0)
+    losses = []
+    for frames, noise, activity, at in ((*batch[:3], phase), (*batch.alone[:3], beside)):
+        losses.append(elbo_terms(copy.deepcopy(model)(frames, noise, at, activity), frames, config.objective)["loss"])
+    taken = []
+    monkeypatch.setattr(step_module, "update", lambda *values: taken.append(values[2]) or (torch.ones(()), torch.tensor(True)))
+    take(step)
+    assert torch.allclose(taken[0], losses[0] + 0.7 * losses[1])
+    means = take.window.means()
+    assert means["loss"] == pytest.approx(losses[0].item()) and means["alone"] == pytest.approx(losses[1].item())
 
 
 def test_the_check_for_waiting_notices_waiting(no_waiting):
