@@ -155,7 +155,7 @@ class RefineConfig:
 
     fraction: float = 0.06
     """Share of the steps that this phase takes; 0 leaves it out."""
-    rollout: float = 0.05
+    rollout: float = 0.3
     """Weight of the misfit along rollouts beside that between codes: the one is for predictions, the other for the
     inference of activity."""
     unit: float = 60.0

@@ -36,9 +36,9 @@ def _with_discovery(still: TrainingPhase, config: WeakConfig | UnsupervisedConfi
 
 
 def _with_longer_phases(config: C) -> C:
-    """For large images: more steps of all phases, more of them for the joint training, and longer rollouts."""
-    discovery, refine = replace(config.discovery, fraction=0.35), replace(config.refine, fraction=0.06, rollout=0.3)
-    return replace(config, steps=8000, still=replace(config.still, fraction=0.3), discovery=discovery, refine=refine)
+    """For large images: more steps of all phases, and more of them for the joint training."""
+    still, discovery = replace(config.still, fraction=0.3), replace(config.discovery, fraction=0.35)
+    return replace(config, steps=8000, still=still, discovery=discovery)
 
 
 def _require_time_for_all(config: WeakConfig | UnsupervisedConfig) -> None:
@@ -91,13 +91,13 @@ class UnsupervisedConfig(RunConfig):
     mode: Literal["unsupervised"] = "unsupervised"
     steps: int = 8500
     """Steps of all phases; those of the discovery are steps of expectation-maximisation on encoded sequences."""
-    still: StillConfig = field(default_factory=lambda: StillConfig(fraction=0.56))
+    still: StillConfig = field(default_factory=lambda: StillConfig(fraction=0.55))
     model: SparseModelConfig = field(default_factory=lambda: SparseModelConfig(integrator="rk4"))
     sparsity: SparsityConfig = field(default_factory=SparsityConfig)
     discovery: DiscoveryConfig = field(default_factory=lambda: DiscoveryConfig(fraction=0.28))
     joint: JointConfig = field(default_factory=JointConfig)
     rediscovery: RediscoveryConfig = field(default_factory=RediscoveryConfig)
-    refine: RefineConfig = field(default_factory=lambda: RefineConfig(fraction=0.045))
+    refine: RefineConfig = field(default_factory=RefineConfig)
 
     @property
     def schedule(self) -> tuple[TrainingPhase, ...]:
