@@ -126,7 +126,7 @@ def test_own_encoder_and_decoder(given, tmp_path):
     with pytest.raises(UserError, match="weights|tensor"):
         stf.load(made.path, encoder=Encoder(12), decoder=nn.Sequential(Decoder()))
     with pytest.raises(UserError, match="^decoder: found outputs of shape .* expected"):
-        stf.fit(given[0], out=tmp_path / "no", decoder=nn.Linear(32, 5), quiet=True)
+        stf.fit(given[0], out=tmp_path / "no", decoder=nn.Linear(48, 5), quiet=True)
     with pytest.raises(UserError, match="^decoder: found that it fails on an input of shape"):
         stf.fit(given[0], out=tmp_path / "no", decoder=Decoder(7), quiet=True)
     with pytest.raises(UserError, match="^encoder: found that it fails on an input of shape"):

@@ -43,8 +43,8 @@ class FrameVAE(VariationalAutoencoder):
     Example:
         >>> from ffrl.models.baselines.vae import MODE
         >>> model = MODE.build(MODE.config(), (3, 28, 28))
-        >>> model.flow(torch.zeros(2, 32), torch.ones(2, 8, 3)).shape
-        torch.Size([2, 9, 32])
+        >>> model.flow(torch.zeros(2, 48), torch.ones(2, 8, 3)).shape
+        torch.Size([2, 9, 48])
     """
 
     activity_kind = ActivityKind.GIVEN

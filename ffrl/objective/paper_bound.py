@@ -42,7 +42,7 @@ def flow_kl(model: FlowFactorizedVAE, latents: Tensor, g: Tensor, log_q: Tensor)
         >>> from ffrl.models.supervised import MODE
         >>> model = MODE.build(SupervisedConfig(objective=ObjectiveConfig(bound="paper")), (3, 28, 28))
         >>> g = torch.ones(2, 8, 3)
-        >>> flow_kl(model, model.flow(torch.zeros(2, 32), g), g, torch.zeros(2)).shape
+        >>> flow_kl(model, model.flow(torch.zeros(2, 48), g), g, torch.zeros(2)).shape
         torch.Size([2])
     """
     if model.density is None:

@@ -87,7 +87,7 @@ def draw(
         >>> model = WEAK.build(WeakConfig(), (3, 28, 28))
         >>> draws = draw(model, torch.rand(2, 9, 3, 28, 28), 5, torch.Generator().manual_seed(0))
         >>> draws.z0.shape, draws.activity.g.shape
-        (torch.Size([5, 2, 32]), torch.Size([6, 5, 2, 8, 6]))
+        (torch.Size([5, 2, 48]), torch.Size([6, 5, 2, 8, 6]))
     """
     if isinstance(model, FrameLatents):
         given = model.infer(frames) if activity is None else activity

@@ -100,7 +100,7 @@ def poflow(config: PoFlowConfig, networks: Networks) -> FlowFactorizedVAE:
 
     Example:
         >>> model = MODE.build(PoFlowConfig(), (3, 28, 28))
-        >>> sorted(model.field_penalties(torch.zeros(2, 9, 32), torch.ones(2, 8, 3)))
+        >>> sorted(model.field_penalties(torch.zeros(2, 9, 48), torch.ones(2, 8, 3)))
         ['wave_initial', 'wave_residual']
     """
     wave = WavePenalty(config.model.num_fields, config.wave_weight, config.wave_initial_weight)

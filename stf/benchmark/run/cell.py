@@ -121,7 +121,7 @@ class Cell:
 
     def trial(self) -> list[str]:
         """Arguments of ``stf`` that train this cell for a few steps, to time it."""
-        steps = ("--steps", TRIAL_STEPS, "--seed", self.seed, "--log-every", 5)
+        steps = ("--steps", TRIAL_STEPS, "--seed", self.seed, "--log-every", 1)
         return self._train(self.trial_run, *steps, "--validate-every", TRIAL_STEPS)
 
     def evaluate(self) -> list[str]:
