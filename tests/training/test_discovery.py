@@ -262,7 +262,10 @@ def test_steps_that_are_not_finite_leave_the_activity_as_it_is(tmp_path, mode) -
         def _batch(self, split, indices, speeds):
             batch = super()._batch(split, indices, speeds)
             self.calls += split == "train"
-            poisoned = split == "train" and self.calls in (first + 5, first + 7)  # each step takes two, of sequences and of frames alone
+            poisoned = split == "train" and self.calls in (
+                first + 5,
+                first + 7,
+            )  # each step takes two, of sequences and of frames alone
             return batch._replace(frames=batch.frames * float("nan")) if poisoned else batch
 
     run = config(mode, checkpoint_every=1, keep_checkpoints=99, validate_every=80, log_every=1)

@@ -213,7 +213,9 @@ def test_the_loss_is_that_of_sequences_and_of_frames_alone(mode, monkeypatch):
     for frames, noise, activity, at in ((*batch[:3], phase), (*batch.alone[:3], beside)):
         losses.append(elbo_terms(copy.deepcopy(model)(frames, noise, at, activity), frames, config.objective)["loss"])
     taken = []
-    monkeypatch.setattr(step_module, "update", lambda *values: taken.append(values[2]) or (torch.ones(()), torch.tensor(True)))
+    monkeypatch.setattr(
+        step_module, "update", lambda *values: taken.append(values[2]) or (torch.ones(()), torch.tensor(True))
+    )
     take(step)
     assert torch.allclose(taken[0], losses[0] + 0.7 * losses[1])
     means = take.window.means()
