@@ -7,9 +7,9 @@ import os
 import shlex
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import tyro
 
@@ -32,6 +32,29 @@ class DataLocation:
 
     root: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
     """Folder of the data set (left out: what comes with the package, or rendered images)."""
+
+
+@dataclass(frozen=True)
+class SlurmJobs:
+    """What the jobs of a Slurm cluster get."""
+
+    partition: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None
+    """Partition of the cluster (left out: its default)."""
+    minutes: Annotated[int | None, tyro.conf.arg(metavar="INT")] = None
+    """Minutes that a job may take (left out: a day)."""
+    cpus: Annotated[int | None, tyro.conf.arg(metavar="INT")] = None
+    """Cores per job, and threads without --threads (left out: as the cluster says)."""
+    gpus: Annotated[int | None, tyro.conf.arg(metavar="INT")] = None
+    """GPUs per job (left out: as the cluster says)."""
+
+    def check(self, executor: str) -> None:
+        """Raise a UserError for values that cannot be, and for any without the executor ``slurm``."""
+        for name, value in asdict(self).items():
+            least = 0 if name == "gpus" else 1
+            fits = not isinstance(value, int) or value >= least
+            require(fits, f"--slurm.{name}", value, f"an integer of at least {least}")
+            beside = value is None or executor == "slurm"
+            require(beside, f"--slurm.{name}", value, "--executor slurm beside it")
 
 
 @dataclass(frozen=True)
@@ -59,6 +82,9 @@ class Benchmark:
     """Threads per cell (left out: as OMP_NUM_THREADS says, or the cores divided by --jobs)."""
     device: DeviceName = "auto"
     """Where to compute; auto takes CUDA when there is one."""
+    executor: Literal["processes", "local", "slurm"] = "processes"
+    """What runs the cells: processes, or jobs of submitit's local or Slurm executor (the extra cluster)."""
+    slurm: SlurmJobs = field(default_factory=SlurmJobs)
     list: bool = False
     """Print the cells and the commands that reproduce them; run nothing."""
 
@@ -70,6 +96,7 @@ class Benchmark:
         require(self.budget is None or 0 < self.budget < float("inf"), "--budget", self.budget, "a number above 0")
         both = self.steps is not None and self.budget is not None
         require(not both, "--budget", self.budget, "no --steps beside it: one follows from the other")
+        self.slurm.check(self.executor)
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -151,8 +178,12 @@ def _threads(command: Benchmark) -> int | None:
     """Threads per cell, None to leave them as they are."""
     from stf.benchmark.run.machine import cores
 
-    if command.threads is not None or command.jobs == 1 or "OMP_NUM_THREADS" in os.environ:
+    if command.threads is not None or "OMP_NUM_THREADS" in os.environ:
         return command.threads
+    if command.executor == "slurm":
+        return command.slurm.cpus
+    if command.jobs == 1:
+        return None
     return max(1, cores() // command.jobs)
 
 
@@ -161,14 +192,18 @@ def _run(command: Benchmark, suite: Suite, grid: Sequence[Cell], left_out: Seque
     from rich.console import Console
 
     from ffrl.core.files import locked, remove_leftovers
-    from stf.benchmark.run.process import Launcher
+    from stf.benchmark.run.jobs import JOBS, Submitter, end_leftovers
+    from stf.benchmark.run.process import Child, Launcher, Start
     from stf.benchmark.run.progress import Progress
     from stf.benchmark.run.records import RESULTS, Records, make_folder, prepare
     from stf.benchmark.run.runner import Runner, exit_code
     from stf.benchmark.tables.writing import print_tables, write_plots, write_tables
 
     out, settings = grid[0].out, grid[0].settings
-    if settings.device not in ("auto", "cpu"):
+    start: Start = Child
+    if command.executor != "processes":
+        start = Submitter(command.executor, out / JOBS, **asdict(command.slurm))
+    if settings.device not in ("auto", "cpu") and command.executor != "slurm":
         from ffrl.core.device import resolve_device
 
         resolve_device(settings.device)  # raises here, and not in every cell
@@ -177,13 +212,14 @@ def _run(command: Benchmark, suite: Suite, grid: Sequence[Cell], left_out: Seque
     with locked(out):
         prepare(out, suite, settings)
         remove_leftovers(out)
+        end_leftovers(out / JOBS)
         records = Records(out / RESULTS)
         _say_left_out(left_out)
         if suite.codes and not settings.codes:
             print("scikit-learn is not installed: DCI, MIG and linear probes are left out", file=sys.stderr)
         launcher = Launcher(f"{__package__}.main", _threads(command))
         with Progress(Console(stderr=True)) as progress:
-            outcome = Runner(records, launcher, command.jobs, progress, line).run(grid)
+            outcome = Runner(records, launcher, command.jobs, progress, line, start).run(grid)
         lines = list(records.by_cell.values())
         write_tables(suite, lines, out)
         if outcome.signal is not None:

@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from benchmark_tools import Standin
+from benchmark_tools import Standin, alive
 from rich.console import Console
 
 from ffrl.config import StillConfig
@@ -139,18 +139,6 @@ def test_a_signal_stops_all_processes_and_a_rerun_gives_the_same_lines(out, tmp_
     run(grid_of(whole))
     there = [json.dumps(line).replace(str(whole), str(out)) for line in lines_of(whole)]
     assert sorted(map(json.dumps, lines_of(out))) == sorted(there)
-
-
-def alive(folder: Path) -> list[str]:
-    """Command lines of processes that work in a folder."""
-    found = []
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            command = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode()
-        except OSError:
-            continue
-        found += [command] if str(folder) in command else []
-    return found
 
 
 def test_a_failed_cell_is_recorded_the_others_go_on_and_a_rerun_tries_it_anew(out, monkeypatch):

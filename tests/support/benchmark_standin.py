@@ -1,7 +1,8 @@
 """Stands in for ``stf`` and for the measurement of curves in tests: writes the files that they write, at once.
 
 STANDIN_FAIL names cells whose training fails, STANDIN_HANG cells that hang until they are stopped, STANDIN_INTERRUPT as
-``cell=number`` one of these that sends the benchmark a signal.
+``cell=number`` one of these that sends the benchmark a signal, STANDIN_WHOLE cells whose training writes what measuring
+it writes, too.
 """
 
 from __future__ import annotations
@@ -19,6 +20,13 @@ def flag(arguments: list[str], name: str) -> str | None:
     return arguments[arguments.index(name) + 1] if name in arguments else None
 
 
+def write(path: Path, text: str) -> None:
+    """Write a file in one move."""
+    temporary = path.with_name(f".tmp-{os.getpid()}-{path.name}")
+    temporary.write_text(text)
+    temporary.replace(path)
+
+
 def train(arguments: list[str]) -> int:
     """Write a checkpoint; a resumed training finds its steps in ``config.json``."""
     resumed = flag(arguments, "--resume")
@@ -26,8 +34,8 @@ def train(arguments: list[str]) -> int:
     if not resumed:
         config = json.loads(Path(sys.argv[1]).read_text())[flag(arguments, "--mode")]
         config |= {"steps": int(flag(arguments, "--steps")), "seed": int(flag(arguments, "--seed"))}
-        run.mkdir(parents=True)
-        (run / "config.json").write_text(json.dumps(config))
+        run.mkdir(parents=True, exist_ok=True)
+        write(run / "config.json", json.dumps(config))
     with open(run / "starts.txt", "a") as file:
         file.write(f"{arguments[0]} threads={os.environ.get('OMP_NUM_THREADS')}\n")
     print("training", run.name, flush=True)
@@ -42,11 +50,15 @@ def train(arguments: list[str]) -> int:
         print("stf: error: on purpose", file=sys.stderr)
         return 2
     if run.name in os.environ.get("STANDIN_HANG", "").split(","):
-        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+        signal.signal(signal.SIGTERM, lambda *_: ((run / "hangs").write_text("saved"), sys.exit(143)))
+        write(run / "hangs", "")
         name, _, number = os.environ.get("STANDIN_INTERRUPT", "").partition("=")
         if run.name == name:
             os.kill(os.getppid(), int(number))
         time.sleep(60)
+    if run.name in os.environ.get("STANDIN_WHOLE", "").split(","):
+        evaluate([str(run), "--json", str(run / "evaluation.json"), "--sequences", "16"])
+        curve([str(run)])
     (run / "checkpoints" / f"step-{config['steps']:08d}").mkdir(parents=True)
     return 0
 
@@ -61,7 +73,7 @@ def evaluate(arguments: list[str]) -> int:
     model = {"parameters": 7, "prediction": "guessing"}
     equivariance = dict.fromkeys(("scaling", "rotation", "hue"), kinds)
     sequences = int(flag(arguments, "--sequences"))
-    file.write_text(json.dumps({"data": data, "model": model, "sequences": sequences, "equivariance": equivariance}))
+    write(file, json.dumps({"data": data, "model": model, "sequences": sequences, "equivariance": equivariance}))
     return 0
 
 
@@ -70,7 +82,7 @@ def curve(arguments: list[str]) -> int:
     environment = {"threads": 1, "torch": "2", "device": "x", "device_type": "cpu", "precision": "float32"}
     training = {"seconds": 4.0, "frames_per_second": 10.0, "data_share": 0.5, "environment": environment}
     points = [{"step": 8, "seconds": 4.0, "error": {"mean": 100.0}}]
-    Path(arguments[0], "curve.json").write_text(json.dumps({"training": training, "points": points}))
+    write(Path(arguments[0], "curve.json"), json.dumps({"training": training, "points": points}))
     return 0
 
 

@@ -109,3 +109,15 @@ class Standin(Launcher):
     def python(self, module: str, arguments: Sequence[str]) -> list[str]:
         """Return the command of the stand-in for a module."""
         return self.stf([module.rpartition(".")[2], *arguments])
+
+
+def alive(folder: Path) -> list[str]:
+    """Command lines of processes that work in a folder."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            command = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+        except OSError:
+            continue
+        found += [command] if str(folder) in command else []
+    return found

@@ -1,4 +1,4 @@
-"""The processes of cells: each in a process group of its own, its output in a log file, stopped as a group."""
+"""What runs the commands of cells: by default processes, each in a process group of its own, with a log file."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import stf
 from ffrl.core.files import reporting
@@ -60,6 +61,23 @@ class Launcher:
         return found if self.threads is None else found | {"OMP_NUM_THREADS": str(self.threads)}
 
 
+class Started(Protocol):
+    """A command that is under way, as a process or as a job of a cluster, and appends its output to a log."""
+
+    def poll(self) -> int | None:
+        """Return the exit code, negative for a signal, None while the command runs."""
+
+    def send(self, number: int) -> None:
+        """Send SIGTERM or SIGKILL to the command and to what it started, if it still runs."""
+
+    def wait(self, seconds: float) -> None:
+        """Wait for the end of the command, but not longer than this."""
+
+
+Start = Callable[[Sequence[str], Path, dict[str, str], str], Started]
+"""Starts a command, with the arguments of :class:`Child`."""
+
+
 class Child:
     """A process that is under way.
 
@@ -107,8 +125,8 @@ class Child:
             self._process.wait(max(seconds, 0.0))
 
 
-def stop(children: Iterable[Child], grace: float = GRACE) -> None:
-    """End processes: SIGTERM, on which training saves a checkpoint, and SIGKILL for those that do not follow."""
+def stop(children: Iterable[Started], grace: float = GRACE) -> None:
+    """End commands: SIGTERM, on which training saves a checkpoint, and SIGKILL for those that do not follow."""
     children = list(children)
     deadline = time.monotonic() + grace
     try:

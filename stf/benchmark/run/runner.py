@@ -1,4 +1,4 @@
-"""Running the cells of a benchmark: some at a time, each in processes of its own, resumable at any point."""
+"""Running the cells of a benchmark: some at a time, each in processes or jobs of its own, resumable at any point."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from stf import __version__
 from stf.benchmark.run import machine
 from stf.benchmark.run.budget import steps_within
 from stf.benchmark.run.cell import Cell, command
-from stf.benchmark.run.process import POLL, Child, Launcher, describe_exit, stop
+from stf.benchmark.run.process import POLL, Child, Launcher, Start, Started, describe_exit, stop
 from stf.benchmark.run.progress import Progress
 from stf.benchmark.run.records import Records, read_steps, write_steps
 from stf.benchmark.tables.series import frame_curves
@@ -29,7 +29,7 @@ TRAIN, RESUME = "train", "resume"
 
 
 class Stage(NamedTuple):
-    """A process of a cell: what it does, its command, and what stands for that in the log."""
+    """A command of a cell: what it does, its words, and what stands for them in the log."""
 
     name: str
     command: list[str]
@@ -38,8 +38,8 @@ class Stage(NamedTuple):
 
 Job = Generator[Stage, None, None]
 """Yields one stage after the other; what it does in between relies on the stage before having succeeded."""
-Running = tuple[Cell, Job, Stage, Child]
-"""A job at work on a stage, in a process of its own."""
+Running = tuple[Cell, Job, Stage, Started]
+"""A job at work on a stage."""
 
 
 class Outcome(NamedTuple):
@@ -57,19 +57,22 @@ class Runner:
     """Brings the cells of a benchmark to their end.
 
     A cell whose line says done is skipped; one that failed is tried anew; one whose training was interrupted goes on;
-    one that was trained is measured. SIGINT and SIGTERM stop all processes, which save what they have.
+    one that was trained is measured. SIGINT and SIGTERM stop all commands, which save what they have.
 
     Args:
         records: lines of the cells; a finished cell's is added.
-        launcher: starts the processes.
+        launcher: makes the commands.
         jobs: cells at a time.
         progress: told what happens.
         command: the command line of the benchmark.
+        start: starts the commands.
     """
 
-    def __init__(self, records: Records, launcher: Launcher, jobs: int, progress: Progress, command: str) -> None:
+    def __init__(
+        self, records: Records, launcher: Launcher, jobs: int, progress: Progress, command: str, start: Start = Child
+    ) -> None:
         self.records, self.launcher, self.jobs, self.progress = records, launcher, jobs, progress
-        self.command = command
+        self.command, self.start = command, start
 
     def run(self, grid: Sequence[Cell]) -> Outcome:
         """Run what is left to do of ``grid``.
@@ -133,7 +136,7 @@ class Runner:
             self._fail(cell, "record", 0, str(error), failed)
             return
         if stage is not None:
-            child = Child(stage.command, cell.log, self.launcher.environment(), stage.shown)
+            child = self.start(stage.command, cell.log, self.launcher.environment(), stage.shown)
             active.append((cell, job, stage, child))
 
     def _fail(self, cell: Cell, stage: str, code: int, reason: str, failed: list[str]) -> None:
