@@ -70,10 +70,13 @@ def main(arguments: Sequence[str]) -> int:
     given = _given(arguments)
     if "--resume" in given:
         return _resume(given)
+    from ffrl.training.parallel import joined
+
     init = given.get("--init")
     config = _configure(given)
     with ExitStack() as stack:
-        run = config.out or stack.enter_context(reserved(config.mode, config.data.name))
+        ranks = stack.enter_context(joined())
+        run = ranks.shared(lambda: config.out or stack.enter_context(reserved(config.mode, config.data.name)))
         return _train(dataclasses.replace(config, out=run), run, resume=False, init=init)
 
 
@@ -210,13 +213,16 @@ def _train(config: RunConfig, run: Path, resume: bool, init: str | None = None) 
     """Train and say where the run is, or how to go on with it."""
     from rich.console import Console
 
+    from ffrl.training.parallel import joined
     from stf.run import train
 
-    result = train(config, run, resume=resume, console=Console(stderr=True), init=init)
-    print(run)
-    if result.signal is not None:
-        command = f"stf train --resume {shlex.quote(os.fspath(run))}"
-        print(f"stopped at step {result.steps} of {config.steps}; to go on: {command}", file=sys.stderr)
-        return 128 + result.signal
-    hint("evaluate", run, json=run / EVALUATION)
-    return 0
+    with joined() as ranks:
+        result = train(config, run, resume=resume, console=Console(stderr=True), init=init)
+    if ranks.first:
+        print(run)
+        if result.signal is not None:
+            command = f"stf train --resume {shlex.quote(os.fspath(run))}"
+            print(f"stopped at step {result.steps} of {config.steps}; to go on: {command}", file=sys.stderr)
+        else:
+            hint("evaluate", run, json=run / EVALUATION)
+    return 0 if result.signal is None else 128 + result.signal

@@ -26,6 +26,7 @@ from ffrl.nn.networks import output_shape
 from ffrl.training.callbacks import Callback
 from ffrl.training.config_io import config_from_dict, sections
 from ffrl.training.folders import reserved
+from ffrl.training.parallel import joined
 from ffrl.training.trainer import train as train_model
 from stf.registry import CONFIGS, MODES, default_config, fine_tuning
 from stf.run import Run, build_model, start_from
@@ -129,7 +130,8 @@ def fit(
     if init is not None:
         start_from(model, init)
     with ExitStack() as stack:
-        path = Path(out) if out is not None else stack.enter_context(reserved(mode, spec.name))
+        ranks = stack.enter_context(joined())
+        path = ranks.shared(lambda: Path(out) if out is not None else stack.enter_context(reserved(mode, spec.name)))
         console = Console(stderr=True, quiet=quiet)
         train_model(replace(config, out=path), model, sequences, path, resume, console, callbacks=callbacks)
     return Run.open(path, device=str(target), data=sequences, encoder=encoder, decoder=decoder)

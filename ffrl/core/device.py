@@ -24,6 +24,8 @@ NO_FLOAT64 = frozenset({"mps"})
 def resolve_device(name: str = "auto") -> torch.device:
     """Return the device called ``name``; ``auto`` is CUDA when there is one, else the CPU.
 
+    Of several processes that ``torchrun`` has started on a machine, each has a CUDA device of its own.
+
     Raises:
         UserError: there is no such device.
 
@@ -34,6 +36,8 @@ def resolve_device(name: str = "auto") -> torch.device:
     DEVICES.require("device", name)
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cuda" and "LOCAL_RANK" in os.environ:
+        name = f"cuda:{os.environ['LOCAL_RANK']}"
     kind, _, index = name.partition(":")
     backend = {"cuda": torch.cuda, "mps": torch.backends.mps}.get(kind)
     if backend is not None and not backend.is_available():

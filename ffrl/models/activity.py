@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -10,6 +11,19 @@ import torch
 from torch import Tensor, nn
 
 from ffrl.config import StillConfig
+
+Pool = Callable[[Sequence[Tensor], Sequence[Tensor]], tuple[list[Tensor], list[Tensor]]]
+"""Maps means and sums over the sequences that a model sees to those over the whole batch, of which they are a part."""
+
+
+def whole(means: Sequence[Tensor], sums: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+    """Return means and sums over a batch that the model sees as a whole: they stay what they are.
+
+    Example:
+        >>> whole([torch.zeros(())], [])
+        ([tensor(0.)], [])
+    """
+    return list(means), list(sums)
 
 
 class ActivityKind(Enum):
@@ -109,6 +123,9 @@ class Activity(nn.Module, ABC):
     Args:
         num_controls: C, the length of the activity vector.
         noise_channels: independent uniform numbers needed per control and step.
+
+    Attributes:
+        pool: what estimates that follow the batches are taken of: all that the model sees, unless that is a part.
     """
 
     kind: ActivityKind = ActivityKind.FREE
@@ -118,6 +135,7 @@ class Activity(nn.Module, ABC):
         super().__init__()
         self.num_controls = num_controls
         self.noise_channels = noise_channels
+        self.pool: Pool = whole
 
     def phase(self, progress: float, start: float = 0.0) -> Phase:
         """Phase at ``progress`` in [0, 1] of training, in which frames begin to move at ``start``: always the same."""

@@ -15,7 +15,7 @@ from ffrl.fields.protocol import FieldModule, Fields
 from ffrl.flow.density import log_density_change
 from ffrl.flow.integrate import INTEGRATORS, integrate
 from ffrl.flow.rollout import roll_out
-from ffrl.models.activity import Activity, ActivityDraws, ActivityKind, ActivitySample, Phase, still_phase
+from ffrl.models.activity import Activity, ActivityDraws, ActivityKind, ActivitySample, Phase, Pool, still_phase
 from ffrl.models.autoencoder import Networks, VariationalAutoencoder
 from ffrl.models.outputs import SequenceNoise, SequenceOutputs
 from ffrl.models.penalties import Penalty
@@ -147,6 +147,10 @@ class FlowFactorizedVAE(VariationalAutoencoder):
     ) -> ActivitySample:
         """Activity for training, from mean and log-variance of q(z | x), ``(B, T+1, D)`` each, or features of them."""
         return self.activity_model(features, uniform, phase)
+
+    def see_parts(self, pool: Pool) -> None:
+        """Let estimates that follow the batches be those of whole batches, of which the model sees a part each."""
+        self.activity_model.pool = pool
 
     def draw_activity(
         self, frames: Tensor, means: Tensor, samples: int, generator: torch.Generator | None

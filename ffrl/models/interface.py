@@ -2,8 +2,8 @@
 
 Every model is a :class:`SequenceModel`. What it can do beyond that it has the methods for: whoever needs a likelihood
 asks ``isinstance(model, Probabilistic)``, and so on for :class:`SequenceLatents`, :class:`FrameLatents`,
-:class:`WithFields`, :class:`WithPosterior` and :class:`Calibrated`. Shapes: B sequences of T + 1 frames ``(C, H, W)``,
-latents of dimension D, K fields, activity of length C (K, or what else moves the latents).
+:class:`WithFields`, :class:`WithPosterior`, :class:`Calibrated` and :class:`Divisible`. Shapes: B sequences of T + 1
+frames ``(C, H, W)``, latents of dimension D, K fields, activity of length C (K, or what else moves the latents).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from ffrl.config import ObjectiveConfig, RunConfig
 from ffrl.data.base import SequenceData
-from ffrl.models.activity import ActivityDraws, ActivityKind, Phase
+from ffrl.models.activity import ActivityDraws, ActivityKind, Phase, Pool
 from ffrl.models.outputs import SequenceNoise, SequenceOutputs
 
 if TYPE_CHECKING:
@@ -252,4 +252,16 @@ class Calibrated(Protocol):
         Args:
             data: sequences on the device where they are made.
             images: how many images of the training split may be used, the first ones.
+        """
+
+
+@runtime_checkable
+class Divisible(Protocol):
+    """A model whose noise and losses belong to single sequences, so that parts of a batch can be trained on apart."""
+
+    def see_parts(self, pool: Pool) -> None:
+        """Let estimates that follow the batches be those of whole batches, of which the model sees a part each.
+
+        Args:
+            pool: maps means and sums over the part to those over the whole batch.
         """

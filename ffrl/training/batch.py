@@ -6,6 +6,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import fields, replace
 from typing import NamedTuple, Self
 
 import torch
@@ -19,6 +20,7 @@ from ffrl.data.on_device import where_made
 from ffrl.models.activity import Phase
 from ffrl.models.interface import SequenceModel
 from ffrl.models.outputs import SequenceNoise
+from ffrl.training.parallel import Ranks
 from ffrl.training.phases import span_at
 
 ALONE = "alone-"
@@ -49,6 +51,16 @@ class Batch(NamedTuple):
     noise: SequenceNoise
     activity: Tensor | None
     alone: Batch | None = None
+
+    def part(self, places: slice) -> Batch:
+        """Some of its sequences, and of the frames alone."""
+        noise = {field.name: getattr(self.noise, field.name)[places] for field in fields(self.noise)}
+        return Batch(
+            self.frames[places],
+            replace(self.noise, **noise),
+            None if self.activity is None else self.activity[places],
+            None if self.alone is None else self.alone.part(places),
+        )
 
 
 def draw_frames(
@@ -143,13 +155,22 @@ class Feed:
         model: Knows the phase of a step and draws its own noise.
         data: Sequence data with batches on ``device``.
         device: Where to compute.
+        ranks: This process among others, each of which gets its part of every batch.
 
     Attributes:
         waited: seconds that were spent waiting for frames, or making them, until now.
     """
 
-    def __init__(self, config: RunConfig, model: SequenceModel, data: SequenceData, device: torch.device) -> None:
+    def __init__(
+        self,
+        config: RunConfig,
+        model: SequenceModel,
+        data: SequenceData,
+        device: torch.device,
+        ranks: Ranks | None = None,
+    ) -> None:
         self.config, self.model, self.device = config, model, device
+        self.ranks = Ranks() if ranks is None else ranks
         self.data = where_made(data)
         self.size = training_size(config, data)
         self.waited = 0.0
@@ -165,15 +186,15 @@ class Feed:
             self._reader.shutdown(cancel_futures=True)
 
     def __call__(self, step: int) -> Batch:
-        """Return the batch of optimisation step ``step``, counted from 0."""
+        """Return the batch of optimisation step ``step``, counted from 0, or this process's part of it."""
         start, config, model = time.perf_counter(), self.config, self.model
         drawn = self._drawn(step) if self._reader is None else self._read_ahead(step, self._reader)
         frames, activity, alone = drawn.at(lambda value: value.to(self.device, non_blocking=True))
         self.waited += time.perf_counter() - start
         batch = with_noise(config, model, (frames, activity), step)
-        if alone is None:
-            return batch
-        return batch._replace(alone=with_noise(config, model, (alone, None), step, ALONE))
+        if alone is not None:
+            batch = batch._replace(alone=with_noise(config, model, (alone, None), step, ALONE))
+        return batch if self.ranks.size == 1 else batch.part(self.ranks.part(config.batch_size))
 
     def _drawn(self, step: int) -> Drawn:
         """Sequences, and frames alone beside them: of other images, those of a step after the last one."""

@@ -82,6 +82,19 @@ class MetricsFile:
             self._file.close()
 
 
+class Unwritten:
+    """Takes the entries of a process that writes no ``metrics.jsonl``."""
+
+    def append(self, entry: dict[str, Any]) -> None:
+        """Nothing."""
+
+    def sync(self) -> None:
+        """Nothing."""
+
+    def close(self) -> None:
+        """Nothing."""
+
+
 def _finite(value: Any) -> Any:
     """JSON values with null for numbers that are not finite."""
     if isinstance(value, dict):
@@ -95,16 +108,18 @@ class Log:
     """Everything that a run prints and records.
 
     Args:
-        run: Run folder.
+        run: Run folder; None in a process that does not write it.
         console: Where to print: a progress bar on a terminal, plain lines every ten seconds elsewhere.
         steps: Steps of the whole run.
         first: Steps already done.
         callbacks: Told of every entry.
     """
 
-    def __init__(self, run: Path, console: Console, steps: int, first: int, callbacks: Sequence[Callback] = ()) -> None:
+    def __init__(
+        self, run: Path | None, console: Console, steps: int, first: int, callbacks: Sequence[Callback] = ()
+    ) -> None:
         self.console, self.steps, self.callbacks = console, steps, callbacks
-        self.metrics = MetricsFile(run / METRICS, first)
+        self.metrics: MetricsFile | Unwritten = Unwritten() if run is None else MetricsFile(run / METRICS, first)
         self._plain_at = -math.inf
         self._validation: dict[str, float] = {}
         self._warned: set[str] = set()

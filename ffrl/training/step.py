@@ -89,11 +89,24 @@ def build_optimizer(config: RunConfig, model: nn.Module, fields: Iterable[nn.Par
     return torch.optim.AdamW(options, lr=config.optimizer.learning_rate, fused=True)
 
 
-def update(model: nn.Module, optimizer: torch.optim.Optimizer, loss: Tensor, clip: float) -> tuple[Tensor, Tensor]:
+def update(
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    loss: Tensor,
+    clip: float,
+    average: Callable[[list[Tensor]], None] | None = None,
+) -> tuple[Tensor, Tensor]:
     """Backpropagate ``loss`` and take one clipped step, or none at all when anything is not finite.
 
     The gradient g becomes g min(1, clip / (‖g‖ + 1e-6)) with the norm over all parameters. Whether the step is taken is
     decided on the device: fused AdamW leaves parameters, moments and step count as they are when ``found_inf`` is 1.
+
+    Args:
+        model: with parameters that the loss depends on.
+        optimizer: a fused one.
+        loss: 0-dim tensor.
+        clip: largest norm of the gradient.
+        average: replaces loss and gradients by their means over several processes, in place.
 
     Returns:
         The gradient norm before clipping and whether the step was taken, 0-dim tensors on the device.
@@ -108,7 +121,10 @@ def update(model: nn.Module, optimizer: torch.optim.Optimizer, loss: Tensor, cli
     optimizer.zero_grad(set_to_none=True)
     loss.backward()
     parameters = [parameter for parameter in model.parameters() if parameter.grad is not None]
-    norm = torch.nn.utils.get_total_norm([parameter.grad for parameter in parameters if parameter.grad is not None])
+    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+    if average is not None:
+        average([loss.detach(), *gradients])
+    norm = torch.nn.utils.get_total_norm(gradients)
     torch.nn.utils.clip_grads_with_norm_(parameters, clip, norm)
     finite = torch.isfinite(norm) & torch.isfinite(loss.detach())
     optimizer.found_inf = (~finite).to(torch.float32)  # type: ignore[attr-defined]
@@ -144,6 +160,13 @@ class TrainingStep:
             loss = loss + config.still.beside * beside["loss"]
         for group in self.optimizer.param_groups:
             group["lr"] = group["factor"] * rate_at(config, step)
-        norm, finite = update(self.model, self.optimizer, loss, config.optimizer.gradient_clip)
+        values = [value.detach() for value in terms.values()]
+        norm, finite = update(
+            self.model,
+            self.optimizer,
+            loss,
+            config.optimizer.gradient_clip,
+            lambda found: self.feed.ranks.average([*found, *values], config.batch_size),
+        )
         self.model.after_step()
         self.window.add({**terms, "gradient_norm": norm}, finite)

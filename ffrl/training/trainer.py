@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from ffrl.core.errors import UserError, require
 from ffrl.core.files import locked
 from ffrl.core.signals import StopRequest
 from ffrl.data.base import SequenceData
-from ffrl.models.interface import Calibrated, SequenceModel
+from ffrl.models.interface import Calibrated, Divisible, SequenceModel
 from ffrl.objective.elbo import elbo_terms
 from ffrl.training import run_folder
 from ffrl.training.batch import Feed, training_size
@@ -38,8 +39,9 @@ from ffrl.training.checkpoint import (
 )
 from ffrl.training.config_io import encode_config
 from ffrl.training.log import METRICS, Log, read_metrics
+from ffrl.training.parallel import Ranks, joined
 from ffrl.training.phases import RunContext, Runner, frames_until, span_at, spans
-from ffrl.training.precision import choose
+from ffrl.training.precision import Precision, choose
 from ffrl.training.step import Forward, Objective, TrainingStep, rate_at
 from ffrl.training.validation import Validation
 from ffrl.training.window import Window
@@ -83,6 +85,9 @@ def train(
     The same seed on the same hardware, threads and versions gives the same run, and a resumed run continues bit for bit
     (on CUDA with ``config.deterministic``). SIGINT and SIGTERM end the run after the current step with a checkpoint.
 
+    Under ``torchrun`` every process calls this alike and computes its part of every batch; process 0 alone writes,
+    prints, validates and calls ``callbacks``, and a signal to one of them ends all after the same step.
+
     Args:
         config: Configuration of one of the modes.
         model: Freshly initialised; moved to the device of ``config``.
@@ -120,30 +125,56 @@ def train(
     if config.tensorboard:
         summary_writer()
     with ExitStack() as stack:
-        run_folder.open_folder(run_dir, resume)
-        stack.enter_context(locked(run_dir))
+        ranks = stack.enter_context(joined())
+        if ranks.size > 1:
+            _divide(config, model, device, ranks)
         stack.enter_context(deterministic(config.deterministic))
-        run_folder.prepare(run_dir, config, resume, run_folder.Description.of(data, model))
-        precision = choose(config, model.to(device), device, run_dir / run_folder.ENVIRONMENT)
-        run_folder.record_environment(run_dir, device, precision)
+        model.to(device)
+
+        def prepare() -> Precision:
+            run_folder.open_folder(run_dir, resume)
+            stack.enter_context(locked(run_dir))
+            run_folder.prepare(run_dir, config, resume, run_folder.Description.of(data, model))
+            precision = choose(config, model, device, run_dir / run_folder.ENVIRONMENT)
+            run_folder.record_environment(run_dir, device, precision)
+            return precision
+
+        precision = ranks.shared(prepare)
+        if not ranks.first:
+            console, callbacks = Console(quiet=True, force_terminal=False), ()
         stop = stack.enter_context(StopRequest())
-        feed = stack.enter_context(Feed(config, model, data, device))
+        feed = stack.enter_context(Feed(config, model, data, device, ranks))
         run = _Run(config, model, data, feed, run_dir, device, precision.dtype, objective)
         run.restore()
+        run.join()
         if resume and run.step >= config.steps:
             console.print(f"{run_dir} is finished: {run.step} steps", markup=False, highlight=False, soft_wrap=True)
             return run.result(None)
-        if config.tensorboard:
+        if config.tensorboard and ranks.first:
             callbacks = [*callbacks, stack.enter_context(TensorBoard(run_dir, run.step))]
-        log = stack.enter_context(Log(run_dir, console, config.steps, run.step, callbacks))
+        log = stack.enter_context(Log(run_dir if ranks.first else None, console, config.steps, run.step, callbacks))
         if precision.speedup is not None:
             log.say(f"precision: {precision}")
         if resume:
             log.say(f"resuming {run_dir} at step {run.step} of {config.steps}")
-        run.loop(log, stop)
-        result = run.result(stop.signal if run.step < config.steps else None)
+        number = run.loop(log, stop)
+        ranks.wait()
+        result = run.result(number if run.step < config.steps else None)
         log.summary(run.summary(result))
         return result
+
+
+def _divide(config: RunConfig, model: SequenceModel, device: torch.device, ranks: Ranks) -> None:
+    """Prepare a model to see a part of every batch, or raise a UserError if processes cannot share the work."""
+    size, own = config.batch_size, ":" not in config.device
+    require(size >= ranks.size, "batch-size", size, f"at least {ranks.size}, one sequence for each process")
+    require(own, "device", config.device, "one without a number, for each process takes its own")
+    if not isinstance(model, Divisible):
+        found = f"{config.mode!r} in {ranks.size} processes"
+        raise UserError(f"mode: found {found}, expected one process: this mode learns from whole batches")
+    model.see_parts(torch.compiler.disable(partial(ranks.pool, size)))
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
 
 
 class _Run:
@@ -161,6 +192,7 @@ class _Run:
         objective: Objective,
     ) -> None:
         self.config, self.model, self.data, self.feed, self.run_dir = config, model, data, feed, run_dir
+        self.ranks = feed.ranks
         self.window = Window(device)
         forward = Forward(config, model, precision, objective)
         self.take_step = TrainingStep(config, model, feed, forward, self.window)
@@ -202,9 +234,20 @@ class _Run:
         self.saved, self.earlier_seconds = self.step, self.seconds
         self.skipped = self.window.counts()[0]
 
+    def join(self) -> None:
+        """Begin where process 0 begins.
+
+        Raises:
+            UserError: this process does not see the checkpoint that process 0 goes on from.
+        """
+        first = self.ranks.shared(lambda: self.step)
+        found, expected = f"step {self.step} in process {self.ranks.rank}", f"step {first}, as in process 0"
+        require(self.step == first, str(self.run_dir), found, expected)
+        self.ranks.broadcast(self.model)
+
     def save(self, log: Log) -> None:
         """Write a checkpoint unless this step has one; the metrics up to it reach the disk first."""
-        if self.saved == self.step:
+        if self.saved == self.step or not self.ranks.first:
             return
         log.metrics.sync()
         tensors = {**optimizer_tensors(self.model, self.take_step.optimizer), **self.window.tensors()}
@@ -249,13 +292,13 @@ class _Run:
             total += (steps - done) * per_step
         return total
 
-    def loop(self, log: Log, stop: StopRequest) -> None:
-        """Take the remaining steps, or as many as there are until a signal."""
+    def loop(self, log: Log, stop: StopRequest) -> int | None:
+        """Take the remaining steps, or as many as there are until a signal to any process, and return that signal."""
         config = self.config
         self.model.train()
         clock, clocked, waited = time.perf_counter(), self.step, self.feed.waited
         phase_clock = clock
-        while self.step < config.steps and stop.signal is None:
+        while (number := self.ranks.agree(stop.signal)) is None and self.step < config.steps:
             runner = self.enter()
             span = span_at(config, self.step)
             runner(self.step)
@@ -265,9 +308,11 @@ class _Run:
                 log.tell(self.step, event)
             last = self.step == config.steps
             ends = self.step == span.last
+            if ends and not span.phase.by_gradient:
+                self.ranks.broadcast(self.model)
             logs = last or self.step % config.log_every == 0
             validates = self.validate.size > 0 and (last or self.step % config.validate_every == 0)
-            validates = validates and (span.phase.by_gradient or last)
+            validates = validates and (span.phase.by_gradient or last) and self.ranks.first
             saves = last or self.step % config.checkpoint_every == 0
             if logs or validates or saves or ends:
                 now = time.perf_counter()
@@ -299,6 +344,7 @@ class _Run:
         if self.phase is not None:
             self.phase_seconds[self.phase] = self.phase_seconds.get(self.phase, 0.0) + now - phase_clock
         self.save(log)
+        return number
 
     def read_window(self, log: Log) -> dict[str, Any]:
         """Return the log entry of the steps since the last one, or end the run when none of many was finite."""

@@ -12,7 +12,7 @@ from ffrl.models.activity import Activity, ActivityDraws, ActivityKind, Activity
 from stf.inference.chain import rates, switches
 from stf.inference.encoded import whitening
 from stf.inference.evidence import FLOOR, Noise, Transitions, relative_misfit, transitions
-from stf.inference.posterior import ActivityPosterior, infer
+from stf.inference.posterior import ActivityPosterior, excess_per_on, infer
 from stf.inference.prior import ActivityPrior
 from stf.inference.statistics import expected_speeds
 
@@ -136,21 +136,25 @@ class ExactActivity(Activity):
             means: latent means, ``(B, T+1, D)``.
             variance: of q(z | x), the same shape.
         """
-        _towards(self.variance, variance.mean((0, 1)))
         kept: Transitions = found.kept
         residual = expected_speeds(found.found, found.marginal, found.space).misfit(kept) / kept.dim
-        _towards(self.misfit, relative_misfit(residual.mean(), kept.energy.mean() / kept.dim))
-        self.excess.copy_(found.mean_excess())
+        sums = [*found.sums_of_excess(), *([self._switched(found, residual)] if self.learn_rates else [])]
+        mean, total = self.pool([variance.mean((0, 1)), residual.mean(), kept.energy.mean()], sums)
+        _towards(self.variance, mean[0])
+        _towards(self.misfit, relative_misfit(mean[1], mean[2] / kept.dim))
+        self.excess.copy_(excess_per_on(total[0], total[1]))
         if self.learn_rates:
-            joint = found.paths.expected_transitions()
-            switched = switches(joint, found.space)  # B, c, 2, 2
-            if found.chosen is None:
-                total = switched.sum(0)
-            else:
-                total = torch.zeros_like(self.counts).index_add_(0, found.chosen.T.flatten(), switched.flatten(0, 1))
-                rest = residual.shape[0] * (residual.shape[1] - 1) - total.sum((-2, -1))  # not enumerated: off
-                total[:, 0, 0] += self.alive * rest.clamp_min(0)
-            _towards(self.counts, total / MOMENTUM)
+            _towards(self.counts, total[2] / MOMENTUM)
+
+    def _switched(self, found: ActivityPosterior, residual: Tensor) -> Tensor:
+        """Expected transitions of every control between off and on in a batch, ``(C, 2, 2)``."""
+        switched = switches(found.paths.expected_transitions(), found.space)  # B, c, 2, 2
+        if found.chosen is None:
+            return switched.sum(0)
+        total = torch.zeros_like(self.counts).index_add_(0, found.chosen.T.flatten(), switched.flatten(0, 1))
+        rest = residual.shape[0] * (residual.shape[1] - 1) - total.sum((-2, -1))  # not enumerated: off
+        total[:, 0, 0] += self.alive * rest.clamp_min(0)
+        return total
 
     # -- the interface of all activity -------------------------------------------------------------------------------
 

@@ -93,8 +93,11 @@ class ActivityPosterior:
 
     def mean_excess(self) -> Tensor:
         """Mean of :meth:`excess` over what is on in the batch, ``(C,)``; 0 where that is not finite."""
-        mean = self.excess().sum((0, 1)) / self.probability.sum((0, 1)).clamp_min(1.0)
-        return torch.where(mean.isfinite(), mean, 0.0)
+        return excess_per_on(*self.sums_of_excess())
+
+    def sums_of_excess(self) -> tuple[Tensor, Tensor]:
+        """Sums over the batch of :meth:`excess` and of :attr:`probability`, ``(C,)`` each."""
+        return self.excess().sum((0, 1)), self.probability.sum((0, 1))
 
     def mean_on(self) -> Tensor:
         """Speeds of the controls that are more probably on than off, exact zeros elsewhere: ``(B, T, C)``.
@@ -181,6 +184,17 @@ class ActivityPosterior:
             members = padded.gather(-1, members)
         g = speeds.new_zeros(samples, batch, steps, self.num_controls + 1)
         return g.scatter(-1, members, speeds.movedim(0, -1))[..., : self.num_controls]
+
+
+def excess_per_on(excess: Tensor, on: Tensor) -> Tensor:
+    """Return the mean excess of speeds over what is on from the sums of both; 0 where that is not finite.
+
+    Example:
+        >>> excess_per_on(torch.tensor([1.0, float("nan")]), torch.tensor([4.0, 4.0]))
+        tensor([0.2500, 0.0000])
+    """
+    mean = excess / on.clamp_min(1.0)
+    return torch.where(mean.isfinite(), mean, 0.0)
 
 
 def _allowed(log: Tensor, space: StateSpace, alive: Tensor | None) -> Tensor:

@@ -149,6 +149,9 @@ class TinyModel(nn.Module):
     def field_parameters(self) -> tuple[nn.Parameter, ...]:
         return ()
 
+    def see_parts(self, pool: Any) -> None:
+        pass
+
     def calibrate(self, data: SequenceData, images: int) -> None:
         self.calibrated_on = images
 
