@@ -70,13 +70,12 @@ def main(arguments: Sequence[str]) -> int:
     given = _given(arguments)
     if "--resume" in given:
         return _resume(given)
-    from ffrl.training.parallel import joined
+    from ffrl.training.parallel import join
 
     init = given.get("--init")
     config = _configure(given)
     with ExitStack() as stack:
-        ranks = stack.enter_context(joined())
-        run = ranks.shared(lambda: config.out or stack.enter_context(reserved(config.mode, config.data.name)))
+        run = join().shared(lambda: config.out or stack.enter_context(reserved(config.mode, config.data.name)))
         return _train(dataclasses.replace(config, out=run), run, resume=False, init=init)
 
 
@@ -213,12 +212,11 @@ def _train(config: RunConfig, run: Path, resume: bool, init: str | None = None) 
     """Train and say where the run is, or how to go on with it."""
     from rich.console import Console
 
-    from ffrl.training.parallel import joined
+    from ffrl.training.parallel import join
     from stf.run import train
 
-    with joined() as ranks:
-        result = train(config, run, resume=resume, console=Console(stderr=True), init=init)
-    if ranks.first:
+    result = train(config, run, resume=resume, console=Console(stderr=True), init=init)
+    if join().first:
         print(run)
         if result.signal is not None:
             command = f"stf train --resume {shlex.quote(os.fspath(run))}"

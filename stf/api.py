@@ -26,7 +26,7 @@ from ffrl.nn.networks import output_shape
 from ffrl.training.callbacks import Callback
 from ffrl.training.config_io import config_from_dict, sections
 from ffrl.training.folders import reserved
-from ffrl.training.parallel import joined
+from ffrl.training.parallel import join
 from ffrl.training.trainer import train as train_model
 from stf.registry import CONFIGS, MODES, default_config, fine_tuning
 from stf.run import Run, build_model, start_from
@@ -120,7 +120,8 @@ def fit(
     flush_denormals()
     _require_mode(mode)
     target = resolve_device(device)
-    named, sequences = _sequences(data, target)
+    with join().in_turn():
+        named, sequences = _sequences(data, target)
     spec = DataSpec.of(sequences)
     settings |= {"seed": seed, "device": device} | ({} if steps is None else {"steps": steps})
     if encoder is not None:
@@ -130,8 +131,7 @@ def fit(
     if init is not None:
         start_from(model, init)
     with ExitStack() as stack:
-        ranks = stack.enter_context(joined())
-        path = ranks.shared(lambda: Path(out) if out is not None else stack.enter_context(reserved(mode, spec.name)))
+        path = join().shared(lambda: Path(out) if out is not None else stack.enter_context(reserved(mode, spec.name)))
         console = Console(stderr=True, quiet=quiet)
         train_model(replace(config, out=path), model, sequences, path, resume, console, callbacks=callbacks)
     return Run.open(path, device=str(target), data=sequences, encoder=encoder, decoder=decoder)

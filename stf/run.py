@@ -22,7 +22,7 @@ from ffrl.models.interface import Calibrated, SequenceModel, WithFields
 from ffrl.training.checkpoint import CONFIG, checkpoint_step, find_checkpoint, load_weights
 from ffrl.training.config_io import read_config
 from ffrl.training.log import METRICS, read_metrics
-from ffrl.training.parallel import joined
+from ffrl.training.parallel import join
 from ffrl.training.run_folder import DESCRIPTION, Description
 from ffrl.training.trainer import TrainingResult
 from ffrl.training.trainer import train as train_model
@@ -254,13 +254,12 @@ def train(
         UserError: configuration, data or run folder cannot be used.
     """
     flush_denormals()
-    with joined() as ranks:
-        with ranks.in_turn():
-            data = ffrl.data.load(config.data, resolve_device(config.device))
-        model = build_model(config, data.image_shape)
-        if init is not None:
-            start_from(model, init)
-        return train_model(config, model, data, run_dir, resume, console)
+    with join().in_turn():
+        data = ffrl.data.load(config.data, resolve_device(config.device))
+    model = build_model(config, data.image_shape)
+    if init is not None:
+        start_from(model, init)
+    return train_model(config, model, data, run_dir, resume, console)
 
 
 def start_from(model: SequenceModel, run: str | Path | Run) -> None:

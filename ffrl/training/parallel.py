@@ -7,7 +7,9 @@ on GPUs go through NCCL, everything else through gloo, which waits for no GPU.
 
 from __future__ import annotations
 
+import atexit
 import os
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -168,34 +170,29 @@ class Ranks:
         try:
             yield
         except RuntimeError as error:
+            atexit.unregister(dist.destroy_process_group)  # which may wait for the others
+            reason = re.sub(r"^\[\S+\] ", "", reason_of(error)).partition(". ")[0]
             raise UserError(
                 f"process {self.rank} of {self.size}: found no answer of another process, which has probably ended "
-                f"({reason_of(error)}), expected all of them to go on"
+                f"({reason}), expected all of them to go on"
             ) from None
 
 
-@contextmanager
-def joined() -> Iterator[Ranks]:
-    """Join the processes that ``torchrun`` has started inside the context; without it there is one process.
-
-    Contexts may be nested: the outermost one joins and leaves.
+def join() -> Ranks:
+    """Join the processes that ``torchrun`` has started, for good; without it there is one process.
 
     Raises:
         UserError: the other processes cannot be reached.
 
     Example:
-        >>> with joined() as ranks:
-        ...     ranks.size
-        1
+        >>> join()
+        Ranks(rank=0, size=1)
     """
     if not all(name in os.environ for name in VARIABLES) or os.environ["WORLD_SIZE"] == "1":
-        yield Ranks()
-        return
+        return Ranks()
     ranks = Ranks(int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]))
-    if dist.is_initialized():
-        yield ranks
-        return
-    with ranks._telling():
-        dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo")
-    yield ranks
-    dist.destroy_process_group()
+    if not dist.is_initialized():
+        with ranks._telling():
+            dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo")
+        atexit.register(dist.destroy_process_group)
+    return ranks

@@ -39,7 +39,7 @@ from ffrl.training.checkpoint import (
 )
 from ffrl.training.config_io import encode_config
 from ffrl.training.log import METRICS, Log, read_metrics
-from ffrl.training.parallel import Ranks, joined
+from ffrl.training.parallel import Ranks, join
 from ffrl.training.phases import RunContext, Runner, frames_until, span_at, spans
 from ffrl.training.precision import Precision, choose
 from ffrl.training.step import Forward, Objective, TrainingStep, rate_at
@@ -124,10 +124,10 @@ def train(
         require(config.model.num_fields == len(names), "model.num-fields", config.model.num_fields, expected)
     if config.tensorboard:
         summary_writer()
+    ranks = join()
+    if ranks.size > 1:
+        _divide(config, model, device, ranks)
     with ExitStack() as stack:
-        ranks = stack.enter_context(joined())
-        if ranks.size > 1:
-            _divide(config, model, device, ranks)
         stack.enter_context(deterministic(config.deterministic))
         model.to(device)
 
@@ -166,9 +166,9 @@ def train(
 
 def _divide(config: RunConfig, model: SequenceModel, device: torch.device, ranks: Ranks) -> None:
     """Prepare a model to see a part of every batch, or raise a UserError if processes cannot share the work."""
-    size, own = config.batch_size, ":" not in config.device
+    size, own = config.batch_size, device.type in ("cpu", "cuda") and ":" not in config.device
     require(size >= ranks.size, "batch-size", size, f"at least {ranks.size}, one sequence for each process")
-    require(own, "device", config.device, "one without a number, for each process takes its own")
+    require(own, "device", config.device, "auto, cpu or cuda, of which each process takes its own")
     if not isinstance(model, Divisible):
         found = f"{config.mode!r} in {ranks.size} processes"
         raise UserError(f"mode: found {found}, expected one process: this mode learns from whole batches")

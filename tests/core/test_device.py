@@ -47,6 +47,14 @@ def test_devices_that_are_there_are_taken_and_have_a_number(gpus: None, name: st
     assert resolve_device(name) == torch.device(device)
 
 
+@pytest.mark.parametrize(("name", "device"), [("auto", "cuda:1"), ("cuda", "cuda:1"), ("cuda:0", "cuda:0")])
+def test_a_process_of_torchrun_has_a_gpu_of_its_own(
+    gpus: None, monkeypatch: pytest.MonkeyPatch, name: str, device: str
+) -> None:
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    assert resolve_device(name) == torch.device(device)
+
+
 def test_auto_leaves_mps_alone(gpus: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert resolve_device("auto").type == "cpu"

@@ -15,7 +15,7 @@ from engine_tiny import StopAt, TinyData, real_config, real_model, run_tiny
 from ffrl.config import StillConfig
 from ffrl.data.base import SequenceData
 from ffrl.objective.elbo import elbo_terms
-from ffrl.training.parallel import joined
+from ffrl.training.parallel import join
 from ffrl.training.trainer import TrainingResult
 from stf.config import DiscoveryConfig, RefineConfig
 
@@ -104,13 +104,12 @@ def small_runs(folder: Path, *runs: str) -> list[tuple[int, str, str]]:
 def main(folder: Path, runs: list[str]) -> int:
     """Train as :func:`small_runs` says, and return the exit code of the last run."""
     code = 0
-    with joined() as ranks:
-        for run in runs:
-            name, _, how = run.partition(":")
-            mode, stops = name.removesuffix("-stopped"), how.startswith("stop=")
-            data = StopAt(int(how.removeprefix("stop=")), "signal") if stops and not ranks.first else None
-            result = run_small(folder / (f"{mode}-stopped" if stops else name), mode, how == "resume", data)
-            code = 128 + result.signal if result.signal else 0
+    for run in runs:
+        name, _, how = run.partition(":")
+        mode, stops = name.removesuffix("-stopped"), how.startswith("stop=")
+        data = StopAt(int(how.removeprefix("stop=")), "signal") if stops and not join().first else None
+        result = run_small(folder / (f"{mode}-stopped" if stops else name), mode, how == "resume", data)
+        code = 128 + result.signal if result.signal else 0
     return code
 
 

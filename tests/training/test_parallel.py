@@ -5,7 +5,6 @@ from __future__ import annotations
 import signal
 import sys
 import time
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -123,11 +122,14 @@ def test_parts_cover_a_batch_and_differ_by_one_sequence():
     ("changes", "message"),
     [
         ({"batch_size": 2}, "batch-size: found 2, expected at least 3, one sequence for each process"),
-        ({"device": "cuda:1"}, "device: found 'cuda:1', expected one without a number, for each process takes its own"),
+        (
+            {"device": "cuda:1"},
+            "device: found 'cuda:1', expected auto, cpu or cuda, of which each process takes its own",
+        ),
     ],
 )
 def test_work_that_cannot_be_divided_is_one_line(tmp_path, monkeypatch, changes, message):
-    monkeypatch.setattr(trainer, "joined", lambda: nullcontext(Ranks(1, 3)))
+    monkeypatch.setattr(trainer, "join", lambda: Ranks(1, 3))
     monkeypatch.setattr(trainer, "resolve_device", lambda name: torch.device("cpu"))
     with pytest.raises(UserError) as error:
         run_tiny(tmp_path / "run", tiny_config(**changes))
@@ -136,7 +138,7 @@ def test_work_that_cannot_be_divided_is_one_line(tmp_path, monkeypatch, changes,
 
 
 def test_a_model_that_learns_from_whole_batches_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(trainer, "joined", lambda: nullcontext(Ranks(0, 2)))
+    monkeypatch.setattr(trainer, "join", lambda: Ranks(0, 2))
     model = TinyModel()
     monkeypatch.delattr(TinyModel, "see_parts")
     with pytest.raises(UserError, match="^mode: found 'unsupervised' in 2 processes, expected one process: "):
