@@ -170,7 +170,6 @@ class Ranks:
         try:
             yield
         except RuntimeError as error:
-            atexit.unregister(dist.destroy_process_group)  # which may wait for the others
             reason = re.sub(r"^\[\S+\] ", "", reason_of(error)).partition(". ")[0]
             raise UserError(
                 f"process {self.rank} of {self.size}: found no answer of another process, which has probably ended "
