@@ -184,7 +184,7 @@ def show_parts(parts: dict[str, float], whole: float, precision: str) -> None:
     table.add_column("part")
     for column in ("ms", "share"):
         table.add_column(column, justify="right")
-    for name, spent in (parts | {"clipping and the rest": whole - sum(parts.values())}).items():
+    for name, spent in (parts | {"frames alone, clipping and the rest": whole - sum(parts.values())}).items():
         table.add_row(name, f"{1e3 * spent:.1f}", f"{100 * spent / whole:.0f} %")
     console.print(table)
 

@@ -36,9 +36,16 @@ def _with_discovery(still: TrainingPhase, config: WeakConfig | UnsupervisedConfi
 
 
 def _with_longer_phases(config: C) -> C:
-    """For large images: more steps of all phases, and more of them for the joint training."""
-    still, discovery = replace(config.still, fraction=0.3), replace(config.discovery, fraction=0.35)
-    return replace(config, steps=8000, still=still, discovery=discovery)
+    """For large images: more steps of all phases, more of them for the joint training, and smoother codes.
+
+    The likelihood of an image grows with its pixels, the KL of its latent does not: at its own weight the codes of still
+    frames are so sharp and curved that no smooth field follows them, and with more latent dimensions the more so. Where
+    a step is a large part of an orbit, the unit of speed is held less firmly, or the refinement breaks fields.
+    """
+    still = replace(config.still, fraction=0.3, latent_weight=4.0)
+    discovery, refine = replace(config.discovery, fraction=0.35), replace(config.refine, unit=10.0)
+    model = replace(config.model, latent_dim=32)
+    return replace(config, steps=8000, model=model, still=still, discovery=discovery, refine=refine)
 
 
 def _require_time_for_all(config: WeakConfig | UnsupervisedConfig) -> None:
