@@ -38,9 +38,9 @@ def _with_discovery(still: TrainingPhase, config: WeakConfig | UnsupervisedConfi
 def _with_longer_phases(config: C) -> C:
     """For large images: more steps of all phases, more of them for the joint training, and smoother codes.
 
-    The likelihood of an image grows with its pixels, the KL of its latent does not: at its own weight the codes of still
-    frames are so sharp and curved that no smooth field follows them, and with more latent dimensions the more so. Where
-    a step is a large part of an orbit, the unit of speed is held less firmly, or the refinement breaks fields.
+    The likelihood of an image grows with its pixels, the KL of its latent does not: at its own weight the codes of
+    still frames are so sharp and curved that no smooth field follows them, and with more latent dimensions the more
+    so. Where a step is a large part of an orbit, the unit of speed is held less firmly, or the refinement breaks fields.
     """
     still = replace(config.still, fraction=0.3, latent_weight=4.0)
     discovery, refine = replace(config.discovery, fraction=0.35), replace(config.refine, unit=10.0)
