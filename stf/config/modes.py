@@ -40,7 +40,7 @@ def _with_longer_phases(config: C) -> C:
 
     The likelihood of an image grows with its pixels, the KL of its latent does not: at its own weight the codes of
     still frames are so sharp and curved that no smooth field follows them, and with more latent dimensions the more
-    so. Where a step is a large part of an orbit, the unit of speed is held less firmly, or the refinement breaks fields.
+    so. Where a step is a large part of an orbit, the unit of speed is held less firmly, or the refinement breaks them.
     """
     still = replace(config.still, fraction=0.3, latent_weight=4.0)
     discovery, refine = replace(config.discovery, fraction=0.35), replace(config.refine, unit=10.0)
