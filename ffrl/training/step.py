@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ffrl.config import ObjectiveConfig, RunConfig
+from ffrl.config.optimizer import learning_rate
 from ffrl.core.device import autocast
 from ffrl.core.errors import UserError
 from ffrl.models.activity import Phase, alone
@@ -17,7 +18,6 @@ from ffrl.models.interface import SequenceModel
 from ffrl.models.outputs import SequenceNoise, SequenceOutputs
 from ffrl.training.batch import Batch, Feed
 from ffrl.training.phases import cycle
-from ffrl.training.schedule import learning_rate
 from ffrl.training.window import Window
 
 Objective = Callable[[SequenceOutputs, Tensor, ObjectiveConfig], dict[str, Tensor]]

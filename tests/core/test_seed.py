@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from ffrl.config import OptimizerConfig
+from ffrl.config.optimizer import learning_rate
 from ffrl.core.device import deterministic, environment, resolve_device
 from ffrl.core.errors import UserError
 from ffrl.core.seed import epoch_indices, generator, hashed_seed
-from ffrl.training.schedule import learning_rate
 
 
 def test_generators_depend_on_seed_stream_and_step_only():

@@ -13,10 +13,10 @@ from engine_tiny import TinyData, TinyModel, run_tiny, tiny_config
 from rich.console import Console
 
 from ffrl.config import OptimizerConfig, RunConfig, StillConfig, SupervisedConfig, TrainingPhase
+from ffrl.config.optimizer import learning_rate
 from ffrl.core.errors import UserError
 from ffrl.training.log import METRICS, read_metrics
 from ffrl.training.phases import GradientRunner, cycle, frames_until, span_at, spans
-from ffrl.training.schedule import learning_rate
 from ffrl.training.step import rate_at
 from ffrl.training.trainer import _Run
 from stf.config import DiscoveryConfig, RediscoveryConfig, RefineConfig, UnsupervisedConfig

@@ -23,12 +23,12 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from ffrl.config import OptimizerConfig, StillConfig
+from ffrl.config.optimizer import learning_rate
 from ffrl.core.errors import UserError
 from ffrl.models.activity import Phase
 from ffrl.objective.elbo import elbo_terms
 from ffrl.training import step as step_module
 from ffrl.training.batch import Feed, draw_batch
-from ffrl.training.schedule import learning_rate
 from ffrl.training.step import Forward, TrainingStep, build_optimizer, update
 from ffrl.training.window import Window
 

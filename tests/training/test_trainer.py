@@ -15,6 +15,7 @@ from engine_tiny import MODES, TinyData, TinyModel, run_tiny, same, timeless, ti
 from rich.console import Console
 
 from ffrl.config import DataConfig, ModelConfig, OptimizerConfig
+from ffrl.config.optimizer import learning_rate
 from ffrl.core.errors import UserError
 from ffrl.core.signals import StopRequest
 from ffrl.models.activity import Phase
@@ -24,7 +25,6 @@ from ffrl.training.batch import draw_batch
 from ffrl.training.checkpoint import checkpoints, find_checkpoint
 from ffrl.training.config_io import read_config
 from ffrl.training.log import METRICS, MetricsFile, read_metrics
-from ffrl.training.schedule import learning_rate
 from stf.config import SparseModelConfig
 from stf.run import build_model
 
