@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Literal, Self, TypeVar
+from typing import Any, Literal, Self, TypeVar
 
 from ffrl.config import ModelConfig, RunConfig, StillConfig, TrainingPhase
 from ffrl.core.errors import require
@@ -44,7 +44,7 @@ def _with_longer_phases(config: C) -> C:
     """
     still = replace(config.still, fraction=0.3, latent_weight=4.0)
     discovery, refine = replace(config.discovery, fraction=0.35), replace(config.refine, unit=10.0)
-    model = replace(config.model, latent_dim=32)
+    model: Any = replace(config.model, latent_dim=32)
     return replace(config, steps=8000, model=model, still=still, discovery=discovery, refine=refine)
 
 
