@@ -88,11 +88,16 @@ class RunConfig:
     def for_large_images(self) -> Self:
         """The configuration with an encoder and a decoder for large images, smaller batches and more steps.
 
+        Models whose latents have no structure of their own get 32 dimensions: with more, the codes of large images are
+        less smooth.
+
         Example:
             >>> SupervisedConfig().for_large_images().model.architecture
             'conv-coarse'
         """
-        model = replace(self.model, architecture="conv-coarse", width=32, depth=1)
+        dim = self.model.latent_dim
+        dim = 32 if dim == ModelConfig.latent_dim else dim
+        model = replace(self.model, architecture="conv-coarse", width=32, depth=1, latent_dim=dim)
         return replace(self, model=model, batch_size=32, steps=4000)
 
     def __post_init__(self) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, Self, TypeVar
+from typing import Literal, Self, TypeVar
 
 from ffrl.config import ModelConfig, RunConfig, StillConfig, TrainingPhase
 from ffrl.core.errors import require
@@ -39,13 +39,12 @@ def _with_longer_phases(config: C) -> C:
     """For large images: more steps of all phases, more of them for the joint training, and smoother codes.
 
     The likelihood of an image grows with its pixels, the KL of its latent does not: at its own weight the codes of
-    still frames are so sharp and curved that no smooth field follows them, and with more latent dimensions the more
-    so. Where a step is a large part of an orbit, the unit of speed is held less firmly, or the refinement breaks them.
+    still frames are so sharp and curved that no smooth field follows them. Where a step is a large part of an orbit,
+    the unit of speed is held less firmly, or the refinement breaks fields.
     """
     still = replace(config.still, fraction=0.3, latent_weight=4.0)
     discovery, refine = replace(config.discovery, fraction=0.35), replace(config.refine, unit=10.0)
-    model: Any = replace(config.model, latent_dim=32)
-    return replace(config, steps=8000, model=model, still=still, discovery=discovery, refine=refine)
+    return replace(config, steps=8000, still=still, discovery=discovery, refine=refine)
 
 
 def _require_time_for_all(config: WeakConfig | UnsupervisedConfig) -> None:
