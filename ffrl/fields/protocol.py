@@ -9,6 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import torch
@@ -47,6 +48,18 @@ class Selectable(Protocol):
         """What some controls drive, as fields of as many controls, in their order."""
 
 
+@lru_cache(maxsize=256)
+def indices(controls: tuple[int, ...], device: torch.device) -> Tensor:
+    """Return controls as an index on a device, made once: copying it there again would wait for the device.
+
+    Example:
+        >>> indices((2, 0), torch.device("cpu"))
+        tensor([2, 0])
+    """
+    with torch.inference_mode(False):  # whoever asks first, training may use it later
+        return torch.tensor(controls, dtype=torch.int64, device=device)
+
+
 @dataclass(frozen=True)
 class SomeFields:
     """What some controls of any fields drive, as fields of as many controls.
@@ -67,7 +80,7 @@ class SomeFields:
     def _of_all(self, g: Tensor) -> Tensor:
         """Activity ``(..., c)`` as that of all controls, ``(..., C)``."""
         every = g.new_zeros(*g.shape[:-1], self.fields.num_controls)
-        return every.index_copy(-1, torch.as_tensor(self.controls, device=g.device), g)
+        return every.index_copy(-1, indices(self.controls, g.device), g)
 
     def velocity(self, z: Tensor, g: Tensor, t: Tensor | None = None) -> Tensor:
         """Sum of the fields weighted by activity, ``(..., D)``."""
@@ -75,7 +88,7 @@ class SomeFields:
 
     def per_control(self, z: Tensor, t: Tensor | None = None) -> Tensor:
         """Every field on its own at unit activity, ``(..., c, D)``."""
-        return self.fields.per_control(z, t)[..., list(self.controls), :]
+        return self.fields.per_control(z, t).index_select(-2, indices(self.controls, z.device))
 
     def jacobian(self, z: Tensor, g: Tensor, t: Tensor | None = None) -> Tensor:
         """Jacobian of :meth:`velocity`, ``(..., D, D)``."""

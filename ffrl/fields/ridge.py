@@ -15,11 +15,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import torch
 from torch import Tensor
 
 from ffrl.fields.activations import Activation
+from ffrl.fields.protocol import Fields, SomeFields, indices
 
 TIME_FEATURES = 3
 
@@ -51,13 +53,14 @@ def owners(num_controls: int, blocks: list[int], like: Tensor) -> Tensor:
     return torch.cat([identity.repeat_interleave(units, dim=1) for units in blocks], dim=1)
 
 
-def _rows(num_controls: int, blocks: Sequence[int], controls: Tensor) -> Tensor:
-    """Which units the controls ``(c,)`` drive, where every control has ``n`` units in each block: block by block."""
+@lru_cache(maxsize=256)
+def _rows(num_controls: int, blocks: tuple[int, ...], controls: tuple[int, ...], device: torch.device) -> Tensor:
+    """Which units some controls drive, where every control has ``n`` units in each block: block by block, made once."""
     rows, first = [], 0
     for units in blocks:
-        rows.append(first + (controls[:, None] * units + torch.arange(units, device=controls.device)).flatten())
+        rows += [first + control * units + unit for control in controls for unit in range(units)]
         first += num_controls * units
-    return torch.cat(rows)
+    return indices(tuple(rows), device)
 
 
 @dataclass(frozen=True)
@@ -156,24 +159,21 @@ class RidgeUnits:
             blocks=sum(blocks, ()) if len(blocks) == len(parts) and not separate else None,
         )
 
-    def select(self, controls: Sequence[int]) -> RidgeUnits:
-        """Only the units that some controls drive; the activity has one entry for each, in their order.
+    def select(self, controls: Sequence[int]) -> Fields:
+        """Only the units that some controls drive, where all have equally many; the activity has one entry for each.
 
         Example:
             >>> from ffrl.fields.potential import Potentials
             >>> Potentials(num_fields=3, dim=4, width=8).units().select([2, 0]).weight.shape
             torch.Size([16, 4])
         """
-        places = torch.as_tensor(controls, device=self.owner.device)
         if self.blocks is None:
-            mine = self.owner[places].sum(0).nonzero().squeeze(1)
-            owner, smooth = self.owner[places][:, mine], int((mine < self.smooth).sum())
-        else:
-            mine, smooth = _rows(self.num_controls, self.blocks, places), self.smooth * len(places) // self.num_controls
-            owner = owners(len(places), list(self.blocks), self.owner)
+            return SomeFields(self, tuple(controls))
+        mine = _rows(self.num_controls, self.blocks, tuple(controls), self.owner.device)
+        owner, smooth = owners(len(controls), list(self.blocks), self.owner), self.smooth // self.num_controls
         kept = {name: getattr(self, name).index_select(0, mine) for name in ("weight", "output", "bias", "trace")}
         time_weight = None if self.time_weight is None else self.time_weight.index_select(0, mine)
-        return replace(self, **kept, owner=owner, smooth=smooth, time_weight=time_weight)
+        return replace(self, **kept, owner=owner, smooth=smooth * len(controls), time_weight=time_weight)
 
     @property
     def num_controls(self) -> int:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ffrl.fields.potential import Potentials, potentials
-from ffrl.fields.protocol import RowFields
+from ffrl.fields.protocol import RowFields, indices
 from ffrl.fields.ridge import RidgeUnits
 from stf.fields.config import SparseModelConfig
 from stf.fields.rotational import RotationalFields
@@ -71,7 +71,7 @@ class HelmholtzFields(RowFields):
     def of_controls(self, controls: Sequence[int], z: Tensor, t: Tensor | None = None) -> Tensor:
         """What some controls do at unit speed, ``(..., D)`` -> ``(..., c, D)``."""
         if self.num_controls > self.num_fields:
-            return self.per_control(z, t)[..., list(controls), :]
+            return self.per_control(z, t).index_select(-2, indices(tuple(controls), z.device))
         return super().of_controls(controls, z, t)
 
     def parts(self, z: Tensor, t: Tensor | None = None) -> tuple[Tensor, Tensor]:

@@ -25,6 +25,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from ffrl.config import OptimizerConfig, StillConfig
 from ffrl.config.optimizer import learning_rate
 from ffrl.core.errors import UserError
+from ffrl.fields.protocol import indices
+from ffrl.fields.ridge import _rows
 from ffrl.models.activity import Phase
 from ffrl.objective.elbo import elbo_terms
 from ffrl.training import step as step_module
@@ -199,6 +201,38 @@ def test_a_training_step_never_waits_for_the_device(mode, step, no_waiting):
     with no_waiting:
         take(step)
         take(step)
+
+
+@pytest.mark.parametrize("control", ["single", "separate"])
+def test_a_step_with_fields_that_are_not_alive_never_waits(control, no_waiting):
+    config = real_config("unsupervised", still=StillConfig(fraction=0.0))
+    config = replace(config, model=replace(config.model, control=control))
+    model = real_model(config)
+    like = model.activity_model
+    model.adopt([1], torch.ones_like(like.variance), torch.full_like(like.misfit, 0.1))
+    take = build_step(config, model, elbo_terms)
+    take.feed(20)
+    model.field_model.of_controls(like.places, torch.zeros(1, 6))  # what is made once for the fields alive
+    model._moving(torch.zeros(1, 1, model.num_controls))[0].velocity(
+        torch.zeros(1, 6), torch.zeros(1, len(like.places))
+    )
+    with no_waiting:
+        take(20)
+
+
+def test_training_goes_on_after_inference_mode():
+    """What was made once for the fields alive, while gradients were off for good, is used again."""
+    config = real_config("unsupervised", still=StillConfig(fraction=0.0))
+    model = real_model(config)
+    like = model.activity_model
+    model.adopt([0, 2], torch.ones_like(like.variance), torch.full_like(like.misfit, 0.1))
+    take = build_step(config, model, elbo_terms)
+    indices.cache_clear()
+    _rows.cache_clear()
+    with torch.inference_mode():
+        model.infer(take.feed(20).frames.clone())
+    take(20)
+    assert take.window.counts()[0] == 0
 
 
 @pytest.mark.parametrize("mode", MODES)
