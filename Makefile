@@ -1,10 +1,10 @@
-# make demo | test | lint | docs | wheel-check | clean. PYTHON chooses the interpreter of the virtual environment.
+# make demo | test | lint | docs | wheel-check | gpu-check | clean. PYTHON chooses the interpreter of the virtual environment.
 PYTHON ?= python3
 RUN := runs/demo-$(shell date +%Y%m%d-%H%M%S)
 STF := .venv/bin/stf
 INSTALL := .venv/bin/python -m pip install --quiet -c constraints.txt
 
-.PHONY: help setup demo test lint docs wheel-check clean
+.PHONY: help setup demo test lint docs wheel-check gpu-check clean
 
 help:
 	@echo "make demo         train a small unsupervised model, evaluate it and draw its fields"
@@ -12,6 +12,7 @@ help:
 	@echo "make lint         check the code with ruff and its types with mypy"
 	@echo "make docs         build the documentation into site/, with its notebook run"
 	@echo "make wheel-check  build a wheel and use it outside this folder"
+	@echo "make gpu-check    on a machine with a GPU: compare with the CPU, time and train there, and write docs/gpu.md"
 	@echo "make clean        remove everything that was built (runs/ stays)"
 
 setup: .venv/installed
@@ -54,6 +55,9 @@ docs: .venv/installed-docs
 wheel-check: setup
 	@echo "Building a wheel and using it elsewhere"
 	.venv/bin/python .ci/wheel.py
+
+gpu-check: setup
+	@.venv/bin/python benchmarks/gpu.py
 
 clean:
 	rm -rf .venv build dist site *.egg-info .cache .mypy_cache .pytest_cache .ruff_cache

@@ -33,18 +33,26 @@ from stf.registry import default_config
 from stf.run import build_model
 
 CPU = torch.device("cpu")
+REPEATS = 20
 TYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 console = Console(width=110)
 
 
-def seconds(action: Callable[[], object], repeats: int) -> float:
-    """Median processor time of an action, after one to warm up."""
+def seconds(action: Callable[[], object], repeats: int, device: torch.device = CPU) -> float:
+    """Median time of an action after one to warm up: of the processor, or on a GPU until the device has done it."""
+
+    def now() -> float:
+        if device.type == "cpu":
+            return time.process_time()
+        torch.accelerator.synchronize(device)
+        return time.perf_counter()
+
     action()
     spent = []
     for _ in range(repeats):
-        start = time.process_time()
+        start = now()
         action()
-        spent.append(time.process_time() - start)
+        spent.append(now() - start)
     return statistics.median(spent)
 
 
@@ -55,12 +63,13 @@ def operations(action: Callable[[], object]) -> int:
     return counter.get_total_flops()
 
 
-def products(frames: int, pixels: int, width: int, repeats: int) -> dict[str, float]:
+def products(frames: int, pixels: int, width: int, repeats: int, device: torch.device = CPU) -> dict[str, float]:
     """Operations per second of the largest product of the networks, ``(frames, pixels) @ (pixels, width)``, by type."""
     found = {}
     for name, dtype in TYPES.items():
-        left, right = torch.rand(frames, pixels, dtype=dtype), torch.rand(pixels, width, dtype=dtype)
-        found[name] = 2 * frames * pixels * width / seconds(lambda a=left, b=right: a @ b, repeats)
+        left = torch.rand(frames, pixels, dtype=dtype, device=device)
+        right = torch.rand(pixels, width, dtype=dtype, device=device)
+        found[name] = 2 * frames * pixels * width / seconds(lambda a=left, b=right: a @ b, repeats, device)
     return found
 
 
@@ -73,21 +82,28 @@ class Profile:
         alive: fields that count as alive in joint training.
         repeats: how often everything is timed.
         seed: of weights and data.
+        device: where it computes.
     """
 
-    def __init__(self, data: str, precision: str, alive: int, repeats: int, seed: int) -> None:
+    def __init__(
+        self, data: str, precision: str, alive: int, repeats: int, seed: int, device: torch.device = CPU
+    ) -> None:
         config = default_config("unsupervised", DataConfig(name=data))
-        self.config = config = replace(config, device="cpu", seed=seed)
-        self.repeats, self.dtype = repeats, TYPES[precision]
-        self.data = ffrl.data.load(config.data, CPU)
+        self.config = config = replace(config, device=str(device), seed=seed)
+        self.repeats, self.dtype, self.device = repeats, TYPES[precision], device
+        self.data = ffrl.data.load(config.data, device)
         torch.manual_seed(seed)
-        self.model: Any = build_model(config, self.data.image_shape).train()
+        self.model: Any = build_model(config, self.data.image_shape).to(device).train()
         self.alive = list(range(min(alive, config.model.num_fields)))
-        self.feed = Feed(config, self.model, self.data, CPU)
-        self.window = Window(CPU)
+        self.feed = Feed(config, self.model, self.data, device)
+        self.window = Window(device)
         forward = Forward(config, self.model, self.dtype, elbo_terms)
         self.take_step = TrainingStep(config, self.model, self.feed, forward, self.window)
         self.spans = {span.phase.name: span for span in spans(config)}
+
+    def seconds(self, action: Callable[[], object]) -> float:
+        """What :func:`seconds` finds on the device of the model."""
+        return seconds(action, self.repeats, self.device)
 
     def adopt(self) -> None:
         """Let as many fields be alive as there are transformations, as after the search."""
@@ -95,26 +111,26 @@ class Profile:
         self.model.adopt(self.alive, torch.full_like(like.variance, 1e-2), torch.full_like(like.misfit, 0.1))
 
     def phases(self) -> list[dict[str, Any]]:
-        """Every phase: processor time and operations of a step, and frames of it."""
+        """Every phase: time and operations of a step, and frames of it."""
         rows = []
         for name, span in self.spans.items():
             if name == "joint":
                 self.adopt()
-            step = self._stepper(span)
+            step = self.stepper(span)
             frames = frames_of(self.config, span.phase, self.data.num_steps)
-            row = {"phase": name, "steps": span.steps, "frames": frames, "seconds": seconds(step, self.repeats)}
+            row = {"phase": name, "steps": span.steps, "frames": frames, "seconds": self.seconds(step)}
             rows.append(row | {"operations": operations(step)})
         return rows
 
-    def _stepper(self, span: Span) -> Callable[[], None]:
+    def stepper(self, span: Span) -> Callable[[], None]:
         """Takes the steps of a phase, from its middle on if it is one of the bound, else from its first."""
-        context = RunContext(self.config, self.model, self.data, CPU, span, self.take_step, self.window.add)
+        context = RunContext(self.config, self.model, self.data, self.device, span, self.take_step, self.window.add)
         runner = span.phase.runner(context)
         steps = iter(range(span.first + (span.steps // 2 if span.phase.by_gradient else 0), span.last))
         return lambda: runner(next(steps))
 
     def parts(self) -> dict[str, float]:
-        """Processor time of the pieces of a joint step, each forward and backward on its own."""
+        """Time of the pieces of a joint step, each forward and backward on its own."""
         self.adopt()
         model, step = self.model, self.spans["joint"].last - 1
         batch, phase = self.feed(step), self.model.phase(step / self.config.steps)
@@ -124,11 +140,11 @@ class Profile:
             torch.autograd.grad(value.sum(), parameters, allow_unused=True)
 
         def encoded() -> tuple[Tensor, Tensor]:
-            with autocast(CPU, self.dtype):
+            with autocast(self.device, self.dtype):
                 return model.posterior(batch.frames)
 
         def decoded(latents: Tensor) -> Tensor:
-            with autocast(CPU, self.dtype):
+            with autocast(self.device, self.dtype):
                 return model.decode_logits(latents)
 
         means, log_variances = (value.detach() for value in encoded())
@@ -138,7 +154,7 @@ class Profile:
 
         units, speeds = model._moving(inferred().g)
         latents = model._rollout(units, means[:, 0], speeds)[0].detach()
-        with autocast(CPU, self.dtype):
+        with autocast(self.device, self.dtype):
             outputs = model(batch.frames, batch.noise, phase, None)
         logits = outputs.logits.detach().requires_grad_()
         bound = replace(outputs, logits=logits)
@@ -153,8 +169,8 @@ class Profile:
             ),
             "optimiser": self.take_step.optimizer.step,
         }
-        found = {name: seconds(action, self.repeats) for name, action in actions.items()}
-        found["flow"] -= seconds(inferred, self.repeats)
+        found = {name: self.seconds(action) for name, action in actions.items()}
+        found["flow"] -= self.seconds(inferred)
         return found
 
 
@@ -194,7 +210,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", default="mnist", help="data set (default mnist)")
     parser.add_argument("--alive", type=int, default=3, help="fields alive in joint training (default 3)")
-    parser.add_argument("--repeats", type=int, default=20, help="how often everything is timed (default 20)")
+    parser.add_argument(
+        "--repeats", type=int, default=REPEATS, help=f"how often everything is timed (default {REPEATS})"
+    )
     parser.add_argument("--threads", type=int, default=1, help="computing threads (default 1)")
     parser.add_argument("--seed", type=int, default=0, help="seed of weights and data (default 0)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write every number to FILE")

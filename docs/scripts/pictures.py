@@ -1,4 +1,4 @@
-"""Draw transfer and motion, which the gallery has not, from a trained run: ``docs/scripts/pictures.py RUN``."""
+"""Draw a transfer, which the gallery has not, from a trained run: ``docs/scripts/pictures.py RUN``."""
 
 from __future__ import annotations
 
@@ -7,10 +7,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from PIL import Image
-from rich.console import Console
 
 from ffrl.core.errors import UserError
-from stf.api import report as visualize
 from stf.transfer.run import Request
 from stf.transfer.run import run as transfer
 
@@ -20,16 +18,13 @@ WIDEST, COLOURS = 1250, 64
 
 
 def main(run: Path) -> None:
-    """Draw into a temporary folder, and keep a smaller copy of one figure and one animation here."""
+    """Draw into a temporary folder, and keep a smaller copy of the figure here."""
     with TemporaryDirectory() as name:
-        folder = Path(name)
-        drawn = visualize(run, folder, motion="png", console=Console(stderr=True))
-        transfer(run, Request(), folder / "transfer")
-        with Image.open(folder / "transfer" / "transfer.png") as image:
+        folder = Path(name, "transfer")
+        transfer(run, Request(), folder)
+        with Image.open(folder / "transfer.png") as image:
             small = image.convert("RGB").reduce(-(-image.width // WIDEST))
             small.quantize(COLOURS, dither=Image.Dither.NONE).save(DOCS / "transfer.png", optimize=True)
-        motion = next(path for path in drawn if path.name.startswith("motion-"))
-        (DOCS / "motion.png").write_bytes(motion.read_bytes())
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -74,13 +75,19 @@ def _computes_bfloat16(device: torch.device) -> bool:
 def measured(model: SequenceModel, images: int, device: torch.device) -> float:
     """How many times as fast as float32 bfloat16 is for encoding and decoding ``images``, forward and backward.
 
-    Both are timed in turn, and the fastest pass of each counts, so that other work on the machine disturbs little.
-    Neither the model nor any random stream changes.
+    Both are timed in turn, and the fastest pass of each counts; on the CPU that is the processor time of one thread, so
+    that other work on the machine disturbs little. Neither the model nor any random stream changes.
     """
     frames = torch.zeros(images, *model.image_shape, device=device)
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     best = dict.fromkeys(TYPES, float("inf"))
-    with evaluation_mode(model), torch.enable_grad(), torch.random.fork_rng([device] if device.type == "cuda" else []):
+    threads = torch.get_num_threads()
+    with ExitStack() as stack:
+        stack.enter_context(evaluation_mode(model))
+        stack.enter_context(torch.enable_grad())
+        stack.enter_context(torch.random.fork_rng([device] if device.type == "cuda" else []))
+        stack.callback(torch.set_num_threads, threads)
+        torch.set_num_threads(1)
         for repeat in range(1_000):
             for name, dtype in TYPES.items():
                 start = _now(device)
@@ -97,4 +104,5 @@ def measured(model: SequenceModel, images: int, device: torch.device) -> float:
 def _now(device: torch.device) -> float:
     if device.type == "cuda":
         torch.cuda.synchronize(device)
-    return time.perf_counter()
+        return time.perf_counter()
+    return time.thread_time()
