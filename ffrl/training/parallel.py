@@ -8,6 +8,7 @@ on GPUs go through NCCL, everything else through gloo, which waits for no GPU.
 from __future__ import annotations
 
 import atexit
+import importlib
 import os
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -191,6 +192,8 @@ def join() -> Ranks:
         return Ranks()
     ranks = Ranks(int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]))
     if not dist.is_initialized():
+        # optimisers import it; where it finds a group it keeps it, with threads that may abort the interpreter's exit
+        importlib.import_module("torch._dynamo")
         with ranks._telling():
             dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo")
         atexit.register(dist.destroy_process_group)

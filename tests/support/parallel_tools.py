@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import socket
 import subprocess
@@ -101,6 +102,15 @@ def small_runs(folder: Path, *runs: str) -> list[tuple[int, str, str]]:
     return outcomes(processes(2, [sys.executable, __file__, str(folder), *runs], folder))
 
 
+def complain_of_threads() -> None:
+    """Say which threads a process has left after it has left the others: they may abort the interpreter's exit."""
+    tasks = Path("/proc/self/task")
+    names = [(task / "comm").read_text().strip() for task in tasks.iterdir()] if tasks.exists() else []
+    left = [name for name in names if name.startswith(("gloo", "pt_"))]
+    if left:
+        print("threads at the exit:", *left, file=sys.stderr)
+
+
 def main(folder: Path, runs: list[str]) -> int:
     """Train as :func:`small_runs` says, and return the exit code of the last run."""
     code = 0
@@ -114,4 +124,5 @@ def main(folder: Path, runs: list[str]) -> int:
 
 
 if __name__ == "__main__":
+    atexit.register(complain_of_threads)
     sys.exit(main(Path(sys.argv[1]), sys.argv[2:]))
