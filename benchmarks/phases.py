@@ -114,7 +114,7 @@ class Profile:
         """Every phase: time and operations of a step, and frames of it."""
         rows = []
         for name, span in self.spans.items():
-            if name == "joint":
+            if name.endswith("joint"):
                 self.adopt()
             step = self.stepper(span)
             frames = frames_of(self.config, span.phase, self.data.num_steps)

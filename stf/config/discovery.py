@@ -121,12 +121,12 @@ class DiscoveryPhase(TrainingPhase):
 class RediscoveryConfig:
     """A second search, from fresh fields, on the codes that some joint training has shaped.
 
-    Codes of frames that stood alone may be too rough for the search: that a flow has to pass through them makes them
-    smooth, even if its fields are the wrong ones.
+    Codes of frames that stood alone may be too rough for the search, or let fields pass that mix transformations: that
+    a flow has to pass through them makes them smooth, even if its fields are the wrong ones.
     """
 
     fraction: float = 0.0
-    """Share of the steps that it takes; 0 leaves it out, and the joint training before it."""
+    """Share of the steps that it takes; 0 leaves it out, and so does a discovery of 0."""
     after: float = 0.08
     """Share of the steps of the joint training before it."""
 
@@ -135,10 +135,14 @@ class RediscoveryConfig:
             value = getattr(self, key)
             require(0.0 <= value < 1.0, "rediscovery." + key, value, "a number in [0, 1)")
 
-    @property
-    def whole(self) -> float:
-        """Share of the steps that it takes with the joint training before it."""
-        return self.fraction + self.after if self.fraction else 0.0
+    def shares(self, discovery: DiscoveryConfig) -> tuple[float, float]:
+        """Shares of the steps of the joint training before it and of the search; none where nothing was searched for.
+
+        Example:
+            >>> RediscoveryConfig(0.1).shares(DiscoveryConfig()), RediscoveryConfig(0.1).shares(DiscoveryConfig(0.0))
+            ((0.08, 0.1), (0.0, 0.0))
+        """
+        return (self.after, self.fraction) if self.fraction and discovery.fraction else (0.0, 0.0)
 
 
 @dataclass(frozen=True)

@@ -19,20 +19,15 @@ C = TypeVar("C", bound="WeakConfig | UnsupervisedConfig")
 
 def _with_discovery(still: TrainingPhase, config: WeakConfig | UnsupervisedConfig) -> tuple[TrainingPhase, ...]:
     """The schedule still, discovery, joint, refine; where a second search is asked for, it divides the third."""
-    again, found, refined = config.rediscovery, config.discovery.fraction, config.refine.fraction
-    joint = TrainingPhase("joint", 1.0 - still.fraction - found - again.whole - refined, None, "joint training ends")
+    before, again = config.rediscovery.shares(config.discovery)
+    found, refined = config.discovery.fraction, config.refine.fraction
+    joint = TrainingPhase("joint", 1.0 - still.fraction - found - before - again - refined, None, "joint training ends")
     second = (
-        TrainingPhase("first-joint", again.after, None, "first joint training ends"),
-        DiscoveryPhase("rediscovery", again.fraction, 1, "rediscovery ends"),
+        TrainingPhase("first-joint", before, None, "first joint training ends"),
+        DiscoveryPhase("rediscovery", again, 1, "rediscovery ends"),
     )
     first = DiscoveryPhase("discovery", found, 1, "discovery ends")
-    return (
-        still,
-        first,
-        *(second if again.fraction else ()),
-        joint,
-        RefinePhase("refine", refined, 1, "refinement ends"),
-    )
+    return (still, first, *(second if again else ()), joint, RefinePhase("refine", refined, 1, "refinement ends"))
 
 
 def _with_longer_phases(config: C) -> C:
@@ -48,7 +43,7 @@ def _with_longer_phases(config: C) -> C:
 
 
 def _require_time_for_all(config: WeakConfig | UnsupervisedConfig) -> None:
-    others = config.still.fraction + config.rediscovery.whole + config.refine.fraction
+    others = config.still.fraction + sum(config.rediscovery.shares(config.discovery)) + config.refine.fraction
     expected = f"below {1 - others:g}, what the fractions of still, rediscovery and refine leave"
     require(config.discovery.fraction + others < 1.0, "discovery.fraction", config.discovery.fraction, expected)
 
@@ -100,9 +95,9 @@ class UnsupervisedConfig(RunConfig):
     still: StillConfig = field(default_factory=lambda: StillConfig(fraction=0.55))
     model: SparseModelConfig = field(default_factory=lambda: SparseModelConfig(integrator="rk4"))
     sparsity: SparsityConfig = field(default_factory=SparsityConfig)
-    discovery: DiscoveryConfig = field(default_factory=lambda: DiscoveryConfig(fraction=0.28))
+    discovery: DiscoveryConfig = field(default_factory=lambda: DiscoveryConfig(fraction=0.17))
     joint: JointConfig = field(default_factory=JointConfig)
-    rediscovery: RediscoveryConfig = field(default_factory=RediscoveryConfig)
+    rediscovery: RediscoveryConfig = field(default_factory=lambda: RediscoveryConfig(fraction=0.11, after=0.04))
     refine: RefineConfig = field(default_factory=RefineConfig)
 
     @property
@@ -112,7 +107,9 @@ class UnsupervisedConfig(RunConfig):
 
     def for_large_images(self) -> Self:
         """The configuration with networks for large images, smaller batches, and more and longer phases."""
-        return _with_longer_phases(super().for_large_images())
+        found = _with_longer_phases(super().for_large_images())
+        discovery = replace(found.discovery, fraction=0.22)
+        return replace(found, discovery=discovery, rediscovery=RediscoveryConfig(fraction=0.13, after=0.08))
 
     def __post_init__(self) -> None:
         super().__post_init__()

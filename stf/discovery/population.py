@@ -50,7 +50,7 @@ def require_rows(config: UnsupervisedConfig | WeakConfig, fields: FieldModule) -
         ffrl.core.errors.UserError: discovery.fraction: found 0.28, expected 0 as 'potential' fields cannot be searched
         for: they are no RowFields
     """
-    for name in ("discovery", "rediscovery", "refine"):
+    for name in ("discovery", "refine"):
         found = getattr(config, name).fraction
         expected = f"0 as {config.model.fields!r} fields cannot be searched for: they are no RowFields"
         require(isinstance(fields, RowFields) or found == 0, f"{name}.fraction", found, expected)

@@ -43,9 +43,10 @@ class JointSettings:
     @classmethod
     def of(cls, config: UnsupervisedConfig | WeakConfig) -> JointSettings:
         """Those of a run."""
-        before, again = config.still.fraction + config.discovery.fraction, config.rediscovery
-        share = 1 - before - again.fraction - config.refine.fraction
-        return cls(config.joint, before, share, (before + again.after, again.fraction))
+        first = config.still.fraction + config.discovery.fraction
+        before, again = config.rediscovery.shares(config.discovery)
+        share = 1 - first - again - config.refine.fraction
+        return cls(config.joint, first, share, (first + before, again))
 
     def passed(self, progress: float) -> float:
         """Which share of it is over, after a share ``progress`` of all steps.

@@ -121,11 +121,13 @@ def _held_out(search: Search) -> list[tuple[float, float]]:
 
 
 def _subtitle(search: Search, known: bool) -> str:
-    """What to see, on two or three lines."""
+    """What to see, on up to four lines."""
     lines = ["A lane for each field that was allocated, drawn while it is there."]
     if any(move.kind == "merge" for move in search.moves):
         lines[0] += " A field that is merged bends into the lane of the other; beside it its ratio:"
         lines.append("the log evidence that the merge loses, relative to what leaving the field out loses.")
+    if any(search.again(move) for move in search.moves):
+        lines.append("The second search begins with fresh fields, on codes that joint training has shaped.")
     if known:
         lines.append("Below: log evidence of the encoded steps, in training tempered while fields form and in trials.")
     return "\n".join(lines)
@@ -282,14 +284,17 @@ class _Lanes:
             self.axes.plot(steps, [0.0] * len(steps), transform=below, clip_on=False, gid="kept", **look)
 
     def _starts(self) -> None:
-        """Mark further starts, and where the best of several was chosen."""
+        """Mark further starts, where the best of several was chosen, and where another search begins."""
         marked = [move for move in self.search.moves[1:] if move.kind in ("start", "choose")]
         above, inch = blended_transform_factory(self.axes.transData, self.axes.transAxes), self.inch
-        for number, move in enumerate(marked):
-            start = sum(other.kind == "start" for other in marked[: number + 1]) + 1
+        start = 1
+        for move in marked:
+            again = self.search.again(move)
+            start = 1 if again else start + (move.kind == "start")
             others = [other.step for other in marked if other is not move]
             room = min([abs(other - move.step) for other in others], default=np.inf) > 0.75 * inch
             words = "best start" if move.kind == "choose" else f"start {start}" if room else f"{start}"
+            words = "second search" if again else words
             self.axes.axvline(move.step, color=NEUTRAL, linewidth=0.9, linestyle="--", zorder=1)
             ha = "center" if room or move.kind == "start" else "left"
             options: dict[str, Any] = dict(fontsize=SMALL, color=NEUTRAL, va="bottom", ha=ha, transform=above)

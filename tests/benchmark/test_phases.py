@@ -45,7 +45,8 @@ def test_every_phase_and_part_is_measured(phases: Any, monkeypatch: pytest.Monke
     report = json.loads(out.read_text())
     assert set(report["precisions"]) == {"float32", "bfloat16"}
     for found in report["precisions"].values():
-        assert [row["phase"] for row in found["phases"]] == ["still", "discovery", "joint", "refine"]
+        phases = ["still", "discovery", "first-joint", "rediscovery", "joint", "refine"]
+        assert [row["phase"] for row in found["phases"]] == phases
         assert all(row["seconds"] > 0 and row["operations"] > 0 for row in found["phases"])
-        assert found["phases"][2]["frames"] == 4 * (9 + 3)
+        assert found["phases"][2]["frames"] == found["phases"][4]["frames"] == 4 * (9 + 3)
         assert {"encoder", "activity", "flow", "decoder"} <= set(found["joint parts"])

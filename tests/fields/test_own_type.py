@@ -104,10 +104,10 @@ def test_it_is_searched_for_only_if_its_fields_can_be_taken_one_by_one(sliding: 
     with pytest.raises(UserError) as found:
         fit(tmp_path, "unsupervised")
     assert str(found.value) == (
-        "discovery.fraction: found 0.28, expected 0 as 'sliding' fields cannot be searched for: they are no RowFields"
+        "discovery.fraction: found 0.17, expected 0 as 'sliding' fields cannot be searched for: they are no RowFields"
     )
-    with pytest.raises(UserError, match="^rediscovery.fraction: found 0.1, expected 0 as 'sliding' fields cannot be"):
-        fit(tmp_path, "unsupervised", discovery={"fraction": 0.0}, rediscovery={"fraction": 0.1})
+    with pytest.raises(UserError, match="^refine.fraction: found 0.06, expected 0 as 'sliding' fields cannot be"):
+        fit(tmp_path, "unsupervised", discovery={"fraction": 0.0})
 
 
 def test_equations_of_potentials_are_refused_where_there_are_none(sliding: None, tmp_path: Path) -> None:

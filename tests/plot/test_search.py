@@ -344,3 +344,18 @@ def test_phases_end_where_the_schedule_says() -> None:
     assert lines["discovery ends"] == "-."
     widths = {str(line._dash_pattern) for line in loss.lines if line.get_label() in ("a ends", "b ends")}
     assert len(widths) == 2
+
+
+def test_lanes_of_two_searches_are_apart() -> None:
+    log = Logged(2)
+    for move in ("start", "end", "start", "end"):
+        log.add(move, [])
+        log.train()
+    search = read_search(log.entries)
+    first, second = [move.step for move in search.moves if move.kind == "start"]
+    ends = [move.step for move in search.moves if move.kind == "end"]
+    assert [search.again(move) for move in search.moves] == [False, False, True, False]
+    lives = {(life.begin, life.end) for life in search.lives()}
+    assert lives == {(first, ends[0]), (second, ends[1])}
+    words = texts(draw_search(search))
+    assert "second search" in words and "start 2" not in words

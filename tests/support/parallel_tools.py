@@ -18,7 +18,7 @@ from ffrl.data.base import SequenceData
 from ffrl.objective.elbo import elbo_terms
 from ffrl.training.parallel import join
 from ffrl.training.trainer import TrainingResult
-from stf.config import DiscoveryConfig, RefineConfig
+from stf.config import DiscoveryConfig, RediscoveryConfig, RefineConfig
 
 SUPPORT = Path(__file__).parent
 STAGES = dict(form=8, pairs=2, trial=2, longer=3, settle=4, polish=3)
@@ -34,7 +34,7 @@ def small_config(mode: str) -> Any:
     """A run of 60 steps of a real model: 6 on still frames, 30 of discovery, 18 of joint training, 6 of refinement."""
     changes: dict[str, Any] = dict(steps=60, still=StillConfig(fraction=0.1, beside=0.3), log_every=2)
     if mode != "supervised":
-        changes |= dict(discovery=SEARCH, refine=RefineConfig(fraction=0.1))
+        changes |= dict(discovery=SEARCH, rediscovery=RediscoveryConfig(), refine=RefineConfig(fraction=0.1))
     return real_config(mode, **changes | dict(validate_every=20, checkpoint_every=1000))
 
 

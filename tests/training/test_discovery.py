@@ -40,7 +40,16 @@ def config(mode: str = "unsupervised", **changes: Any) -> Any:
     size = dict(fraction=0.7, sequences=32, held_out=16, batch_size=8, trial_batch_size=6, starts=2, hopeless=100.0)
     search = {name: changes.pop(name) for name in list(changes) if hasattr(DiscoveryConfig, name)}
     still, discovery = StillConfig(fraction=0.1), DiscoveryConfig(**SHORT | size | search)
-    values = dict(steps=80, still=still, discovery=discovery, checkpoint_every=1000, validate_every=25, log_every=4)
+    once = RediscoveryConfig()
+    values = dict(
+        steps=80,
+        still=still,
+        discovery=discovery,
+        rediscovery=once,
+        checkpoint_every=1000,
+        validate_every=25,
+        log_every=4,
+    )
     run = real_config(mode, **values | changes)
     return replace(run, model=replace(run.model, num_fields=4))
 

@@ -20,6 +20,7 @@ from ffrl.training.phases import GradientRunner, cycle, frames_until, span_at, s
 from ffrl.training.step import rate_at
 from ffrl.training.trainer import _Run
 from stf.config import DiscoveryConfig, RediscoveryConfig, RefineConfig, UnsupervisedConfig
+from stf.models.sparse_flow import JointSettings
 
 
 def config(
@@ -289,3 +290,11 @@ def test_a_discovery_that_leaves_no_time_is_one_line() -> None:
         config(100, discovery=0.8)
     with pytest.raises(UserError, match="^discovery.fraction: found 0.5, expected below 0.5, "):
         config(100, discovery=0.5, again=0.2)
+
+
+def test_without_a_first_search_there_is_no_second() -> None:
+    run = replace(UnsupervisedConfig(), discovery=DiscoveryConfig(fraction=0.0))
+    assert run.rediscovery.fraction and [phase.name for phase in run.schedule if phase.fraction] == [
+        "still", "joint", "refine",
+    ]  # fmt: skip
+    assert JointSettings.of(run).paused[1] == 0 and JointSettings.of(run).share == pytest.approx(0.39)

@@ -58,8 +58,8 @@ class Life:
         field: its place.
         begin: step at which it began.
         end: step at which it ended, or up to which it is known to live.
-        fate: ``merge``, ``delete``, ``silent`` or ``undo``; ``start`` where another start replaced it; None while it
-            lives.
+        fate: ``merge``, ``delete``, ``silent`` or ``undo``; ``start`` where another start or another search replaced
+            it; None while it lives.
         move: number of the move that ended it, None while it lives.
         other: what it merged into.
         source: what it was copied from.
@@ -126,6 +126,11 @@ class Search:
         made = f"{moves} move{'' if moves == 1 else 's'}"
         return f"{what} after {made}" if self.ended else f"{what} so far, after {made}"
 
+    def again(self, move: Move) -> bool:
+        """Whether a move begins another search, after the end of one."""
+        number = self.moves.index(move)
+        return move.kind == "start" and number > 0 and self.moves[number - 1].kind == "end"
+
     def lives(self) -> list[Life]:
         """Every field that there was, those that ended first, in the order of their ends."""
         begun: dict[int, tuple[float, int | None]] = {}
@@ -140,8 +145,9 @@ class Search:
             if not move.accepted:
                 continue
             if move.kind == "start":
+                last = number - 1 if self.again(move) else number  # joint training lies between two searches
                 for place in sorted(begun):
-                    end(place, number, "start")
+                    end(place, last, "start")
             elif move.kind == "merge" and len(move.fields) == 2:
                 end(move.fields[1], number, "merge", self._heir(number))
             elif move.kind in ("delete", "silent"):
