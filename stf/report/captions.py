@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -259,8 +260,10 @@ def of_search(search: Search) -> str:
         >>> of_search(read_search([{"step": n, "search": move | shared} for n, move in enumerate(moves)]))
         'Of 3 fields, fields 0 and 1 are left: one was merged into another (ratio 0.04).'
     """
+    again, search = len(search.searches) > 1, replace(search, moves=search.searches[-1])
     made = [move for move in search.moves if move.changes]
-    text = f"{'Of one field' if search.num_fields == 1 else f'Of {search.num_fields} fields'}, "
+    text = "In the second search, of " if again else "Of "
+    text += f"{'one field' if search.num_fields == 1 else f'{search.num_fields} fields'}, "
     text += (
         f"{listed(search.alive)} {'is' if len(search.alive) == 1 else 'are'} left" if search.alive else "none is left"
     )

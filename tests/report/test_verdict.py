@@ -355,6 +355,22 @@ def test_it_says_how_close_the_decisions_of_the_search_were(
     assert "The search for the fields has not come to its end." in unfinished
 
 
+def test_of_two_searches_the_second_counts() -> None:
+    def log(alive: list[int], ratio: float) -> list[dict[str, Any]]:
+        said = {"fields": [0, 1], "alive": alive, "accepted": True}
+        return [{"move": "start"} | said, {"move": "merge", "ratio": ratio} | said, {"move": "end"} | said]
+
+    def decisions(moves: list[dict[str, Any]]) -> str:
+        search = read_search([{"step": 1, "search": move} for move in moves])
+        run = replace(SEARCHED, search=search, accept=(0.3, 0.4))
+        return " ".join(verdict(plain(aligned(in_fields(TRUTH, 5))), run).sure)
+
+    same, other = decisions(log([0, 2], 0.32) + log([0, 2], 0.1)), decisions(log([0], 0.32) + log([0, 2], 0.1))
+    assert "has the ratio 0.1 " in same and "were clear" in same and "The first search" not in same
+    assert "were clear" in other and "had ended with 1 field; the second one, on those of joint" in other
+    assert "were close" in decisions(log([0, 2], 0.32))
+
+
 def test_steps_of_transformations_are_named() -> None:
     run = replace(SEARCHED, unit_steps={"scaling": "scale + 0.1"})
     found = verdict(plain(aligned(in_fields(TRUTH, 5))), run).found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -128,8 +129,14 @@ class Search:
 
     def again(self, move: Move) -> bool:
         """Whether a move begins another search, after the end of one."""
-        number = self.moves.index(move)
+        number = next(number for number, other in enumerate(self.moves) if other is move)
         return move.kind == "start" and number > 0 and self.moves[number - 1].kind == "end"
+
+    @property
+    def searches(self) -> list[tuple[Move, ...]]:
+        """The moves of every search, of which the last one counts: each begins from fresh fields."""
+        begins = [0, *(number for number, move in enumerate(self.moves) if self.again(move)), len(self.moves)]
+        return [self.moves[begin:end] for begin, end in itertools.pairwise(begins)]
 
     def lives(self) -> list[Life]:
         """Every field that there was, those that ended first, in the order of their ends."""
