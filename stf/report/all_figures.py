@@ -13,7 +13,6 @@ from ffrl.core.evaluation_mode import evaluation_mode
 from ffrl.data.base import SequenceData, Split
 from ffrl.models.interface import SequenceModel
 from stf.plot.alignment import draw_alignment, draw_confusion
-from stf.plot.calibration import draw_reliability
 from stf.plot.compute.assignment import Assignment, assign
 from stf.plot.compute.observed import Observed, Traversal, error_curve, move_images, prior_counts
 from stf.plot.compute.roles import FieldRole, activity_rows
@@ -26,6 +25,7 @@ from stf.plot.search import draw_search
 from stf.plot.traversals import draw_strip, draw_traversals
 from stf.report import captions
 from stf.report.exhibit import ALONE, GLANCE, TRAINING, WHICH, Exhibit, Tell
+from stf.report.exhibits import Shown, own_exhibits
 from stf.report.field_figures import field_exhibits
 
 SPLIT: Split = "validation"
@@ -37,9 +37,8 @@ def figures(model: SequenceModel, data: SequenceData, seed: int = 0, plane: str 
     """Draw a model on held-out data, and return the figures by name.
 
     Every mode: ``overview``, ``traversals``, ``traversal-field-K`` for each field that is not silent, and the figures
-    of :func:`stf.report.field_figures.field_exhibits`. Unsupervised also ``alignment`` and ``raster``, with a
-    posterior over activity ``reliability``, weak also ``alignment``; no ``alignment`` and no ``reliability`` where
-    transformations are not known.
+    of :func:`stf.report.field_figures.field_exhibits`. Unsupervised also ``alignment`` and ``raster``, weak
+    also ``alignment``; no ``alignment`` where transformations are not known. Last those of :mod:`stf.report.exhibits`.
 
     Args:
         model: with its ``config``, on the device of ``data``.
@@ -72,6 +71,17 @@ def exhibits(
         plane: of latent space.
         tell: told what is drawn next.
     """
+    taken = {"curves", "search"}
+    for one in _built_in(model, data, found, seed, plane, tell):
+        taken.add(one.name)
+        yield one
+    yield from own_exhibits(Shown(model, data, found, seed), tell, taken)
+
+
+def _built_in(
+    model: SequenceModel, data: SequenceData, found: Assignment, seed: int, plane: str, tell: Tell
+) -> Iterator[Exhibit]:
+    """The figures that need one another's numbers."""
     tell("applying each field to real images")
     moved = move_images(model, data, SPLIT, found.indices[:IMAGES], found.roles)
     tell("overview")
@@ -187,17 +197,6 @@ def _which(model: SequenceModel, found: Assignment, names: tuple[str, ...], tell
         caption,
         alt,
     )
-    if found.calibration is not None and found.alignment is not None:
-        tell("reliability")
-        yield Exhibit(
-            "reliability",
-            WHICH,
-            "Reliability",
-            draw_reliability(found.calibration, found.alignment, found.observed),
-            captions.of_reliability(found.calibration, found.alignment),
-            "For each transformation how often its field's activity is real over how probable it was called, how many "
-            "such pairs there are, and inferred against true speeds with bars of one deviation.",
-        )
 
 
 def _strip(model: SequenceModel, data: SequenceData, found: Assignment, one: Traversal, tell: Tell) -> Exhibit:

@@ -138,42 +138,6 @@ def of_raster(alignment: Mapping[str, Any], sequences: int) -> str:
     return f"On {sequences} held-out sequences {text}."
 
 
-def of_reliability(calibration: Mapping[str, Any], alignment: Mapping[str, Any]) -> str:
-    """Say how far probabilities and deviations are from what happens, from the same sequences.
-
-    Args:
-        calibration: from :func:`ffrl.evaluation.measures.calibration.calibrate`.
-        alignment: from :func:`ffrl.evaluation.matching.align`.
-
-    Example:
-        >>> from ffrl.evaluation.matching import align
-        >>> from ffrl.evaluation.measures.calibration import calibrate
-        >>> truth = np.diag([1.0, 2.0]).repeat(2, axis=0) * [[1.0], [1.5], [1.0], [1.5]]
-        >>> found = align(1.25 * truth, truth, ["scaling", "hue"])
-        >>> made = calibrate(0.1 + 0.8 * (truth > 0), 1.25 * truth, 0.4 + 0 * truth, truth, found)
-        >>> of_reliability(made, found)  # doctest: +ELLIPSIS
-        'The probability that a field is on is off by 0.100 on average (scaling 0.100 and hue 0.100); inferred speeds...
-    """
-    pooled, described = calibration["pooled"], calibration["transformations"]
-    if pooled["ece"] is None:
-        return "No field matches a transformation yet, so that there is no activity whose probability can be judged."
-    each = [f"{name} {one['ece']:.3f}" for name, one in described.items() if one["ece"] is not None]
-    text = f"The probability that a field is on is off by {pooled['ece']:.3f} on average ({join(each)})"
-    speeds = [
-        f"{one['speed_rmse']:.2f} ({name})"
-        for name, one in alignment["transformations"].items()
-        if one["speed_rmse"] is not None
-    ]
-    if not speeds:
-        return f"{text}; of speeds there is nothing to say: {SPEECHLESS}."
-    shares = [percent(share) for share in pooled["coverage"].values()]
-    expected = [percent(share) for share in calibration["expected_coverage"].values()]
-    return (
-        f"{text}; inferred speeds are off by {join(speeds)} unit steps, root mean square, and {shares[0]} of the true "
-        f"ones lie within one deviation, {shares[1]} within two (a right Gaussian: {expected[0]} and {expected[1]})."
-    )
-
-
 def of_usage(usage: Sequence[Mapping[str, Any]]) -> str:
     """Say which fields act and how often, from :func:`ffrl.evaluation.measures.usage.usage`.
 

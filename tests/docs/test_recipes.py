@@ -89,6 +89,8 @@ def test_recipes_run(place: object, tmp_path: Path) -> None:
     assert configs["rare"]["share"] == 0.2 and configs["sharp"]["weight"] == 0.5
     assert {config["data"]["name"] for config in configs.values()} == {"bars"}
     assert json.loads((work / "weak.json").read_text())["fields_on"] == 1.0  # one field acts throughout
+    report = (work / "drawn/report.html").read_text()
+    assert (work / "drawn/at-once.png").stat().st_size > 1000 and "Most often 1 of the fields act at once." in report
     assert configs.keys() == {"bars", "turning", "rare", "sharp", "weak", "phases"}
 
 
@@ -107,7 +109,8 @@ def test_scripts_run(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_every_extension_has_a_recipe_and_a_row() -> None:
-    named = ["Data set", "Field", "Prior", "Baseline", "Measure", "Training phase", "Encoder and decoder", "Figure"]
+    named = ["Data set", "Field", "Prior", "Baseline", "Measure", "Training phase", "Encoder and decoder"]
+    named += ["Figure of the report", "Figure of one's own"]
     sections = dict(re.findall(r"^### (.+?)\n(.*?)(?=^### |\Z)", PAGE, flags=re.MULTILINE | re.DOTALL))
     assert list(sections) == named
     for name, text in sections.items():
@@ -116,4 +119,4 @@ def test_every_extension_has_a_recipe_and_a_row() -> None:
         for folder in added:
             assert f"`{folder}NAME.py`" in PAGE
             assert len(re.findall(r"^\[project\.entry-points", text, flags=re.MULTILINE)) == 1
-    assert len(ADDED) == len(ENTRIES) == 6
+    assert len(ADDED) == len(ENTRIES) == 7

@@ -40,7 +40,7 @@ from stf.report.tables import evaluation_tables
 from stf.run import Run, build_model
 
 NAMES = {
-    "unsupervised": ["overview", "alignment", "raster", "reliability", "traversals"],
+    "unsupervised": ["overview", "alignment", "raster", "traversals"],
     "sta": ["overview", "alignment", "raster", "traversals"],
     "weak": ["overview", "alignment", "traversals"],
     "supervised": ["overview", "traversals"],
@@ -90,15 +90,9 @@ def only_overview(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave out all figures but the overview, to save time."""
     nothing: Iterator[Any] = iter(())
     monkeypatch.setattr(all_figures, "field_exhibits", lambda *arguments: nothing)
-    for name in (
-        "draw_raster",
-        "draw_reliability",
-        "draw_alignment",
-        "draw_confusion",
-        "draw_traversals",
-        "draw_strip",
-    ):
+    for name in ("draw_raster", "draw_alignment", "draw_confusion", "draw_traversals", "draw_strip"):
         monkeypatch.setattr(all_figures, name, lambda *arguments: Figure())
+    monkeypatch.setattr("stf.report.exhibits.reliability.draw_reliability", lambda *arguments: Figure())
 
 
 @pytest.mark.usefixtures("one_field")
@@ -116,7 +110,8 @@ def test_a_run_is_drawn_as_its_mode_allows(tmp_path: Path, monkeypatch: pytest.M
     assert sorted(path.name for path in folder.iterdir()) == sorted(path.name for path in written)
     names = [path.stem for path in written if path.suffix == ".png"]
     fields = [name for name in names if name.startswith("traversal-field-")]
-    assert names == [*NAMES[mode], *fields, *latent, "curves"]
+    own = ["reliability"] if mode == "unsupervised" else []
+    assert names == [*NAMES[mode], *fields, *latent, *own, "curves"]
     moving = [path.stem for path in written if path.suffix == ".gif"]
     assert moving == [name.replace("traversal", "motion") for name in fields]
     assert bool(fields) == (mode not in SPARSE)  # those models are silent
@@ -142,7 +137,11 @@ def test_a_run_is_drawn_as_its_mode_allows(tmp_path: Path, monkeypatch: pytest.M
 
 
 def order(names: list[str], moving: list[str]) -> list[str]:
-    """Names as they come in the report: animations after the traversals of all fields."""
+    """Names as they come in the report: by section, and animations after the traversals of all fields."""
+    which = [name for name in names if name == "reliability"]
+    names = [name for name in names if name not in which]
+    place = names.index("traversals")
+    names = [*names[:place], *which, *names[place:]]
     place = names.index("traversals") + 1
     return [*names[:place], *moving, *names[place:]]
 
@@ -253,7 +252,7 @@ def test_flags_that_cannot_be_used_are_one_line(
 @pytest.mark.usefixtures("no_latent")
 def test_a_silent_model_is_drawn_and_says_so() -> None:
     drawn = report.figures(silenced(tiny_model()), SparseData())
-    assert list(drawn) == NAMES["unsupervised"]
+    assert list(drawn) == [*NAMES["unsupervised"], "reliability"]
     assert "All fields are silent (fields 0, 1 and 2)" in texts(drawn["traversals"])
     assert pictures(drawn["traversals"]) == set()
     assert "No field matches a transformation yet." in texts(drawn["overview"])

@@ -30,6 +30,7 @@ from stf.plot.compute.plane import Plane
 from stf.plot.compute.roles import ActivityRow, FieldRole, aligned_roles, confused_roles
 from stf.plot.drawing.style import field_style
 from stf.report import captions, field_captions
+from stf.report.exhibits.reliability import of_reliability
 from stf.report.explorer import Explorer
 from stf.report.html import Picture, Report, anchor, render_report
 from stf.report.tables import Table, configuration_table, evaluation_tables
@@ -228,17 +229,17 @@ def test_the_calibration_stands_beside_what_is_ideal() -> None:
     assert any(text.startswith("Speeds n/a (hue): ") for text in tables["alignment"].notes)
     last = tables["criteria"].rows[-1]
     assert (last.title, *last.cells) == ("pooled calibration error", "at most 0.03", "0.1250", "not reached")
-    assert captions.of_reliability(made, found) == (
+    assert of_reliability(made, found) == (
         "The probability that a field is on is off by 0.125 on average (scaling 0.125 and hue 0.125); inferred speeds "
         "are off by 0.25 (scaling) unit steps, root mean square, and 0 % of the true ones lie within one deviation, "
         "100 % within two (a right Gaussian: 68 % and 95 %)."
     )
     none = align(0 * truth, truth, ["scaling", "hue"])
-    text = captions.of_reliability(calibrate(truth / 2, 0 * truth, truth, truth, none), none)
+    text = of_reliability(calibrate(truth / 2, 0 * truth, truth, truth, none), none)
     assert text.startswith("No field matches a transformation yet")
     flat = (truth != 0).astype(float)
     same = align(flat, flat, ["scaling", "hue"])
-    text = captions.of_reliability(calibrate(flat, flat, flat, flat, same), same)
+    text = of_reliability(calibrate(flat, flat, flat, flat, same), same)
     assert text.endswith("on average (scaling 0.000 and hue 0.000); of speeds there is nothing to say: true ones do "
                          "not vary, or are never on together with inferred ones.")  # fmt: skip
 
