@@ -17,7 +17,7 @@ from stf.sta.config import StaConfig, StaModelConfig
 
 SMALL = {"latent_dim": 8, "width": 16, "depth": 1, "potential_width": 8}
 SHARED = {"steps": 3, "batch_size": 4, "device": "cpu", "data": DataConfig(num_steps=3)}
-SEARCH = {"discovery": DiscoveryConfig(fraction=0.2, sequences=32, held_out=16)}
+SEARCH = {"discovery": DiscoveryConfig(fraction=0.15, sequences=32, held_out=16)}
 CONFIGS: dict[str, RunConfig] = {
     "supervised": SupervisedConfig(model=ModelConfig(num_fields=3, **SMALL), **SHARED),
     "weak": WeakConfig(model=ModelConfig(num_fields=4, **SMALL), **SHARED, **SEARCH),

@@ -92,12 +92,12 @@ class UnsupervisedConfig(RunConfig):
     mode: Literal["unsupervised"] = "unsupervised"
     steps: int = 8500
     """Steps of all phases; those of the discovery are steps of expectation-maximisation on encoded sequences."""
-    still: StillConfig = field(default_factory=lambda: StillConfig(fraction=0.55))
+    still: StillConfig = field(default_factory=lambda: StillConfig(fraction=0.54))
     model: SparseModelConfig = field(default_factory=lambda: SparseModelConfig(integrator="rk4"))
     sparsity: SparsityConfig = field(default_factory=SparsityConfig)
-    discovery: DiscoveryConfig = field(default_factory=lambda: DiscoveryConfig(fraction=0.17))
+    discovery: DiscoveryConfig = field(default_factory=lambda: DiscoveryConfig(fraction=0.11))
     joint: JointConfig = field(default_factory=JointConfig)
-    rediscovery: RediscoveryConfig = field(default_factory=lambda: RediscoveryConfig(fraction=0.11, after=0.04))
+    rediscovery: RediscoveryConfig = field(default_factory=lambda: RediscoveryConfig(fraction=0.18, after=0.04))
     refine: RefineConfig = field(default_factory=RefineConfig)
 
     @property

@@ -38,6 +38,7 @@ ABOUT = {
     "kl_slab": ("KL of the slabs (speeds)", "weighted nats per frame"),
     "kl_speed": ("KL of the speeds", "weighted nats per frame"),
     "kl_field": ("KL of the field", "nats per frame"),
+    "alone": ("Loss of frames alone", "weighted nats per frame"),
     "agreement": ("Misfit of flow and codes", "weighted nats per frame"),
     "divergence": ("Squared divergence", "weighted"),
     "hj_residual": ("Hamilton–Jacobi residual", "weighted"),

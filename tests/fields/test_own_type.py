@@ -104,7 +104,7 @@ def test_it_is_searched_for_only_if_its_fields_can_be_taken_one_by_one(sliding: 
     with pytest.raises(UserError) as found:
         fit(tmp_path, "unsupervised")
     assert str(found.value) == (
-        "discovery.fraction: found 0.17, expected 0 as 'sliding' fields cannot be searched for: they are no RowFields"
+        "discovery.fraction: found 0.11, expected 0 as 'sliding' fields cannot be searched for: they are no RowFields"
     )
     with pytest.raises(UserError, match="^refine.fraction: found 0.06, expected 0 as 'sliding' fields cannot be"):
         fit(tmp_path, "unsupervised", discovery={"fraction": 0.0})

@@ -297,4 +297,4 @@ def test_without_a_first_search_there_is_no_second() -> None:
     assert run.rediscovery.fraction and [phase.name for phase in run.schedule if phase.fraction] == [
         "still", "joint", "refine",
     ]  # fmt: skip
-    assert JointSettings.of(run).paused[1] == 0 and JointSettings.of(run).share == pytest.approx(0.39)
+    assert JointSettings.of(run).paused[1] == 0 and JointSettings.of(run).share == pytest.approx(0.4)
