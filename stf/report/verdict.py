@@ -178,6 +178,12 @@ def _decisions(search: Search, accept: tuple[float, float] | None) -> Iterator[s
     if accept is None:
         return
     *before, last = search.searches
+    if before and search.ended and len(before[-1][-1].alive) != len(search.alive):
+        found = len(before[-1][-1].alive)
+        yield (
+            f"The first search, on codes of single frames, had ended with {found} field{'' if found == 1 else 's'}; "
+            f"the second one, on those of joint training, with {len(search.alive)}."
+        )
     made = [move.ratio for move in last if move.changes and move.ratio is not None]
     refused = [move.ratio for move in last if not move.accepted and move.ratio is not None]
     parts = []
@@ -191,12 +197,6 @@ def _decisions(search: Search, accept: tuple[float, float] | None) -> Iterator[s
     judged = "were close, so that another seed may decide otherwise" if close else "were clear"
     limits = f"accepted is less than {accept[0]:g}, and less than {accept[1]:g} after a longer trial"
     yield f"The decisions on which fields there are {judged}: {' and '.join(parts)} ({limits})."
-    if before and search.ended and len(before[-1][-1].alive) != len(search.alive):
-        found = len(before[-1][-1].alive)
-        yield (
-            f"The first search, on codes of single frames, had ended with {found} field{'' if found == 1 else 's'}; "
-            f"the second one, on those of joint training, with {len(search.alive)}."
-        )
 
 
 def _next(evaluation: Mapping[str, Any], reading: Reading, errors: Errors, run: Circumstances) -> Iterator[str]:

@@ -57,8 +57,10 @@ def test_what_differs_from_the_cpu_is_an_error(gpu: Any, monkeypatch: pytest.Mon
     assert not good and "they are NOT." in text
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
-def test_without_a_gpu_nothing_is_written(gpu: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_without_a_gpu_nothing_is_written(
+    gpu: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     out = tmp_path / "gpu.md"
     for flags in ([], ["--device", "gpu"], ["--device", "cpu", "--seeds", "a"]):
         assert gpu.main([*flags, "--out", str(out)]) == 2
