@@ -14,7 +14,7 @@ from typing import Annotated, Any
 
 import tyro
 
-from ffrl.config import ClipsConfig, DataConfig, RunConfig
+from ffrl.config import ClipsConfig, DataConfig, RunConfig, VectorsConfig
 from ffrl.config.data import DATA_SETS
 from ffrl.core.errors import UserError, require
 from ffrl.training.folders import CONFIG, EVALUATION, newest, reserved
@@ -156,12 +156,13 @@ def _configure(given: dict[str, str | None]) -> RunConfig:
 
 
 def _data_set(given: Mapping[str, str | None], file: Mapping[str, Any], path: Path | None) -> DataConfig:
-    """Return what decides on the defaults of a data set: its name, digits per frame, and own frames and their size.
+    """Return what decides on the defaults of a data set: its name, digits per frame, own frames, their size, features.
 
     They are from flags or a file. What these have of another kind, or out of range, is left to their readers, but for
     the name.
     """
-    name, root, digits, size = (_early(key, given, file) for key in ("name", "root", "digits", "sequences.size"))
+    keys = ("name", "root", "digits", "sequences.size", "vectors.columns")
+    name, root, digits, size, columns = (_early(key, given, file) for key in keys)
     data = DataConfig() if name is None else DataConfig(name=DATA_SETS.require(f"{path}: data.name", name))
     with suppress(TypeError):
         data = dataclasses.replace(data, root=None if root is None else Path(root))
@@ -169,6 +170,8 @@ def _data_set(given: Mapping[str, str | None], file: Mapping[str, Any], path: Pa
         data = dataclasses.replace(data, digits=int(digits))
     with suppress(UserError, TypeError, ValueError):
         data = dataclasses.replace(data, sequences=ClipsConfig(size=int(size)))
+    with suppress(UserError, TypeError):
+        data = dataclasses.replace(data, vectors=VectorsConfig(columns=columns or ""))
     return data
 
 

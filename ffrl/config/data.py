@@ -42,6 +42,27 @@ class ClipsConfig:
 
 
 @dataclass(frozen=True)
+class VectorsConfig:
+    """How a user's own vectors become clips (--data.name vectors)."""
+
+    columns: str = ""
+    """Features to take, NAME,NAME,... as in the file's first line; all of them if left out."""
+    periodic: str = ""
+    """Features that are angles, NAME,NAME=360,...: in radians, or with their period."""
+    stride: int = 1
+    """Take every stride-th vector of a recording."""
+    hop: int = 0
+    """Vectors, after the stride, between the starts of two clips; 0 is half a clip."""
+    validation: float = 0.2
+    """Share of the recordings that are held out; of a single recording, its last part."""
+
+    def __post_init__(self) -> None:
+        at_least("data.vectors.stride", self.stride, 1)
+        at_least("data.vectors.hop", self.hop, 0)
+        probability("data.vectors.validation", self.validation)
+
+
+@dataclass(frozen=True)
 class DataConfig:
     """Which sequences the model sees."""
 
@@ -83,6 +104,7 @@ class DataConfig:
     digits: int = 1
     """moving-mnist: digits per frame, each with transformations of its own."""
     sequences: ClipsConfig = field(default_factory=ClipsConfig)
+    vectors: VectorsConfig = field(default_factory=VectorsConfig)
 
     def __post_init__(self) -> None:
         at_least("data.num-steps", self.num_steps, 1)

@@ -100,6 +100,22 @@ class RunConfig:
         model = replace(self.model, architecture="conv-coarse", width=32, depth=1, latent_dim=dim)
         return replace(self, model=model, batch_size=32, steps=4000)
 
+    def for_vectors(self, count: int) -> Self:
+        """The configuration for vectors of so many features: a Gaussian with a learned noise for each of them.
+
+        Models whose latents have no structure of their own get twice as many dimensions as there are features, 8 at
+        least, up to those that they have for images.
+
+        Example:
+            >>> config = SupervisedConfig().for_vectors(6)
+            >>> config.objective.likelihood, config.model.latent_dim
+            ('gaussian', 12)
+        """
+        dim = self.model.latent_dim
+        dim = min(dim, max(8, 2 * count)) if dim == ModelConfig.latent_dim else dim
+        objective = replace(self.objective, likelihood="gaussian", likelihood_scale=0.3)
+        return replace(self, model=replace(self.model, latent_dim=dim), objective=objective)
+
     def __post_init__(self) -> None:
         for key in ("steps", "batch_size", "checkpoint_every", "keep_checkpoints", "validate_every", "log_every"):
             at_least(key.replace("_", "-"), getattr(self, key), 1)

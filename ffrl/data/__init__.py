@@ -38,7 +38,7 @@ def load(config: DataConfig, device: torch.device | str = "cpu") -> SequenceData
     return on_device(resolve(described.home)(config, device), device)
 
 
-def image_shape(config: DataConfig) -> tuple[int, int, int]:
+def image_shape(config: DataConfig) -> tuple[int, ...]:
     """Return (C, H, W) of the images of a data set, without reading it.
 
     Raises:

@@ -168,7 +168,7 @@ def channels_first(frames: Any, source: str, dimensions: int, channels: Channels
     if len(shape) not in (dimensions - 1, dimensions) or 0 in shape:
         named = ("N, ", "")[5 - dimensions]
         expected = f"pictures, ({named}T+1, C, H, W), ({named}T+1, H, W, C) or ({named}T+1, H, W), none of them 0"
-        vectors = ", which may be vectors" if len(shape) == dimensions - 2 else ""
+        vectors = ", which may be vectors: stf.data.vectors" if len(shape) == dimensions - 2 else ""
         raise UserError(f"{source}: found shape {shape}{vectors}, expected {expected}")
     if shape[dimensions - 4] < 2:
         raise UserError(f"{source}: found clips of {shape[dimensions - 4]} frame, expected at least 2")

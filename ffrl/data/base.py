@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ffrl.core.errors import UserError
+from ffrl.data.features import Features
 
 Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
@@ -18,8 +19,9 @@ SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 class SequenceBatch(NamedTuple):
     """Frames x_0..x_T and the speeds g_1..g_T of the transformations that moved them.
 
-    ``frames`` is float32 ``(B, T+1, C, H, W)`` in [0, 1]; ``activity`` is float32 ``(B, T, J)``, the true speeds in
-    unit steps per transition, exactly 0 where a transformation is off.
+    ``frames`` is float32 ``(B, T+1, C, H, W)`` in [0, 1], or vectors ``(B, T+1, F)``, float64 in their own units and
+    NaN where a value is missing; ``activity`` is float32 ``(B, T, J)``, the true speeds in unit steps per transition,
+    exactly 0 where a transformation is off.
     """
 
     frames: Tensor
@@ -27,12 +29,13 @@ class SequenceBatch(NamedTuple):
 
 
 class SequenceData(ABC):
-    """Sequences of images under J known transformations, or under unknown ones (J = 0).
+    """Sequences of images, or of vectors, under J known transformations, or under unknown ones (J = 0).
 
     Attributes:
         name: name of the data set, as ``--data.name`` takes it.
         title: what results call the data.
-        image_shape: ``(C, H, W)``.
+        image_shape: ``(C, H, W)``, or ``(F,)`` of vectors.
+        features: of vectors; None for images.
         transformations: names of the J transformations, in the order of the last dimension of ``activity``; none if
             they are not known.
         prescribed: whether a transformation can be asked for; otherwise the sequences are as they are, and
@@ -48,7 +51,8 @@ class SequenceData(ABC):
 
     name: str
     title: str
-    image_shape: tuple[int, int, int]
+    image_shape: tuple[int, ...]
+    features: Features | None = None
     transformations: tuple[str, ...]
     unit_steps: tuple[str, ...]
     num_steps: int

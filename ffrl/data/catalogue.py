@@ -10,7 +10,7 @@ from ffrl.config import DataConfig
 from ffrl.config.data import DATA_SETS
 from ffrl.core.errors import UserError
 
-ImageShape = tuple[int, int, int]
+FrameShape = tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class DataSet:
     Args:
         home: ``module:class`` of its :class:`~ffrl.data.base.SequenceData`, which is made of a
             :class:`~ffrl.config.DataConfig` and a device.
-        image_shape: ``(C, H, W)``, or a function of the configuration that returns it.
+        image_shape: ``(C, H, W)``, or ``(F,)`` of vectors, or a function of the configuration that returns it.
         transformations: their names, or a function of the configuration; none if they are not known.
         num_steps: T of the published protocol.
         likelihood: of the pixels, by default. Where nearly all of them are black, so is the median that a Laplace
@@ -33,10 +33,10 @@ class DataSet:
     """
 
     home: str
-    image_shape: ImageShape | Callable[[DataConfig], ImageShape]
+    image_shape: FrameShape | Callable[[DataConfig], FrameShape]
     transformations: tuple[str, ...] | Callable[[DataConfig], tuple[str, ...]] = ()
     num_steps: int = 8
-    likelihood: Literal["bernoulli", "laplace"] = "laplace"
+    likelihood: Literal["bernoulli", "laplace", "gaussian"] = "laplace"
     downloads: bool = False
 
 
@@ -79,7 +79,7 @@ def transformations(config: DataConfig) -> tuple[str, ...]:
     return names(config) if callable(names) else names
 
 
-def image_shape(config: DataConfig) -> ImageShape:
+def image_shape(config: DataConfig) -> FrameShape:
     """Return (C, H, W) of the images that ``config`` describes.
 
     Raises:
@@ -93,5 +93,5 @@ def image_shape(config: DataConfig) -> ImageShape:
     return shape(config) if callable(shape) else shape
 
 
-def _no_images(config: DataConfig) -> ImageShape:
+def _no_images(config: DataConfig) -> FrameShape:
     raise UserError(f"data.name: found {config.name!r}, expected a data set, or sequences given from Python")

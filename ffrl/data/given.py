@@ -20,7 +20,7 @@ class GivenSequences(SequenceData):
 
     Args:
         parts: indices of the clips of each split.
-        image_shape: ``(C, H, W)``.
+        image_shape: ``(C, H, W)``, or ``(F,)`` of vectors.
         num_steps: T.
         transformations: names of the columns of the activity; none if it is not known.
         unit_steps: what a unit step of each means, in words.
@@ -32,7 +32,7 @@ class GivenSequences(SequenceData):
     def __init__(
         self,
         parts: dict[Split, Tensor],
-        image_shape: tuple[int, int, int],
+        image_shape: tuple[int, ...],
         num_steps: int,
         transformations: Sequence[str],
         unit_steps: Sequence[str],
@@ -49,7 +49,7 @@ class GivenSequences(SequenceData):
 
     @abstractmethod
     def read(self, clips: Tensor, frames: list[int]) -> SequenceBatch:
-        """Frames ``frames`` of clips, float32 in [0, 1] ``(B, len(frames), C, H, W)``, and all of their activity."""
+        """Frames ``frames`` of clips, ``(B, len(frames), ...)``, and all of their activity."""
 
     def size(self, split: Split) -> int:
         """How many clips there are."""

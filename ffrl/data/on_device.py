@@ -28,7 +28,17 @@ class MovedSequences(SequenceData):
 
     def __init__(self, inner: SequenceData, device: torch.device) -> None:
         self.inner, self.device = inner, device
-        for name in ("name", "title", "about", "image_shape", "transformations", "unit_steps", "num_steps", "protocol"):
+        for name in (
+            "name",
+            "title",
+            "about",
+            "image_shape",
+            "features",
+            "transformations",
+            "unit_steps",
+            "num_steps",
+            "protocol",
+        ):
             setattr(self, name, getattr(inner, name))
         self.graded, self.streamed = inner.graded, inner.streamed
 

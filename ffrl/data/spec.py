@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from ffrl.core.errors import UserError
+from ffrl.data.features import Features
 
 if TYPE_CHECKING:
     from ffrl.data.base import SequenceData
@@ -18,10 +19,11 @@ class DataSpec:
     Args:
         name: name of the data set.
         title: what results call the data.
-        image_shape: ``(C, H, W)``.
+        image_shape: ``(C, H, W)``, or ``(F,)`` of vectors.
         num_steps: T.
         transformations: names of the J transformations; none if they are not known.
         unit_steps: what one unit step of each means, in words.
+        features: of vectors; None for images.
 
     Example:
         >>> spec = DataSpec("arrays", "moving bars", (1, 12, 20), 5, ("shift",), ("1 pixel",))
@@ -31,21 +33,22 @@ class DataSpec:
 
     name: str
     title: str
-    image_shape: tuple[int, int, int]
+    image_shape: tuple[int, ...]
     num_steps: int
     transformations: tuple[str, ...] = ()
     unit_steps: tuple[str, ...] = ()
+    features: Features | None = None
 
     @classmethod
     def of(cls, data: SequenceData) -> DataSpec:
         """That of sequences."""
-        channels, height, width = data.image_shape
         names = tuple(data.transformations), tuple(data.unit_steps)
-        return cls(data.name, data.title, (channels, height, width), data.num_steps, *names)
+        return cls(data.name, data.title, tuple(data.image_shape), data.num_steps, *names, data.features)
 
     def plain(self) -> dict[str, Any]:
-        """JSON values."""
-        return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
+        """JSON values; ``features`` only of vectors."""
+        values = {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
+        return values | {"features": self.features.plain()} if self.features else _without(values, "features")
 
     @classmethod
     def read(cls, values: Any, source: str) -> DataSpec:
@@ -60,6 +63,9 @@ class DataSpec:
         """
         names = {"name": str, "title": str, "image_shape": int, "num_steps": int}
         names |= {"transformations": str, "unit_steps": str}
+        vectors = isinstance(values, dict) and "features" in values
+        features = Features.read(values["features"], source) if vectors else None
+        values = _without(values, "features") if vectors else values
         if not isinstance(values, dict) or values.keys() != names.keys():
             found = sorted(values) if isinstance(values, dict) else values
             raise UserError(f"{source}: found {found!r}, expected the keys {', '.join(names)}")
@@ -71,6 +77,12 @@ class DataSpec:
             if several is not isinstance(value, list) or any(type(item) is not kind for item in items):
                 raise UserError(f"{source}: {key}: found {value!r}, expected {'a list of ' if several else ''}{kind}")
             made[key] = tuple(items) if several else value
-        if len(made["image_shape"]) != 3 or min(*made["image_shape"], made["num_steps"]) < 1:
-            raise UserError(f"{source}: found images of {made['image_shape']}, T = {made['num_steps']}, expected sizes")
-        return cls(**made)
+        shape = made["image_shape"]
+        fits = len(shape) == 3 if features is None else shape == (len(features),)
+        if not fits or min(*shape, made["num_steps"]) < 1:
+            raise UserError(f"{source}: found frames of {shape}, T = {made['num_steps']}, expected sizes")
+        return cls(**made, features=features)
+
+
+def _without(values: dict[str, Any], key: str) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if name != key}

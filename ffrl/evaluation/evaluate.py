@@ -10,7 +10,7 @@ import torch
 from ffrl.core.errors import require
 from ffrl.core.evaluation_mode import evaluation_mode
 from ffrl.data.base import SequenceData, Split
-from ffrl.evaluation.likelihood.pixels import trained_likelihood
+from ffrl.evaluation.likelihood.pixels import trained_score
 from ffrl.evaluation.protocol.measure import Measure, Pass, Seen, Task
 from ffrl.evaluation.protocol.needs import Need, available
 from ffrl.evaluation.protocol.sequences import batch_size, choose, mixed_batches, single_batches
@@ -201,7 +201,12 @@ def _batches(task: Task, kind: Pass) -> Iterator[Seen]:
 
 def _check(model: SequenceModel, data: SequenceData) -> None:
     found, expected = tuple(data.image_shape), tuple(model.image_shape)
-    require(found == expected, "data", f"images of shape {found}", f"{expected}, the shape the model was trained on")
+    require(
+        found == expected,
+        "data",
+        f"{'images' if len(found) == 3 else 'vectors'} of shape {found}",
+        f"{expected}, the shape the model was trained on",
+    )
     count = len(data.transformations)
     if model.activity_kind.given:
         expected_fields = f"{count}, one for each transformation of the data"
@@ -218,6 +223,7 @@ def _describe_data(data: SequenceData) -> dict[str, Any]:
         **({"about": data.about} if data.about else {}),
         "protocol": data.protocol,
         "image_shape": list(data.image_shape),
+        **({"features": list(data.features.names)} if data.features else {}),
         "transformations": list(data.transformations),
         "prescribed": data.prescribed,
         "num_steps": data.num_steps,
@@ -235,5 +241,5 @@ def _describe_model(model: SequenceModel) -> dict[str, Any]:
         "num_steps": model.num_steps,
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "bound": model.trained.objective.bound,
-        "likelihood": trained_likelihood(model.trained.objective).name,
+        "likelihood": trained_score(model).name,
     }

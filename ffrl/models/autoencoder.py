@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from ffrl.config import ModelConfig, StillConfig
 from ffrl.models.activity import Phase, still_phase
+from ffrl.models.frame_kind import PIXELS, FrameKind
 from ffrl.models.interface import SequenceModel
 from ffrl.models.outputs import SequenceNoise, SequenceOutputs
 from ffrl.nn.networks import at_least_float32, build_decoder, build_encoder, require_output
@@ -25,36 +26,40 @@ class Networks:
     """An encoder, a decoder, and what is to be known of them.
 
     Args:
-        encoder: images ``(N, C, H, W)`` to ``(N, n D)``.
-        decoder: codes ``(N, D)`` to pixel logits ``(N, C, H, W)``.
-        image_shape: (C, H, W).
+        encoder: images ``(N, C, H, W)``, or what is seen of vectors, to ``(N, n D)``.
+        decoder: codes ``(N, D)`` to pixel logits ``(N, C, H, W)``, or to what is said of vectors.
+        image_shape: (C, H, W), or (F,) of vectors.
         latent_dim: D.
+        frame_kind: what a frame is.
         own: classes of those that are not of this package, by name.
         first_log_variance: added to what the encoder says of log-variances.
     """
 
     encoder: nn.Module
     decoder: nn.Module
-    image_shape: tuple[int, int, int]
+    image_shape: tuple[int, ...]
     latent_dim: int
+    frame_kind: FrameKind = PIXELS
     own: dict[str, str] = field(default_factory=dict)
     first_log_variance: float = 0.0
 
 
 def build_networks(
     size: ModelConfig,
-    image_shape: tuple[int, int, int],
+    image_shape: tuple[int, ...],
     outputs: int = 2,
     encoder: nn.Module | None = None,
     decoder: nn.Module | None = None,
+    frame_kind: FrameKind = PIXELS,
 ) -> Networks:
     """The networks of a configuration, or those that are given.
 
     Args:
         size: their architecture and sizes.
-        image_shape: (C, H, W).
+        image_shape: (C, H, W), or (F,) of vectors.
         outputs: n, numbers that the encoder gives for every latent dimension.
         encoder, decoder: modules of one's own.
+        frame_kind: what a frame is.
 
     Raises:
         UserError: a module of one's own has outputs of another shape.
@@ -64,25 +69,26 @@ def build_networks(
         >>> networks.encoder(torch.rand(2, 3, 28, 28)).shape, networks.own
         (torch.Size([2, 12]), {})
     """
-    channels, height, width = image_shape
-    shape, dim = (channels, height, width), size.latent_dim
+    shape, dim = tuple(image_shape), size.latent_dim
+    seen, said = frame_kind.entered(shape), frame_kind.outputs(shape)
     own = {
         name: f"{type(module).__module__}.{type(module).__qualname__}"
         for name, module in (("encoder", encoder), ("decoder", decoder))
         if module is not None
     }
     if encoder is None:
-        encoder = built = build_encoder(size.architecture, shape, outputs * dim, size.width, size.depth)
+        encoder = built = build_encoder(size.architecture, seen, outputs * dim, size.width, size.depth)
         if outputs > 1:
             with torch.no_grad():
                 cast(nn.Linear, built[-1]).bias[outputs * dim // 2 :] = INITIAL_LOG_VARIANCE
     else:
-        require_output("encoder", encoder, shape, (outputs * dim,))
+        require_output("encoder", encoder, seen, (outputs * dim,))
     if decoder is None:
-        decoder = build_decoder(size.architecture, shape, dim, size.width, size.depth)
+        decoder = build_decoder(size.architecture, said, dim, size.width, size.depth)
     else:
-        require_output("decoder", decoder, (dim,), shape)
-    return Networks(encoder, decoder, shape, dim, own, INITIAL_LOG_VARIANCE if "encoder" in own else 0.0)
+        require_output("decoder", decoder, (dim,), said)
+    first = INITIAL_LOG_VARIANCE if "encoder" in own else 0.0
+    return Networks(encoder, decoder, shape, dim, frame_kind, own, first)
 
 
 class Autoencoder(SequenceModel):
@@ -110,16 +116,18 @@ class Autoencoder(SequenceModel):
         self.num_fields, self.num_steps, self.still = num_fields, num_steps, still
         self.own_modules, self.first_log_variance = networks.own, networks.first_log_variance
         self.encoder, self.decoder = networks.encoder, networks.decoder
+        self.frame_kind = networks.frame_kind
 
     def encoded(self, frames: Tensor) -> Tensor:
         """What the encoder says of frames, ``(..., C, H, W)`` -> ``(..., n D)``."""
-        found = at_least_float32(self.encoder(frames.reshape(-1, *frames.shape[-3:])))
-        return found.reshape(*frames.shape[:-3], found.shape[-1])
+        before, shape = frames.shape[: -self.frame_kind.rank], frames.shape[-self.frame_kind.rank :]
+        found = at_least_float32(self.encoder(self.frame_kind.enter(frames.reshape(-1, *shape))))
+        return found.reshape(*before, found.shape[-1])
 
     def decode_logits(self, z: Tensor) -> Tensor:
         """Pixel logits, ``(..., D)`` -> ``(..., C, H, W)``."""
         logits = at_least_float32(self.decoder(z.reshape(-1, z.shape[-1])))
-        return logits.reshape(*z.shape[:-1], *self.image_shape)
+        return logits.reshape(*z.shape[:-1], *logits.shape[1:])
 
     def phase(self, progress: float) -> Phase:
         """Frames stand alone at first; after that nothing changes any more."""
@@ -156,4 +164,5 @@ class VariationalAutoencoder(Autoencoder):
             activity_kl={},
             latent_weight=phase.latent_weight,
             cross_entropy_weight=phase.cross_entropy_weight,
+            frame_kind=self.frame_kind,
         )

@@ -139,7 +139,8 @@ class FlowFactorizedVAE(VariationalAutoencoder):
     def activity_features(self, frames: Tensor, means: Tensor | None = None) -> Tensor:
         """What activity is inferred from, ``(B, T+1, D)``: outputs of an encoder of its own, or the posterior means."""
         if self.activity_encoder is not None:
-            return at_least_float32(self.activity_encoder(frames.flatten(0, 1))).unflatten(0, frames.shape[:2])
+            seen = self.frame_kind.enter(frames.flatten(0, 1))
+            return at_least_float32(self.activity_encoder(seen)).unflatten(0, frames.shape[:2])
         return self.encode(frames) if means is None else means
 
     def sample_activity(
@@ -247,6 +248,7 @@ class FlowFactorizedVAE(VariationalAutoencoder):
                 log_p = gaussian_log_prob(latents[:, 1:], sigma)
             penalties = sample.penalties | self.field_penalties(latents, activity)
         return SequenceOutputs(
+            frame_kind=self.frame_kind,
             logits=self.decode_logits(latents),
             latents=latents,
             mean=mean,

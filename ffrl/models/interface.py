@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from ffrl.config import ObjectiveConfig, RunConfig
 from ffrl.data.base import SequenceData
 from ffrl.models.activity import ActivityDraws, ActivityKind, Phase, Pool
+from ffrl.models.frame_kind import PIXELS, FrameKind
 from ffrl.models.outputs import SequenceNoise, SequenceOutputs
 
 if TYPE_CHECKING:
@@ -58,8 +59,10 @@ class SequenceModel(nn.Module, ABC):
     nor files.
     """
 
-    image_shape: tuple[int, int, int]
-    """(C, H, W) of a frame."""
+    image_shape: tuple[int, ...]
+    """(C, H, W) of a frame, or (F,) of vectors."""
+    frame_kind: FrameKind
+    """What a frame is."""
     latent_dim: int
     """D, the dimension of what frames are decoded from."""
     num_fields: int
@@ -76,6 +79,10 @@ class SequenceModel(nn.Module, ABC):
     """Classes of ``encoder`` and ``decoder`` where they are not of this package, by name."""
     prediction: str
     """How it predicts later frames, in words."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.frame_kind = PIXELS
 
     @property
     @abstractmethod
@@ -131,8 +138,8 @@ class SequenceModel(nn.Module, ABC):
         """
 
     def decode(self, z: Tensor) -> Tensor:
-        """Images in [0, 1], ``(..., D)`` -> ``(..., C, H, W)``."""
-        return self.decode_logits(z).sigmoid()
+        """Images in [0, 1], ``(..., D)`` -> ``(..., C, H, W)``, or vectors in their own units, ``(..., F)``."""
+        return self.frame_kind.mean(self.decode_logits(z))
 
     def compose(self, g: Tensor, other: Tensor) -> Tensor:
         """Activity under which two act at once, ``(B, T, C)`` twice -> ``(B, T, C)``: their sum."""

@@ -8,6 +8,8 @@ from typing import Self
 import torch
 from torch import Tensor
 
+from ffrl.models.frame_kind import PIXELS, FrameKind
+
 
 @dataclass(frozen=True)
 class SequenceNoise:
@@ -57,7 +59,7 @@ class SequenceOutputs:
     """Everything an objective needs of one forward pass over B sequences of T + 1 frames.
 
     Args:
-        logits: decoder outputs, ``(B, T+1, C, H, W)``; images are their sigmoid.
+        logits: decoder outputs, ``(B, T+1, C, H, W)``, of which images are the sigmoid, or what is said of vectors.
         latents: z_0 .. z_T, ``(B, T+1, D)``.
         mean, log_variance: of q(z_0 | x_0), ``(B, D)``; of all frames, ``(B, T+1, D)``, while they stand alone.
         activity: g_1 .. g_T, ``(B, T, C)``.
@@ -67,6 +69,7 @@ class SequenceOutputs:
         penalties: further named terms that the loss gains, ``(B,)`` each, already weighted.
         latent_weight: weight of the KL of q(z_0 | x_0) in training.
         cross_entropy_weight: weight of the pixels' cross-entropy beside their likelihood; None where there is none.
+        frame_kind: what a frame is.
     """
 
     logits: Tensor
@@ -80,3 +83,4 @@ class SequenceOutputs:
     penalties: dict[str, Tensor] = field(default_factory=dict)
     latent_weight: float | Tensor = 1.0
     cross_entropy_weight: float | Tensor | None = None
+    frame_kind: FrameKind = PIXELS

@@ -81,15 +81,15 @@ class _FromPatches(nn.Module):
         return nn.functional.pixel_shuffle(x.mT.unflatten(2, self.grid), self.side)
 
 
-def mlp_encoder(image_shape: tuple[int, int, int], outputs: int, width: int, depth: int) -> nn.Sequential:
-    """Images ``(N, C, H, W)`` to ``(N, outputs)``: all pixels to ``width`` units, then ``depth`` residual blocks."""
+def mlp_encoder(image_shape: tuple[int, ...], outputs: int, width: int, depth: int) -> nn.Sequential:
+    """Frames of any shape to ``(N, outputs)``: all values to ``width`` units, then ``depth`` residual blocks."""
     blocks = [ResidualBlock(width) for _ in range(depth)]
     stem = nn.Linear(math.prod(image_shape), width)
     return nn.Sequential(nn.Flatten(), stem, *blocks, nn.LayerNorm(width), nn.Linear(width, outputs))
 
 
-def mlp_decoder(image_shape: tuple[int, int, int], inputs: int, width: int, depth: int) -> nn.Sequential:
-    """Latents ``(N, inputs)`` to pixel logits ``(N, C, H, W)``: :func:`mlp_encoder` backwards."""
+def mlp_decoder(image_shape: tuple[int, ...], inputs: int, width: int, depth: int) -> nn.Sequential:
+    """Latents ``(N, inputs)`` to frames of any shape: :func:`mlp_encoder` backwards."""
     blocks = [ResidualBlock(width) for _ in range(depth)]
     head = nn.Linear(width, math.prod(image_shape))
     return nn.Sequential(nn.Linear(inputs, width), *blocks, nn.LayerNorm(width), head, nn.Unflatten(1, image_shape))
@@ -115,6 +115,12 @@ def mixer_decoder(image_shape: tuple[int, int, int], inputs: int, width: int, de
     return nn.Sequential(stem, *blocks, head, _FromPatches(image_shape, side))
 
 
+def _pictures(architecture: str, frame_shape: tuple[int, ...]) -> None:
+    """Raise a UserError unless an architecture fits what a frame is."""
+    fits = len(frame_shape) == 3 or architecture == "mlp"
+    require(fits, "model.architecture", architecture, "mlp for vectors, which are no pictures")
+
+
 ENCODERS: dict[str, Callable[..., nn.Sequential]] = {
     "mlp": mlp_encoder,
     "mixer": mixer_encoder,
@@ -130,9 +136,9 @@ DECODERS: dict[str, Callable[..., nn.Sequential]] = {
 
 
 def build_encoder(
-    architecture: str, image_shape: tuple[int, int, int], outputs: int, width: int, depth: int
+    architecture: str, image_shape: tuple[int, ...], outputs: int, width: int, depth: int
 ) -> nn.Sequential:
-    """Network from images ``(N, C, H, W)`` to ``(N, outputs)``; its last module is linear.
+    """Network from images ``(N, C, H, W)``, or vectors ``(N, F)``, to ``(N, outputs)``; its last module is linear.
 
     Raises:
         UserError: for an unknown architecture, or one that does not fit the image's size.
@@ -141,13 +147,15 @@ def build_encoder(
         >>> build_encoder("mixer", (3, 28, 28), outputs=8, width=16, depth=1)(torch.rand(2, 3, 28, 28)).shape
         torch.Size([2, 8])
     """
-    return _named(ENCODERS, architecture)(tuple(image_shape), outputs, width, depth)
+    build = _named(ENCODERS, architecture)
+    _pictures(architecture, image_shape)
+    return build(tuple(image_shape), outputs, width, depth)
 
 
 def build_decoder(
-    architecture: str, image_shape: tuple[int, int, int], inputs: int, width: int, depth: int
+    architecture: str, image_shape: tuple[int, ...], inputs: int, width: int, depth: int
 ) -> nn.Sequential:
-    """Network from latents ``(N, inputs)`` to pixel logits ``(N, C, H, W)``.
+    """Network from latents ``(N, inputs)`` to pixel logits ``(N, C, H, W)``, or vectors ``(N, F)``.
 
     Raises:
         UserError: for an unknown architecture, or one that does not fit the image's size.
@@ -156,7 +164,9 @@ def build_decoder(
         >>> build_decoder("mlp", (3, 28, 28), inputs=8, width=16, depth=1)(torch.rand(2, 8)).shape
         torch.Size([2, 3, 28, 28])
     """
-    return _named(DECODERS, architecture)(tuple(image_shape), inputs, width, depth)
+    build = _named(DECODERS, architecture)
+    _pictures(architecture, image_shape)
+    return build(tuple(image_shape), inputs, width, depth)
 
 
 def output_shape(name: str, module: nn.Module, inputs: tuple[int, ...]) -> tuple[int, ...]:

@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 from ffrl.config import ObjectiveConfig
-from ffrl.distributions.pixels import log_likelihood, pixel_error
 from ffrl.distributions.priors import gaussian_kl
 from ffrl.models.outputs import SequenceOutputs
 
@@ -39,11 +38,11 @@ def elbo_terms(outputs: SequenceOutputs, frames: Tensor, config: ObjectiveConfig
 
     Args:
         outputs: from the model.
-        frames: the sequences, ``(B, T+1, C, H, W)``.
+        frames: the sequences, ``(B, T+1, C, H, W)`` or ``(B, T+1, F)``.
         config: bound, likelihood and weights.
 
     Returns:
-        Scalars: ``loss`` (minimised), ``reconstruction`` (log-likelihood), ``l1`` (absolute error summed over pixels),
+        Scalars: ``loss`` (minimised), ``reconstruction`` (log-likelihood), ``l1`` (absolute error summed over a frame),
         ``kl_latent``, ``kl_flow`` (paper bound), ``kl_<name>`` per activity term, the model's penalties under their
         names (``hj_residual``, ``divergence``, ...), and ``cross_entropy`` while frames stand alone.
 
@@ -56,14 +55,16 @@ def elbo_terms(outputs: SequenceOutputs, frames: Tensor, config: ObjectiveConfig
         ['kl_latent', 'l1', 'loss', 'reconstruction']
     """
     num_frames = frames.shape[1]
-    error = pixel_error(outputs.logits, frames)
-    log_prob = log_likelihood(outputs.logits, frames, config.likelihood, config.likelihood_scale, error)
+    frame_kind = outputs.frame_kind
+    error = frame_kind.error(outputs.logits, frames)
+    log_prob = frame_kind.log_prob(outputs.logits, frames, config, error)
     terms = {"reconstruction": log_prob.sum(1)}
     latent = gaussian_kl(outputs.mean, outputs.log_variance).reshape(len(frames), -1).sum(1)
     negative = {"kl_latent": outputs.latent_weight * latent}
     if outputs.cross_entropy_weight is not None:
-        cross_entropy = -log_likelihood(outputs.logits, frames, "bernoulli").sum(1)
-        negative["cross_entropy"] = outputs.cross_entropy_weight * cross_entropy
+        cross_entropy = frame_kind.cross_entropy(outputs.logits, frames)
+        if cross_entropy is not None:
+            negative["cross_entropy"] = outputs.cross_entropy_weight * cross_entropy.sum(1)
     if outputs.log_density_change is not None:
         negative["kl_flow"] = flow_kl(outputs)
     negative |= {f"kl_{name}": value for name, value in outputs.activity_kl.items()}
@@ -71,5 +72,5 @@ def elbo_terms(outputs: SequenceOutputs, frames: Tensor, config: ObjectiveConfig
     terms |= negative
     terms["loss"] = sum(negative.values()) - terms["reconstruction"]
     terms = {name: value.mean() / num_frames for name, value in terms.items()}
-    terms["l1"] = error.detach().abs().sum((-3, -2, -1)).mean()
+    terms["l1"] = frame_kind.total(error.detach().abs()).mean()
     return terms

@@ -150,7 +150,7 @@ def log_weights(
         else:
             latents = draws.latents[sample].flatten(0, 1)
         logits = model.decode_logits(latents).unflatten(0, (len(pair), batch))
-        target = frames.expand_as(logits)
+        target = frames.expand(len(pair), *frames.shape)
         for name, log_prob in log_probs.items():
             pixels[name].append(wide(log_prob(logits, target)).sum(-1))
         if paper:

@@ -1,4 +1,4 @@
-"""Under which pixel likelihoods a model is scored, the bound no model can exceed, and what may be compared."""
+"""Under which likelihoods a model is scored, the bound no model can exceed, and what may be compared."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from torch import Tensor
 
 from ffrl.config import ObjectiveConfig
 from ffrl.distributions.pixels import gaussian_upper_bound, log_likelihood
+from ffrl.models.frame_kind import FeatureValues
+from ffrl.models.interface import SequenceModel
 
 NOTES = {
     "gaussian": "density of the pixels; compare only with the same standard deviation",
@@ -52,6 +54,54 @@ class PixelLikelihood:
         if self.kind == "laplace":
             return -pixels * math.log(2 * self.scale)
         return gaussian_upper_bound(pixels, self.scale)
+
+
+@dataclass(frozen=True)
+class FeatureLikelihood:
+    """The likelihood of vectors with the noise that a model has learned for every feature.
+
+    Example:
+        >>> from ffrl.data.features import Feature, Features
+        >>> score = FeatureLikelihood(FeatureValues(Features((Feature("x"),)), scale=1.0))
+        >>> score.name, round(score.upper_bound(1), 4)
+        ('gaussian-learned', -0.9189)
+    """
+
+    frame_kind: FeatureValues
+    name = "gaussian-learned"
+    note = "density of standardised features, with the noise that the model has learned for each of them"
+
+    def __call__(self, outputs: Tensor, frames: Tensor) -> Tensor:
+        """log p(x | z), ``(..., F)`` -> ``(...)`` nats per frame, of the features that are not missing."""
+        return self.frame_kind.log_prob(outputs, frames)
+
+    def upper_bound(self, values: int) -> float:
+        """Largest value that this model can reach for a frame of which nothing is missing, in nats."""
+        return self.frame_kind.most()
+
+
+Score = PixelLikelihood | FeatureLikelihood
+"""A likelihood p(x | z) that a model is scored under."""
+
+
+def scores(model: SequenceModel) -> list[Score]:
+    """The likelihoods that a model is scored under, that of its training among them.
+
+    Example:
+        >>> from ffrl.config import SupervisedConfig
+        >>> from ffrl.models.supervised import MODE
+        >>> [score.name for score in scores(MODE.build(SupervisedConfig(), (3, 28, 28)))]
+        ['gaussian-1', 'laplace-0.3', 'bernoulli']
+    """
+    if isinstance(model.frame_kind, FeatureValues):
+        return [FeatureLikelihood(model.frame_kind)]
+    return [*likelihoods(model.trained.objective)]
+
+
+def trained_score(model: SequenceModel) -> Score:
+    """The likelihood that a model was trained with."""
+    vectors = isinstance(model.frame_kind, FeatureValues)
+    return scores(model)[0] if vectors else trained_likelihood(model.trained.objective)
 
 
 def likelihoods(config: ObjectiveConfig) -> list[PixelLikelihood]:

@@ -150,7 +150,7 @@ def _composed(model: SequenceModel, frames: Tensor, g: Tensor, other: Tensor) ->
     errors = frame_errors(model, frames, model.compose(g, other))
     start = model.encode(frames[:, 0])
     apart = model.flow(start, g) + model.flow(start, other) - start.unsqueeze(1)
-    return errors._asdict() | {"additive": l1_error(model.decode(apart), frames)}
+    return errors._asdict() | {"additive": l1_error(model.decode(apart), frames, model.frame_kind)}
 
 
 class _Errors:

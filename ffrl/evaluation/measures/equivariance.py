@@ -13,6 +13,7 @@ from ffrl.evaluation.protocol.needs import Need
 from ffrl.evaluation.protocol.predicted import predicted_frames
 from ffrl.evaluation.protocol.published import PUBLISHED_STEPS, published
 from ffrl.evaluation.protocol.statistics import estimate, mean, mean_of
+from ffrl.models.frame_kind import PIXELS, FrameKind
 from ffrl.models.interface import SequenceModel
 from ffrl.tables.table import Cell, Column, Row, Table, estimated
 
@@ -35,15 +36,18 @@ class FrameErrors(NamedTuple):
     copy: Tensor
 
 
-def l1_error(images: Tensor, frames: Tensor) -> Tensor:
+def l1_error(images: Tensor, frames: Tensor, frame_kind: FrameKind = PIXELS) -> Tensor:
     """L1 error summed over channels and pixels, ``(..., C, H, W)`` twice -> ``(...)`` in float64.
+
+    Of vectors ``(..., F)`` it is summed over features, in standard deviations of theirs, without those that are
+    missing; ``frame_kind`` of the model says what frames are.
 
     Example:
         >>> import torch
         >>> l1_error(torch.zeros(2, 1, 2, 2), torch.ones(2, 1, 2, 2))
         tensor([4., 4.], dtype=torch.float64)
     """
-    return (images - frames).abs().sum((-3, -2, -1), dtype=widest(images.device))
+    return frame_kind.total(frame_kind.difference(images, frames).abs(), dtype=widest(images.device))
 
 
 def frame_errors(model: SequenceModel, frames: Tensor, g: Tensor) -> FrameErrors:
@@ -66,7 +70,7 @@ def frame_errors(model: SequenceModel, frames: Tensor, g: Tensor) -> FrameErrors
         >>> frame_errors(model, torch.rand(2, 9, 3, 28, 28), torch.ones(2, 8, 3)).flow.shape
         torch.Size([2, 9])
     """
-    return FrameErrors(*(l1_error(images, frames) for images in predicted_frames(model, frames, g)))
+    return FrameErrors(*(l1_error(images, frames, model.frame_kind) for images in predicted_frames(model, frames, g)))
 
 
 def summarise(errors: Tensor) -> dict[str, Any]:
@@ -117,7 +121,8 @@ class Equivariance(Measure):
 
     def see(self, seen: Seen) -> None:
         kinds = zip(FrameErrors._fields, seen.predicted, strict=True)
-        self.keep({(seen.which, kind): l1_error(images, seen.frames) for kind, images in kinds})
+        frame_kind = seen.model.frame_kind
+        self.keep({(seen.which, kind): l1_error(images, seen.frames, frame_kind) for kind, images in kinds})
 
     def result(self, found: Results) -> dict[str, Any]:
         described = {

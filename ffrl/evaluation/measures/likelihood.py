@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from ffrl.core.seed import generator
 from ffrl.evaluation.likelihood.estimate import bounds, draw, legacy_score, log_weights
-from ffrl.evaluation.likelihood.pixels import PixelLikelihood, likelihoods, trained_likelihood
+from ffrl.evaluation.likelihood.pixels import Score, scores, trained_score
 from ffrl.evaluation.protocol.measure import ERRORS, Measure, Metric, Pass, Results, Seen, Task
 from ffrl.evaluation.protocol.needs import Need
 from ffrl.evaluation.protocol.statistics import estimate, leaves
@@ -37,7 +37,8 @@ class Likelihood(Measure):
         self.sees = Pass.MIXED if mixed or not task.data.prescribed else Pass.IN_TURN
         self.sequences = ("mixed" if mixed else "single") if task.data.prescribed else "real"
         self.objective, self.paper = model.trained.objective, model.density is not None
-        self.scores = likelihoods(self.objective)
+        self.scores = scores(model)
+        self.pixels = model.frame_kind.rank == 3
 
     def see(self, seen: Seen) -> None:
         model, frames = seen.model, seen.frames
@@ -46,7 +47,8 @@ class Likelihood(Measure):
         weights = log_weights(model, frames, draws, {score.name: score for score in self.scores}, self.paper)
         for name, found in bounds(weights, frames.shape[1]).items():
             self.keep({(name, bound): value for bound, value in found.items()})
-        self.keep({"legacy": legacy_score(model, frames, draws)})
+        if self.pixels:
+            self.keep({"legacy": legacy_score(model, frames, draws)})
 
     def result(self, found: Results) -> dict[str, Any]:
         told = "activity" if self.sequences == "mixed" else "transformation"
@@ -54,16 +56,17 @@ class Likelihood(Measure):
         likelihood = {
             "quantity": f"log p(frames | {told})" if conditional else "log p(frames)",
             "sequences": self.sequences,
-            "trained_with": trained_likelihood(self.objective).name,
+            "trained_with": trained_score(self.task.model).name,
             "likelihoods": {score.name: self._entry(score) for score in self.scores},
-            "legacy_score": {**estimate(self.kept("legacy")), **LEGACY},
         }
+        if self.pixels:
+            likelihood["legacy_score"] = {**estimate(self.kept("legacy")), **LEGACY}
         if self.paper:
             density = self.objective.density
             likelihood["paper"] = {"density": density, "is_bound": density == "exact", "note": PAPER_NOTES[density]}
         return {"likelihood": likelihood}
 
-    def _entry(self, score: PixelLikelihood) -> dict[str, Any]:
+    def _entry(self, score: Score) -> dict[str, Any]:
         names = ("elbo", "iwae", "paper") if self.paper else ("elbo", "iwae")
         estimates = {bound: estimate(self.kept((score.name, bound))) for bound in names}
         most = score.upper_bound(math.prod(self.task.data.image_shape))
@@ -72,7 +75,7 @@ class Likelihood(Measure):
     @classmethod
     def tables(cls, results: Results) -> list[Table]:
         found = results["likelihood"]
-        paper, legacy = found.get("paper"), found["legacy_score"]
+        paper, legacy = found.get("paper"), found.get("legacy_score")
         columns = {"elbo": Column("ELBO", "high"), "iwae": Column(f"IWAE, S = {results['samples']}", "high")}
         if paper:
             columns["paper"] = Column("paper bound" if paper["is_bound"] else "paper objective (no bound)")
@@ -88,8 +91,9 @@ class Likelihood(Measure):
             "†: the likelihood of training.",
             *(f"{name}: {entry['note']}." for name, entry in found["likelihoods"].items()),
             *([f"Paper objective: {paper['note']}."] if paper else []),
-            f"legacy_score {Column('').text(estimated(legacy))}: {legacy['formula']}; {legacy['note']}.",
         ]
+        if legacy:
+            notes.append(f"legacy_score {Column('').text(estimated(legacy))}: {legacy['formula']}; {legacy['note']}.")
         title = f"{found['quantity']} in nats per frame, {found['sequences']} sequences"
         return [Table("likelihood", title, "p(x | z)", [*columns.values(), Column("any model at most")], rows, notes)]
 

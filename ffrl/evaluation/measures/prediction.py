@@ -23,6 +23,14 @@ KINDS = {
 """The first frame moved; each frame encoded and decoded by itself; the first frame decoded, and as it is."""
 
 
+QUALITIES = {
+    "psnr": "PSNR: of the mean squared error.",
+    "explained": "L1: in standard deviations, summed over features. Explained: 1 less the mean squared error of "
+    "standardised features, 0 for a prediction that always says their mean.",
+}
+"""What is said of how good predictions are, of images and of vectors."""
+
+
 def psnr(squared: Tensor) -> dict[str, float | None]:
     r"""Peak signal-to-noise ratio in dB of values in [0, 1], :math:`-10 \log_{10} \overline{e}`.
 
@@ -57,31 +65,39 @@ class Prediction(Measure):
     units = {"prediction": "as equivariance; psnr in dB, of the mean squared error of all frames t = 1 .. T"}
 
     def see(self, seen: Seen) -> None:
-        for kind, images in zip(KINDS, (*seen.predicted, seen.frames[:, :1]), strict=True):
-            squared = (images - seen.frames)[:, 1:].square().mean((-4, -3, -2, -1), dtype=widest(images.device))
-            self.keep({(kind, "l1"): l1_error(images, seen.frames), (kind, "squared"): squared})
+        frame_kind = seen.model.frame_kind
+        for kind, images in zip(KINDS, (*seen.predicted, frame_kind.filled(seen.frames[:, :1])), strict=True):
+            apart = frame_kind.difference(images, seen.frames)[:, 1:]
+            squared = apart.square().flatten(1).mean(1, dtype=widest(images.device))
+            self.keep({(kind, "l1"): l1_error(images, seen.frames, frame_kind), (kind, "squared"): squared})
 
     def result(self, found: Results) -> dict[str, Any]:
         activity = {"activity": "given" if self.task.model.activity_kind.given else "inferred"}
-        errors = {kind: summarise(self.kept((kind, "l1"))) | {"psnr": psnr(self.kept((kind, "squared")))}
-                  for kind in KINDS}  # fmt: skip
+        vectors = self.task.model.frame_kind.rank == 1
+        errors = {}
+        for kind in KINDS:
+            squared = self.kept((kind, "squared"))
+            quality = {"explained": estimate(1 - squared)} if vectors else {"psnr": psnr(squared)}
+            errors[kind] = summarise(self.kept((kind, "l1"))) | quality
         return {"prediction": activity | errors}
 
     @classmethod
     def tables(cls, results: Results) -> list[Table]:
         found, known = results["prediction"], results["data"]["transformations"]
+        quality = "explained" if "explained" in found["flow"] else "psnr"
         rows = [
             Row(
                 f"{name}, {found['activity']} activity" if kind == "flow" else name,
-                [estimated(found[kind][key]) for key in ("mean_per_frame", "full_sum", "psnr")],
+                [estimated(found[kind][key]) for key in ("mean_per_frame", "full_sum", quality)],
             )
             for kind, name in KINDS.items()
         ]
         total = Column(f"{results['data']['num_steps']}-step sum", "low")
-        columns = [Column("L1 per frame", "low"), total, Column("PSNR", "high", unit="dB")]
+        last = Column("PSNR", "high", unit="dB") if quality == "psnr" else Column("explained", "high")
+        columns = [Column("L1 per frame", "low"), total, last]
         notes = [
             "Frames t = 1 .. T from the first one alone: moved by the activity, and standing still. Reconstruction: "
-            "each frame encoded and decoded by itself, what encoder and decoder leave. PSNR: of the mean squared error."
+            f"each frame encoded and decoded by itself, what encoder and decoder leave. {QUALITIES[quality]}"
         ]
         mode = results["model"]["mode"]
         trained = results["model"].get("trained_on", "mixed" if mode == "unsupervised" else "single")

@@ -78,7 +78,7 @@ def growth_without(model: SequenceModel, frames: Tensor, g: Tensor) -> Tensor:
 
     def error(rows: Tensor, activity: Tensor) -> Tensor:
         moved = model.decode(model.flow(start[rows], activity)[:, 1:])
-        return l1_error(moved, frames[rows, 1:]).mean(1)
+        return l1_error(moved, frames[rows, 1:], model.frame_kind).mean(1)
 
     whole = error(torch.arange(len(frames), device=frames.device), g)
     growth = whole.new_zeros(len(frames), fields)

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import torch
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 from torch import Tensor
 
 from ffrl.core.device import widest
 from ffrl.core.errors import UserError
 from ffrl.data.base import SPLITS, SequenceData, Split
+from ffrl.data.features import Features
 from ffrl.evaluation.protocol.sequences import choose, mixed_batches
 
 SEQUENCES = 1000
@@ -31,7 +33,8 @@ def summarise(data: SequenceData, split: Split = "validation", seed: int = 0) ->
         ``name`` and ``title``, ``about`` where there is more to say, ``protocol``, ``splits`` (size by name, None where
         it is not there), ``prescribed`` (whether a transformation can be asked for), ``image_shape``, ``num_steps``,
         ``unit_steps`` in words by transformation, ``activity`` (see :func:`activity_statistics`), ``pixels`` (see
-        :func:`pixel_statistics`), ``sequences``, ``split`` and ``seed``.
+        :func:`pixel_statistics`) or ``features`` (see :func:`feature_statistics`), ``sequences``, ``split`` and
+        ``seed``.
 
     Raises:
         UserError: the split is not there.
@@ -43,10 +46,17 @@ def summarise(data: SequenceData, split: Split = "validation", seed: int = 0) ->
         {'train': 8000, 'validation': 2000, 'test': None}
     """
     indices = choose(data, split, min(SEQUENCES, data.size(split)), seed)
-    pixels, activity = _Pixels(), []
+    pixels, vectors, activity = _Pixels(), [], []
     for batch in mixed_batches(data, split, indices, seed):
-        pixels.add(batch.frames)
         activity.append(batch.activity.cpu())
+        if data.features is None:
+            pixels.add(batch.frames)
+        else:
+            vectors.append(batch.frames.cpu())
+    if data.features is None:
+        statistics: dict[str, Any] = {"pixels": pixels.statistics()}
+    else:
+        statistics = {"features": feature_statistics(torch.cat(vectors), data.features)}
     return {
         "name": data.name,
         "title": data.title,
@@ -58,7 +68,7 @@ def summarise(data: SequenceData, split: Split = "validation", seed: int = 0) ->
         "num_steps": data.num_steps,
         "unit_steps": dict(zip(data.transformations, data.unit_steps, strict=True)),
         "activity": activity_statistics(torch.cat(activity), data.transformations),
-        "pixels": pixels.statistics(),
+        **statistics,
         "sequences": len(indices),
         "split": split,
         "seed": seed,
@@ -117,6 +127,34 @@ def pixel_statistics(batches: Iterable[Tensor]) -> dict[str, Any]:
     return pixels.statistics()
 
 
+def feature_statistics(values: Tensor, features: Features) -> dict[str, dict[str, Any]]:
+    """Return statistics of vectors ``(..., F)`` by feature, in its own unit.
+
+    Returns:
+        ``period`` (None unless it is periodic), ``mean`` and ``standard_deviation`` (None of a periodic one),
+        ``least``, ``largest``, and ``missing``, the share of values that are not there. None where no value is there.
+
+    Example:
+        >>> from ffrl.data.features import Feature
+        >>> found = feature_statistics(torch.tensor([[1.0], [3.0], [float("nan")]]), Features((Feature("x"),)))
+        >>> found["x"]["mean"], found["x"]["standard_deviation"], round(found["x"]["missing"], 2)
+        (2.0, 1.0, 0.33)
+    """
+    found = {}
+    for feature, column in zip(features.each, values.reshape(-1, len(features)).double().unbind(1), strict=True):
+        known, around = column[~column.isnan()], feature.period is not None
+        there = len(known) > 0
+        found[feature.name] = {
+            "period": feature.period,
+            "mean": known.mean().item() if there and not around else None,
+            "standard_deviation": known.std(correction=0).item() if there and not around else None,
+            "least": known.min().item() if there else None,
+            "largest": known.max().item() if there else None,
+            "missing": 1 - len(known) / len(column),
+        }
+    return found
+
+
 class _Pixels:
     """Sums over pixels, added up in float64."""
 
@@ -153,17 +191,10 @@ def print_summary(summary: dict[str, Any], console: Console) -> None:
     kind, sequences = ("images", "mixed sequences") if summary["prescribed"] else ("clips", "clips")
     for name, size in summary["splits"].items():
         table.add_row(f"{name} {kind}", "not there" if size is None else f"{size:,}")
-    channels, height, width = summary["image_shape"]
-    channel = "channel" if channels == 1 else "channels"
-    table.add_row("one image", f"{channels} {channel}, {height} x {width} pixels, values in [0, 1]")
     steps = summary["num_steps"]
     table.add_row("one sequence", f"T = {steps} transitions, {steps + 1} frames")
-    pixels = summary["pixels"]
-    names = {1: ("grey",), 3: ("red", "green", "blue")}.get(channels, tuple(map(str, range(channels))))
-    for name, mean, deviation in zip(names, pixels["mean"], pixels["standard_deviation"], strict=True):
-        table.add_row(f"channel {name}", f"mean {mean:.3f}, standard deviation {deviation:.3f}")
-    table.add_row("black pixels", f"{pixels['black']:.1%}")
-    table.add_row("sum of a frame", f"{pixels['sum']:.0f}, the mean L1 error of a black image")
+    for name, text in (_of_features if "features" in summary else _of_pixels)(summary):
+        table.add_row(Text(name), text)
     console.print(table)
     if not known:
         console.print("Which transformations act in these data is not known: no true activity", highlight=False)
@@ -184,6 +215,32 @@ def print_summary(summary: dict[str, Any], console: Console) -> None:
     most = max(count for count, share in enumerate(active) if share)
     together = ", ".join(f"{count} at {share:.1%}" for count, share in enumerate(active[: most + 1]))
     console.print(f"Transformations that act at once: {together} of the steps", highlight=False)
+
+
+def _of_pixels(summary: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """What is said of images."""
+    channels, height, width = summary["image_shape"]
+    channel, pixels = "channel" if channels == 1 else "channels", summary["pixels"]
+    yield "one image", f"{channels} {channel}, {height} x {width} pixels, values in [0, 1]"
+    names = {1: ("grey",), 3: ("red", "green", "blue")}.get(channels, tuple(map(str, range(channels))))
+    for name, mean, deviation in zip(names, pixels["mean"], pixels["standard_deviation"], strict=True):
+        yield f"channel {name}", f"mean {mean:.3f}, standard deviation {deviation:.3f}"
+    yield "black pixels", f"{pixels['black']:.1%}"
+    yield "sum of a frame", f"{pixels['sum']:.0f}, the mean L1 error of a black image"
+
+
+def _of_features(summary: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """What is said of vectors."""
+    yield "one vector", f"{len(summary['features'])} features"
+    for name, one in summary["features"].items():
+        missing = f", {one['missing']:.1%} missing" if one["missing"] else ""
+        if one["least"] is None:
+            yield name, "no values"
+        elif one["period"] is None:
+            mean, deviation = f"mean {one['mean']:.4g}", f"standard deviation {one['standard_deviation']:.4g}"
+            yield name, f"{mean}, {deviation}, {one['least']:.4g} to {one['largest']:.4g}{missing}"
+        else:
+            yield name, f"period {one['period']:.4g}, {one['least']:.4g} to {one['largest']:.4g}{missing}"
 
 
 def described(summary: dict[str, Any]) -> str:

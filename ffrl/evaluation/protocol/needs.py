@@ -21,6 +21,7 @@ class Need(Enum):
     UNKNOWN = "inferred fields, and nothing known of what they should do"
     POSTERIOR = "a posterior over activity that says how sure it is"
     LIKELIHOOD = "a model that is a probabilistic one"
+    FEATURES = "frames that are vectors"
     CODES = "the wish that latent codes are measured"
 
 
@@ -51,6 +52,7 @@ def available(model: SequenceModel, data: SequenceData, codes: bool = False) -> 
         Need.UNKNOWN: kind.of_fields and not kind.given and not data.prescribed and not matched,
         Need.POSTERIOR: with_posterior(model),
         Need.LIKELIHOOD: isinstance(model, Probabilistic),
+        Need.FEATURES: data.features is not None,
         Need.CODES: codes,
     }
     return frozenset(need for need, there in found.items() if there)

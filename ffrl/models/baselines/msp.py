@@ -150,6 +150,7 @@ class MSP(Autoencoder):
                 latents = self.flow(means[:, 0], g)
         nothing = torch.zeros_like(latents[:, 0])
         return SequenceOutputs(
+            frame_kind=self.frame_kind,
             logits=self.decode_logits(latents),
             latents=latents,
             mean=nothing,

@@ -209,6 +209,7 @@ class TVAE(VariationalAutoencoder):
             used[:predicted, 1:] = 0.0
             means, log_variances = used * means, used * log_variances
         return SequenceOutputs(
+            frame_kind=self.frame_kind,
             logits=self.decode_logits(codes),
             latents=codes,
             mean=means,

@@ -1,0 +1,142 @@
+"""Features of vector sequences: their names, their units, and which of them are angles."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from ffrl.core.errors import UserError, require
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+LEAST_SCALE = 1e-12
+"""A feature whose standard deviation is a smaller share of its largest value does not vary."""
+
+
+@dataclass(frozen=True)
+class Feature:
+    """One number of every frame.
+
+    Args:
+        name: what it is called.
+        mean: of the training data; 0 for a periodic one.
+        scale: what one unit of the model is in its own: its standard deviation in the training data, or, of a periodic
+            one, a radian.
+        period: after which a periodic one begins anew, 360 of degrees; None for others.
+    """
+
+    name: str
+    mean: float = 0.0
+    scale: float = 1.0
+    period: float | None = None
+
+
+@dataclass(frozen=True)
+class Features:
+    """All features of vectors, in the order of their last axis.
+
+    Args:
+        each: the features.
+        missing: whether some values of the training data are missing (NaN).
+
+    Example:
+        >>> import torch
+        >>> features = Features.of(torch.tensor([[0.0, 350.0], [2.0, 10.0]]), ("x", "heading"), {"heading": 360.0})
+        >>> [(feature.name, feature.mean, round(feature.scale, 2)) for feature in features.each]
+        [('x', 1.0, 1.0), ('heading', 0.0, 57.3)]
+    """
+
+    each: tuple[Feature, ...]
+    missing: bool = False
+
+    def __len__(self) -> int:
+        return len(self.each)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Their names."""
+        return tuple(feature.name for feature in self.each)
+
+    @classmethod
+    def of(cls, values: Tensor, names: Sequence[str] = (), periods: Mapping[str, float] | None = None) -> Features:
+        """Those of training data.
+
+        Args:
+            values: ``(..., F)``, NaN where a value is missing.
+            names: of the F features; ``feature 1``, ... for none.
+            periods: of those that are periodic, by name.
+
+        Raises:
+            UserError: too few or equal names, an unknown periodic one, infinite values, or a feature that does not
+                vary or is always missing.
+        """
+        values, periods = values.reshape(-1, values.shape[-1]).double(), dict(periods or {})
+        count = values.shape[-1]
+        words = tuple(names) or tuple(f"feature {place + 1}" for place in range(count))
+        require(len(words) == len(set(words)) == count, "features", list(words), f"{count} different names")
+        for name, period in periods.items():
+            require(name in words, "periodic", name, f"one of {', '.join(words)}")
+            require(0 < period < math.inf, f"periodic: {name}", period, "a positive period")
+        made = [_feature(column, name, periods.get(name)) for column, name in zip(values.unbind(1), words, strict=True)]
+        return cls(tuple(made), bool(values.isnan().any()))
+
+    def difference(self, found: Tensor, truth: Tensor) -> Tensor:
+        """found - truth, ``(..., F)`` in the features' own units: angles the short way round, NaN where one is NaN.
+
+        Example:
+            >>> import torch
+            >>> Features((Feature("a", period=360.0),)).difference(torch.tensor([350.0]), torch.tensor([10.0]))
+            tensor([-20.])
+        """
+        import torch
+
+        turns = [feature.period or math.inf for feature in self.each]
+        period = torch.tensor(turns, dtype=found.dtype, device=found.device)
+        apart = found - truth
+        return torch.where(period.isinf(), apart, torch.remainder(apart + period / 2, period) - period / 2)
+
+    def plain(self) -> dict[str, Any]:
+        """JSON values."""
+        return {"missing": self.missing, "each": [asdict(feature) for feature in self.each]}
+
+    @classmethod
+    def read(cls, values: Any, source: str) -> Features:
+        """The inverse of :meth:`plain`.
+
+        Raises:
+            UserError: something is missing or of another type.
+        """
+        expected = "missing, and each with name, mean, scale and period"
+        each = values.get("each") if isinstance(values, dict) else None
+        if not isinstance(each, list) or not each or type(values.get("missing")) is not bool or len(values) != 2:
+            raise UserError(f"{source}: features: found {values!r:.200}, expected {expected}")
+        for entry in each:
+            if not _is_feature(entry):
+                raise UserError(f"{source}: features: found {entry!r:.200}, expected {expected}")
+        return cls(tuple(Feature(**entry) for entry in each), values["missing"])
+
+
+def _feature(column: Tensor, name: str, period: float | None) -> Feature:
+    """Mean and scale of one feature."""
+    known = column[~column.isnan()]
+    require(len(known) > 0, name, "no values", "some that are not missing")
+    require(bool(known.isfinite().all()), name, "infinite values", "numbers, or NaN for what is missing")
+    if period is not None:
+        return Feature(name, 0.0, period / (2 * math.pi), period)
+    mean, scale = known.mean().item(), known.std(correction=0).item()
+    varies = scale > LEAST_SCALE * max(1.0, known.abs().amax().item())
+    require(varies, name, f"{known[0].item():g} throughout", "values that vary: leave this feature out")
+    return Feature(name, mean, scale)
+
+
+def _is_feature(entry: Any) -> bool:
+    numbers = {"mean": float, "scale": float}
+    if not isinstance(entry, dict) or entry.keys() != {"name", "period", *numbers} or type(entry["name"]) is not str:
+        return False
+    period = entry["period"]
+    return all(type(entry[key]) is float and math.isfinite(entry[key]) for key in numbers) and (
+        entry["scale"] > 0 and (period is None or type(period) is float and 0 < period < math.inf)
+    )

@@ -1,0 +1,1 @@
+"""Sequences of vectors: numbers measured at each instant, from memory and from files."""

@@ -1,0 +1,229 @@
+"""Clips of vectors, cut from recordings in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import accumulate
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike
+from torch import Tensor
+
+from ffrl.core.errors import UserError, require
+from ffrl.data.base import SequenceBatch, Split
+from ffrl.data.features import Features
+from ffrl.data.given import GivenSequences, checked_activity, named
+from ffrl.data.recordings.split import border_in_time, clip_count, held_out
+
+
+class Recording(NamedTuple):
+    """Vectors ``(S, F)``, float64 with NaN where one is missing, true speeds ``(S - 1, J)`` or None, and a name."""
+
+    values: Tensor
+    activity: Tensor | None
+    name: str
+
+
+class VectorSequences(GivenSequences):
+    """Clips of T + 1 vectors from recordings of any length.
+
+    Whole recordings are held out, never clips of one that is trained on; a single one is divided in time. Mean and
+    standard deviation of every feature are those of the clips that are trained on.
+
+    Args:
+        recordings: all with the same features.
+        num_steps: T.
+        hop: vectors between the starts of two clips; 0 is half a clip.
+        validation: share that is held out; or recordings that are.
+        names: of the features; ``feature 1``, ... for none.
+        periods: of periodic features, by name.
+        transformations, unit_steps, title: as for :class:`~ffrl.data.given.GivenSequences`.
+        name: as ``--data.name`` takes it.
+
+    Raises:
+        UserError: too few or too short recordings, or features that cannot be used.
+
+    Example:
+        >>> walk = torch.randn(40, 3, generator=torch.Generator().manual_seed(0)).cumsum(0).double()
+        >>> data = VectorSequences([Recording(walk, None, "walk")], num_steps=4)
+        >>> data.about, data.mixed("validation", torch.tensor([0])).frames.shape
+        ('14 train, 3 validation clips of 5 vectors with 3 features, activity unknown', torch.Size([1, 5, 3]))
+    """
+
+    def __init__(
+        self,
+        recordings: Sequence[Recording],
+        num_steps: int,
+        hop: int = 0,
+        validation: float | Sequence[Recording] = 0.2,
+        names: Sequence[str] = (),
+        periods: Mapping[str, float] | None = None,
+        transformations: Sequence[str] = (),
+        unit_steps: Sequence[str] = (),
+        title: str = "vectors in memory",
+        name: str = "arrays",
+    ) -> None:
+        every = [*recordings, *([] if isinstance(validation, int | float) else validation)]
+        length = num_steps + 1
+        hop = hop or max(1, length // 2)
+        _require_alike(every, length)
+        begin = [0, *accumulate(len(one.values) for one in every)]
+        spans = list(zip(begin[:-1], (len(one.values) for one in every), strict=True))
+        if not isinstance(validation, int | float):
+            divided = {"train": spans[: len(recordings)], "validation": spans[len(recordings) :]}
+        elif len(every) == 1:
+            border = border_in_time(len(every[0].values), length, hop, validation, every[0].name)
+            divided = {"train": [(0, border)], "validation": [(border, len(every[0].values) - border)]}
+        else:
+            counts = [clip_count(count, length, hop) for _, count in spans]
+            held = set(held_out([one.name for one in every], counts, validation))
+            kept = [place for place in range(len(every)) if place not in held]
+            divided = {
+                "train": [spans[place] for place in kept],
+                "validation": [spans[place] for place in sorted(held)],
+            }
+        cut = {split: _starts(rows, length, hop) for split, rows in divided.items()}
+        starts = torch.cat(list(cut.values()))
+        places = torch.arange(len(starts)).split([len(rows) for rows in cut.values()])
+        self._values = torch.cat([one.values for one in every])
+        self._starts, self.name = starts, name
+        count = 0 if every[0].activity is None else every[0].activity.shape[-1]
+        blank = [
+            torch.zeros(1, count) if one.activity is None else torch.cat([one.activity, one.activity[:1] * 0])
+            for one in every
+        ]
+        self._activity = torch.cat(blank) if count else torch.zeros(len(self._values), 0)
+        parts: dict[Split, Tensor] = dict(zip(("train", "validation"), places, strict=True))
+        shape = (self._values.shape[1],)
+        super().__init__(parts, shape, num_steps, named(transformations, count), unit_steps, title)
+        trained = torch.cat([self._values[first : first + size] for first, size in divided["train"]])
+        self.features = Features.of(trained, names, periods)
+        self.about = self.about.replace("frames", f"vectors with {shape[0]} features")
+        if self.features.missing:
+            self.about += f", {trained.isnan().double().mean():.1%} of the values missing"
+
+    def read(self, clips: Tensor, frames: list[int]) -> SequenceBatch:
+        """See :meth:`~ffrl.data.given.GivenSequences.read`."""
+        starts = self._starts[clips][:, None]
+        return SequenceBatch(
+            self._values[starts + torch.tensor(frames)], self._activity[starts + torch.arange(self.num_steps)].float()
+        )
+
+
+def vectors(
+    values: ArrayLike | Tensor | Sequence[ArrayLike | Tensor],
+    activity: ArrayLike | Tensor | Sequence[ArrayLike | Tensor] | None = None,
+    *,
+    num_steps: int | None = None,
+    hop: int = 0,
+    validation: Any = 0.2,
+    features: Sequence[str] = (),
+    periodic: Mapping[str, float] | None = None,
+    transformations: Sequence[str] = (),
+    unit_steps: Sequence[str] = (),
+    title: str = "vectors in memory",
+) -> VectorSequences:
+    """Sequences of vectors: coordinates, angles, signals, anything that is a few numbers at each instant.
+
+    Args:
+        values: sequences ``(N, T+1, F)``, one long recording ``(S, F)``, or a list of recordings of any length, as
+            numbers in their own units; NaN is a value that is missing.
+        activity: true speeds, ``(N, T, J)``, ``(S-1, J)`` or a list, exactly 0 where off, if they are known.
+        num_steps: T of the clips that are cut; that of ``(N, T+1, F)``, and 8 for recordings, for None.
+        hop: vectors between the starts of two clips; 0 is half a clip.
+        validation: share that is held out, or other sequences: values, or values and activity.
+        features: names of the F features.
+        periodic: names of those that are angles, with their periods: ``{"heading": 360}``.
+        transformations: names of the J transformations.
+        unit_steps: what a unit step of each means, in words.
+        title: what results call the data.
+
+    Raises:
+        UserError: shapes, types or values that cannot be used.
+
+    Example:
+        >>> data = vectors(np.random.default_rng(0).normal(size=(20, 9, 4)), features=("x", "y", "vx", "vy"))
+        >>> data.image_shape, data.num_steps, data.features.names
+        ((4,), 8, ('x', 'y', 'vx', 'vy'))
+    """
+    recordings = _recordings(values, activity, "values")
+    shape = np.shape(values) if hasattr(values, "shape") else ()
+    length = (shape[1] - 1 if len(shape) == 3 else 8) if num_steps is None else num_steps
+    require(length >= 1, "num_steps", length, "an integer of at least 1")
+    held: Any = validation
+    if not isinstance(validation, int | float):
+        both = isinstance(validation, tuple) and len(validation) == 2
+        if both is (activity is None):
+            raise UserError("validation: found activity for some sequences only, expected it for all or none of them")
+        values, activity = validation if both else (validation, None)
+        held = _recordings(values, activity, "validation")
+    else:
+        require(0.0 < validation < 1.0, "validation", validation, "a share strictly between 0 and 1, or sequences")
+    return VectorSequences(recordings, length, hop, held, features, periodic, transformations, unit_steps, title=title)
+
+
+def as_vectors(values: Any, source: str, ranks: tuple[int, ...] = (2,)) -> Tensor:
+    """Numbers as float64, NaN where one is missing.
+
+    Raises:
+        UserError: no numbers, complex ones, or of another rank.
+
+    Example:
+        >>> as_vectors([[1, 2], [3, float("nan")]], "values")
+        tensor([[1., 2.],
+                [3., nan]], dtype=torch.float64)
+    """
+    try:
+        array = np.asarray(values)
+        if array.dtype.kind not in "fiub":
+            raise UserError(f"{source}: found values of type {array.dtype}, expected numbers")
+        tensor = torch.from_numpy(array.astype(np.float64))
+    except (TypeError, ValueError, RuntimeError):
+        raise UserError(f"{source}: found {type(values).__name__}, expected an array of numbers") from None
+    if tensor.ndim not in ranks or 0 in tensor.shape:
+        expected = " or ".join({2: "(S, F)", 3: "(N, T+1, F)"}[rank] for rank in ranks)
+        raise UserError(f"{source}: found shape {tuple(tensor.shape)}, expected {expected}, none of them 0")
+    return tensor
+
+
+def _recordings(values: Any, activity: Any, source: str) -> list[Recording]:
+    """Recordings from an array, or from a list of them."""
+    if isinstance(values, list | tuple) and len(values) and np.ndim(values[0]) == 2:
+        each = [None] * len(values) if activity is None else list(activity)
+        require(len(each) == len(values), "activity", f"{len(each)} arrays", f"{len(values)}, one per recording")
+        return [
+            one
+            for place, (part, speed) in enumerate(zip(values, each, strict=True))
+            for one in _recordings(np.asarray(part), speed, f"{source}[{place}]")
+        ]
+    tensor = as_vectors(values, source, (2, 3))
+    several = tensor.ndim == 3
+    shape = tuple(tensor.shape[:-2]) + (tensor.shape[-2] - 1,)
+    speeds = None if activity is None else checked_activity(activity, "activity", shape)
+    if not several:
+        return [Recording(tensor, speeds, source)]
+    return [
+        Recording(clip, None if speeds is None else speeds[place], f"{source}[{place}]")
+        for place, clip in enumerate(tensor)
+    ]
+
+
+def _require_alike(recordings: Sequence[Recording], length: int) -> None:
+    """Raise a UserError unless recordings are long enough and have the same features and transformations."""
+    require(len(recordings) > 0, "values", "no recordings", "at least one")
+    first = recordings[0]
+    for one in recordings:
+        require(
+            len(one.values) >= length, one.name, f"{len(one.values)} vectors", f"at least {length}, a clip of T + 1"
+        )
+        count = one.values.shape[1]
+        require(count == first.values.shape[1], one.name, f"{count} features", f"{first.values.shape[1]}, as before")
+        found, expected = (0 if each.activity is None else each.activity.shape[1] for each in (one, first))
+        require(found == expected, one.name, f"activity of {found} transformations", f"that of {expected}, as before")
+
+
+def _starts(spans: Sequence[tuple[int, int]], length: int, hop: int) -> Tensor:
+    """First vectors of the clips of spans (first vector, number of vectors)."""
+    return torch.cat([first + hop * torch.arange(clip_count(size, length, hop)) for first, size in spans])

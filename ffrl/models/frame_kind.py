@@ -1,0 +1,245 @@
+"""What a frame is: pixels of an image, or features of a vector; what networks see of it, and how likely it is."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from ffrl.config import ObjectiveConfig
+from ffrl.core.errors import require
+from ffrl.distributions.features import gaussian_log_density, von_mises_log_density
+from ffrl.distributions.pixels import log_likelihood, pixel_error
+
+if TYPE_CHECKING:
+    from ffrl.data.features import Features
+
+LEAST_NOISE = 0.01
+"""Least standard deviation of a feature given its latents, in standard deviations of the feature: without a bound the
+density of data without noise has none either, and the codes become as sharp as the training is long."""
+
+
+class FrameKind(nn.Module, ABC):
+    """Frames of shape ``(*frame)``, and decoder outputs of shape ``(*outputs)``."""
+
+    rank: int
+    """Dimensions of a frame."""
+
+    @abstractmethod
+    def outputs(self, frame_shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Shape of what a decoder says of a frame."""
+
+    @abstractmethod
+    def entered(self, frame_shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Shape of what an encoder sees of a frame."""
+
+    @abstractmethod
+    def enter(self, frames: Tensor) -> Tensor:
+        """What an encoder sees, ``(N, *frame)`` -> ``(N, *entered)``."""
+
+    @abstractmethod
+    def mean(self, outputs: Tensor) -> Tensor:
+        """The frame that a decoder says, ``(..., *outputs)`` -> ``(..., *frame)``."""
+
+    def standard(self, frames: Tensor) -> Tensor:
+        """Frames in units that their values share: images as they are, vectors standardised."""
+        return frames
+
+    def filled(self, frames: Tensor) -> Tensor:
+        """Frames with the mean of the training data where a value is missing: here they are as they are."""
+        return frames
+
+    @abstractmethod
+    def difference(self, found: Tensor, frames: Tensor) -> Tensor:
+        """found - frames, elementwise, in units in which they can be summed; 0 where a value is missing."""
+
+    @abstractmethod
+    def error(self, outputs: Tensor, frames: Tensor) -> Tensor:
+        """:meth:`difference` of the decoder's frame and the true one."""
+
+    @abstractmethod
+    def log_prob(self, outputs: Tensor, frames: Tensor, config: ObjectiveConfig, error: Tensor | None = None) -> Tensor:
+        """log p(x | z) in nats per frame, ``(...)``; ``error`` from :meth:`error`, if it is there already."""
+
+    @abstractmethod
+    def cross_entropy(self, outputs: Tensor, frames: Tensor) -> Tensor | None:
+        """Cross-entropy of binarised values in nats per frame, ``(...)``; None where there is no such thing."""
+
+    @abstractmethod
+    def check(self, config: ObjectiveConfig) -> None:
+        """Raise a UserError unless the likelihood of ``config`` is one for such frames."""
+
+    def total(self, values: Tensor, dtype: torch.dtype | None = None) -> Tensor:
+        """Sum over a frame, ``(..., *frame)`` -> ``(...)``."""
+        return values.sum(tuple(range(-self.rank, 0)), dtype=dtype)
+
+
+class Pixels(FrameKind):
+    """Images ``(C, H, W)`` in [0, 1], whose mean is the sigmoid of logits; see :mod:`ffrl.distributions.pixels`.
+
+    Example:
+        >>> Pixels().mean(torch.zeros(1, 1, 1, 1)).item()
+        0.5
+    """
+
+    rank = 3
+
+    def outputs(self, frame_shape: tuple[int, ...]) -> tuple[int, ...]:
+        return frame_shape
+
+    def entered(self, frame_shape: tuple[int, ...]) -> tuple[int, ...]:
+        return frame_shape
+
+    def enter(self, frames: Tensor) -> Tensor:
+        return frames
+
+    def mean(self, outputs: Tensor) -> Tensor:
+        return outputs.sigmoid()
+
+    def difference(self, found: Tensor, frames: Tensor) -> Tensor:
+        return found - frames
+
+    def error(self, outputs: Tensor, frames: Tensor) -> Tensor:
+        return pixel_error(outputs, frames)
+
+    def log_prob(self, outputs: Tensor, frames: Tensor, config: ObjectiveConfig, error: Tensor | None = None) -> Tensor:
+        return log_likelihood(outputs, frames, config.likelihood, config.likelihood_scale, error)
+
+    def cross_entropy(self, outputs: Tensor, frames: Tensor) -> Tensor | None:
+        return -log_likelihood(outputs, frames, "bernoulli")
+
+    def check(self, config: ObjectiveConfig) -> None:
+        return None
+
+
+class FeatureValues(FrameKind):
+    r"""Vectors ``(F,)`` in their own units, NaN where a value is missing, with a learned noise for every feature.
+
+    Networks see standardised values, (x - mean) / scale, of a periodic feature cosine and sine; 0 where a value is
+    missing, and, if training data miss any, a further 1 for every value that is there and 0 for every other. The
+    likelihood of a feature is Gaussian, of a periodic one von Mises,
+
+    .. math:: p(x|z) = \prod_{f \text{ there}} N(x_f; m_f(z), \sigma_f^2), \qquad \kappa_f = \sigma_f^{-2},
+
+    in units of the standard deviation of the feature, or in radians.
+
+    Args:
+        features: of the training data.
+        scale: first standard deviation of the noise.
+
+    Example:
+        >>> from ffrl.data.features import Feature, Features
+        >>> frame_kind = FeatureValues(Features((Feature("x", 5.0, 2.0), Feature("angle", 0.0, 57.3, 360.0))))
+        >>> frame_kind.enter(torch.tensor([[7.0, 90.0]])).round(decimals=2)
+        tensor([[1., -0., 1.]])
+        >>> frame_kind.mean(torch.tensor([[1.0, 0.0, 3.0]])).round(decimals=2)
+        tensor([[ 7., 90.]], dtype=torch.float64)
+    """
+
+    rank = 1
+    centre: Tensor
+    unit: Tensor
+    period: Tensor
+    straight: Tensor
+    turning: Tensor
+    order: Tensor
+
+    def __init__(self, features: Features, scale: float = 0.3) -> None:
+        super().__init__()
+        self.features = features
+        each = features.each
+        straight = [place for place, feature in enumerate(each) if feature.period is None]
+        turning = [place for place, feature in enumerate(each) if feature.period is not None]
+        wide = torch.float64
+        for name, value in (
+            ("centre", torch.tensor([feature.mean for feature in each], dtype=wide)),
+            ("unit", torch.tensor([feature.scale for feature in each], dtype=wide)),
+            ("period", torch.tensor([each[place].period for place in turning], dtype=wide)),
+            ("straight", torch.tensor(straight, dtype=torch.long)),
+            ("turning", torch.tensor(turning, dtype=torch.long)),
+            ("order", torch.tensor(straight + turning, dtype=torch.long).argsort()),
+        ):
+            self.register_buffer(name, value, persistent=False)
+        self.log_noise = nn.Parameter(torch.full((len(each),), math.log(scale)))
+
+    def outputs(self, frame_shape: tuple[int, ...]) -> tuple[int, ...]:
+        return (frame_shape[0] + len(self.turning),)
+
+    def entered(self, frame_shape: tuple[int, ...]) -> tuple[int, ...]:
+        return (frame_shape[0] * (2 if self.features.missing else 1) + len(self.turning),)
+
+    def enter(self, frames: Tensor) -> Tensor:
+        there = ~frames.isnan()
+        seen = self._seen(frames.nan_to_num(0.0), there)
+        return torch.cat([seen, there.to(seen.dtype)], -1) if self.features.missing else seen
+
+    def mean(self, outputs: Tensor) -> Tensor:
+        count = len(self.straight)
+        straight = outputs[..., :count].double() * self.unit[self.straight] + self.centre[self.straight]
+        cosine, sine = outputs[..., count:].double().unflatten(-1, (2, -1)).unbind(-2)
+        angle = torch.remainder(torch.atan2(sine, cosine) * self.unit[self.turning], self.period)
+        return torch.cat([straight, angle], -1)[..., self.order]
+
+    def standard(self, frames: Tensor) -> Tensor:
+        return ((frames.double() - self.centre) / self.unit).float()
+
+    def filled(self, frames: Tensor) -> Tensor:
+        return torch.where(frames.isnan(), self.centre, frames)
+
+    def difference(self, found: Tensor, frames: Tensor) -> Tensor:
+        return (self.features.difference(found.double(), frames.double()) / self.unit).nan_to_num(0.0).float()
+
+    def error(self, outputs: Tensor, frames: Tensor) -> Tensor:
+        return self.difference(self.mean(outputs), frames)
+
+    def log_prob(
+        self, outputs: Tensor, frames: Tensor, config: ObjectiveConfig | None = None, error: Tensor | None = None
+    ) -> Tensor:
+        there = ~frames.isnan()
+        seen = self._seen(frames.nan_to_num(0.0), there)
+        count, noise = len(self.straight), self.log_noise.clamp(min=math.log(LEAST_NOISE))
+        straight = gaussian_log_density(outputs[..., :count] - seen[..., :count], noise[self.straight])
+        said, true = (values[..., count:].unflatten(-1, (2, -1)) for values in (outputs, seen))
+        cosine = (nn.functional.normalize(said, dim=-2) * true).sum(-2)
+        turning = von_mises_log_density(cosine, noise[self.turning])
+        values = torch.cat([straight, turning], -1)[..., self.order]
+        return torch.where(there, values, 0.0).sum(-1)
+
+    def cross_entropy(self, outputs: Tensor, frames: Tensor) -> Tensor | None:
+        return None
+
+    def check(self, config: ObjectiveConfig) -> None:
+        require(config.likelihood == "gaussian", "objective.likelihood", config.likelihood, "gaussian for vectors")
+
+    def most(self) -> float:
+        """Largest log p(x | z) of a frame of which no value is missing, in nats."""
+        noise = self.log_noise.detach().clamp(min=math.log(LEAST_NOISE))
+        at_best = gaussian_log_density(torch.zeros_like(noise), noise)
+        at_best[self.turning] = von_mises_log_density(torch.ones_like(noise), noise)[self.turning]
+        return at_best.sum().item()
+
+    def _seen(self, frames: Tensor, there: Tensor) -> Tensor:
+        """Standardised values, then cosines and sines, ``(..., F)`` -> ``(..., F + P)`` float32; 0 where missing."""
+        values = (frames.double() - self.centre) / self.unit
+        values = torch.where(there, values, 0.0).to(self.log_noise.dtype)
+        angles, known = values[..., self.turning], there[..., self.turning]
+        parts = (values[..., self.straight], torch.where(known, angles.cos(), 0.0), angles.sin())
+        return torch.cat(parts, -1)
+
+
+PIXELS = Pixels()
+"""What frames of images are."""
+
+
+def frame_kind(features: Features | None, config: ObjectiveConfig) -> FrameKind:
+    """What frames are: vectors of these features, or images for None.
+
+    Raises:
+        UserError: the likelihood is not one for them.
+    """
+    made = PIXELS if features is None else FeatureValues(features, config.likelihood_scale)
+    made.check(config)
+    return made
