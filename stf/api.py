@@ -127,7 +127,7 @@ def fit(
     if encoder is not None:
         settings = _with_latent_dim(settings, mode, encoder, spec.image_shape)
     config = configure(mode, settings, named, spec, init is not None)
-    model = build_model(config, spec.image_shape, encoder, decoder)
+    model = build_model(config, spec.image_shape, encoder, decoder, spec.features)
     if init is not None:
         start_from(model, init)
     with ExitStack() as stack:

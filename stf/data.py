@@ -1,4 +1,4 @@
-"""Data for :func:`stf.fit`: arrays and Datasets in memory, and the benchmark data sets.
+"""Data for :func:`stf.fit`: arrays, vectors and Datasets in memory, and the benchmark data sets.
 
 Example:
     >>> import numpy as np
@@ -8,8 +8,9 @@ Example:
 
 from __future__ import annotations
 
-from ffrl.config import ClipsConfig, DataConfig
+from ffrl.config import ClipsConfig, DataConfig, VectorsConfig
 from ffrl.data import load
 from ffrl.data.arrays import arrays, dataset
+from ffrl.data.vectors.sequences import vectors
 
-__all__ = ["ClipsConfig", "DataConfig", "arrays", "dataset", "load"]
+__all__ = ["ClipsConfig", "DataConfig", "VectorsConfig", "arrays", "dataset", "load", "vectors"]

@@ -8,7 +8,8 @@ from dataclasses import replace
 from ffrl.config import DataConfig, RunConfig
 from ffrl.core.errors import require
 from ffrl.core.registry import Registry, modules_in
-from ffrl.data.catalogue import describe, image_shape, transformations
+from ffrl.data.catalogue import describe, transformations
+from ffrl.data.catalogue import image_shape as frame_shape
 from ffrl.data.spec import DataSpec
 
 MODES = Registry(
@@ -58,7 +59,8 @@ def default_config(mode: str, data: DataConfig | None = None, spec: DataSpec | N
     """Return the defaults of a mode for a data set: T as published, its likelihood, one field per transformation.
 
     Models that find their fields, the weak mode and STA as published among them, get some to spare. Images of
-    :data:`LARGE` pixels a side or more get an encoder and a decoder for them, batches of 32 and more steps.
+    :data:`LARGE` pixels a side or more get an encoder and a decoder for them, batches of 32 and more steps, vectors a
+    Gaussian likelihood.
 
     Args:
         mode: key of :data:`CONFIGS`.
@@ -77,7 +79,10 @@ def default_config(mode: str, data: DataConfig | None = None, spec: DataSpec | N
     config = CONFIGS[mode]()
     data = config.data if data is None else data
     config = replace(config, objective=replace(config.objective, likelihood=describe(data.name).likelihood))
-    if is_large(image_shape(data) if spec is None else spec.image_shape):
+    shape = frame_shape(data) if spec is None else spec.image_shape
+    if len(shape) == 1:
+        config = config.for_vectors(*shape)
+    elif is_large(shape):
         config = config.for_large_images()
     names = transformations(data) if spec is None else spec.transformations
     known = bool(names) or not config.needs_transformations
@@ -100,7 +105,7 @@ def fine_tuning(config: RunConfig) -> RunConfig:
     return replace(config, **phases)
 
 
-def is_large(image_shape: tuple[int, int, int]) -> bool:
+def is_large(image_shape: tuple[int, ...]) -> bool:
     """Whether images get the defaults of large ones: they are, and divide into patches of four pixels a side.
 
     Example:

@@ -16,6 +16,7 @@ from ffrl.config import RunConfig
 from ffrl.core.device import flush_denormals, resolve_device
 from ffrl.core.errors import UserError, require
 from ffrl.data.base import SequenceData, Split
+from ffrl.data.features import Features
 from ffrl.data.on_device import on_device
 from ffrl.data.spec import DataSpec
 from ffrl.models.interface import Calibrated, SequenceModel, WithFields
@@ -34,16 +35,18 @@ if TYPE_CHECKING:
 
 def build_model(
     config: RunConfig,
-    image_shape: tuple[int, int, int],
+    image_shape: tuple[int, ...],
     encoder: nn.Module | None = None,
     decoder: nn.Module | None = None,
+    features: Features | None = None,
 ) -> SequenceModel:
     """A freshly initialised model on the CPU; its weights depend on ``config.seed`` alone.
 
     Args:
         config: of any mode.
-        image_shape: (C, H, W).
+        image_shape: (C, H, W), or (F,) of vectors.
         encoder, decoder: modules of one's own, see :meth:`ffrl.models.mode.Mode.build`.
+        features: of vectors; None for images.
 
     Example:
         >>> from ffrl.config import SupervisedConfig
@@ -52,7 +55,7 @@ def build_model(
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
-        return MODES[config.mode].build(config, image_shape, encoder, decoder)
+        return MODES[config.mode].build(config, image_shape, encoder, decoder, features)
 
 
 @dataclass
@@ -109,7 +112,7 @@ class Run:
         described = Description.read(path)
         _require_modules(path, described.modules, {"encoder": encoder, "decoder": decoder})
         spec = described.data or _spec_by_name(config)
-        model = build_model(config, spec.image_shape, encoder, decoder)
+        model = build_model(config, spec.image_shape, encoder, decoder, spec.features)
         load_weights(checkpoint, model)
         model = model.eval().to(resolve_device(device))
         return cls(path, checkpoint_step(checkpoint), config, spec, model, data)
@@ -256,7 +259,7 @@ def train(
     flush_denormals()
     with join().in_turn():
         data = ffrl.data.load(config.data, resolve_device(config.device))
-    model = build_model(config, data.image_shape)
+    model = build_model(config, data.image_shape, features=data.features)
     if init is not None:
         start_from(model, init)
     return train_model(config, model, data, run_dir, resume, console)

@@ -24,6 +24,7 @@ from stf.plot.composition import draw_composition, plot_density
 from stf.plot.compute.observed import Observed, Traversal
 from stf.plot.curves import draw_curves, plot_curve
 from stf.plot.drawing.activity_rows import plot_frames, plot_image
+from stf.plot.features import draw_feature_sequences, draw_features_alone, plot_feature
 from stf.plot.fields.differential import draw_differential, plot_map
 from stf.plot.fields.helmholtz import draw_helmholtz, plot_norms, plot_shares
 from stf.plot.fields.landscape import draw_landscape, plot_landscape
@@ -43,6 +44,8 @@ __all__ = [
     "draw_confusion",
     "draw_curves",
     "draw_differential",
+    "draw_feature_sequences",
+    "draw_features_alone",
     "draw_field_planes",
     "draw_helmholtz",
     "draw_landscape",
@@ -62,6 +65,7 @@ __all__ = [
     "plot_density",
     "plot_errors",
     "plot_evidence",
+    "plot_feature",
     "plot_field",
     "plot_frames",
     "plot_image",

@@ -16,6 +16,7 @@ from ffrl.core.seed import generator
 from ffrl.data.base import SequenceBatch, SequenceData, Split
 from ffrl.evaluation.protocol.data_summary import described
 from ffrl.evaluation.protocol.sequences import choose
+from stf.plot.compute.pictures import as_pictures
 from stf.plot.compute.roles import ActivityRow
 from stf.plot.drawing.activity_rows import place_frames, plot_rows, speed_limits, stride
 from stf.plot.drawing.page import Page, height_of
@@ -31,6 +32,8 @@ SEQUENCES = 6
 def sample(data: SequenceData, split: Split, seed: int = 0) -> tuple[SequenceBatch, SequenceBatch | None]:
     """Return mixed sequences of random images, and one image under every transformation alone, from its start.
 
+    Frames of vectors are images of their features, see :func:`stf.plot.compute.pictures.pictures`.
+
     The latter is None where transformations are not known.
 
     Raises:
@@ -43,7 +46,7 @@ def sample(data: SequenceData, split: Split, seed: int = 0) -> tuple[SequenceBat
         [6, 3]
     """
     indices = choose(data, split, min(SEQUENCES, data.size(split)), seed)
-    mixed = data.mixed(split, indices, generator(data.device, seed, "samples"))
+    mixed = as_pictures(data, data.mixed(split, indices, generator(data.device, seed, "samples")))
     if not data.prescribed:
         return mixed, None
     which = torch.arange(len(data.transformations), device=data.device)

@@ -11,10 +11,12 @@ from matplotlib.figure import Figure
 
 from ffrl.core.evaluation_mode import evaluation_mode
 from ffrl.data.base import SequenceData, Split
+from ffrl.evaluation.measures.equivariance import l1_error
 from ffrl.models.interface import SequenceModel
 from stf.plot.alignment import draw_alignment, draw_confusion
 from stf.plot.compute.assignment import Assignment, assign
 from stf.plot.compute.observed import Observed, Traversal, error_curve, move_images, prior_counts
+from stf.plot.compute.pictures import pictures
 from stf.plot.compute.roles import FieldRole, activity_rows
 from stf.plot.compute.search_log import read_search
 from stf.plot.curves import draw_curves
@@ -84,15 +86,16 @@ def _built_in(
     """The figures that need one another's numbers."""
     tell("applying each field to real images")
     moved = move_images(model, data, SPLIT, found.indices[:IMAGES], found.roles)
+    seen = [one.shown() for one in moved]
     tell("overview")
-    yield _overview(model, found, moved, data.transformations)
+    yield _overview(model, found, seen, data.transformations)
     yield from _which(model, found, data.transformations, tell)
     tell("traversals")
     yield Exhibit(
         "traversals",
         ALONE,
         "All fields",
-        draw_traversals(moved, found.roles),
+        draw_traversals(seen, found.roles),
         captions.of_traversals(moved, found.roles),
         "Rows of pictures: held-out images moved backwards, forwards and beyond the trained length by each field.",
     )
@@ -138,19 +141,30 @@ def _overview(model: SequenceModel, found: Assignment, moved: list[Traversal], n
     example = observed.example
     frames = observed.frames[example]
     sure = None if observed.certainty is None else observed.certainty[example]
-    true_speeds = torch.from_numpy(observed.truth[example]).to(frames)
+    true_speeds = torch.from_numpy(observed.truth[example]).float().to(frames.device)
     speeds = true_speeds if told else model.infer(frames[None])[0]
     latents = model.flow(model.encode(frames[:1]), speeds[None])[0]
     predicted = model.decode(latents)
     inferred, truth = observed.inferred[example], observed.truth[example]
+    seen, moves = (pictures(part, model.frame_kind).cpu() for part in (frames, predicted))
     error, still = (
-        float((images - frames[1:]).abs().sum((-3, -2, -1)).mean()) for images in (predicted[1:], predicted[:1])
+        float(l1_error(images, frames[1:], model.frame_kind).mean()) for images in (predicted[1:], predicted[:1])
     )
     return Exhibit(
         "overview",
         GLANCE,
         "Overview",
-        draw_overview(frames.cpu(), predicted.cpu(), inferred, truth, moved, found.roles, names, mode, sure),
+        draw_overview(
+            seen,
+            moves,
+            inferred,
+            truth,
+            moved,
+            found.roles,
+            names,
+            mode,
+            sure,
+        ),
         captions.of_overview(activity_rows(found.roles, names), inferred, truth, error, still, told),
         "Left: the frames of a sequence, the speed of each field over time, and the predicted frames. "
         "Right: other images moved by each field alone.",
@@ -209,7 +223,7 @@ def _strip(model: SequenceModel, data: SequenceData, found: Assignment, one: Tra
         name,
         ALONE,
         captions.upper(field_name(role.field)) + (f": {role.transformation}" if role.transformation else ""),
-        draw_strip(one, curve),
+        draw_strip(one.shown(), curve),
         captions.of_strip(one, curve),
         f"Held-out images moved by {field_name(role.field)} backwards, forwards and beyond the trained length"
         + (", above the true images, and errors over steps." if one.truth else "."),
@@ -222,5 +236,5 @@ def _typical(observed: Observed) -> Observed:
     several = (observed.truth[: len(observed.frames)] != 0).any(axis=1).sum(-1) >= 2
     order = np.r_[(~several).argsort(kind="stable"), len(several) : len(observed.truth)]
     sure = None if observed.certainty is None else observed.certainty[order]
-    frames = observed.frames[order[:RASTERS]].cpu()
+    frames = pictures(observed.frames[order[:RASTERS]], observed.frame_kind).cpu()
     return Observed(frames, observed.inferred[order], observed.truth[order], certainty=sure)

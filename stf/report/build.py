@@ -176,7 +176,7 @@ def _write(exhibit: Exhibit, folder: Path, form: Format) -> tuple[list[Path], Pi
 
 def _animate(one: Traversal, folder: Path, motion: Motion) -> tuple[Path, Picture]:
     """Write an animation, and return its file and what the report shows of it: an animated PNG, as that is smaller."""
-    name, frames, seconds = f"motion-field-{one.role.field}", motion_frames(one), durations(one.steps)
+    name, frames, seconds = f"motion-field-{one.role.field}", motion_frames(one.shown()), durations(one.steps)
     path = folder / f"{name}.{motion}"
     png = encode_animation(frames, folder / f"{name}.png", seconds)
     write_atomically(path, png if motion == "png" else encode_animation(frames, path, seconds))
@@ -217,7 +217,7 @@ def evaluated(run: Run, seed: int, tell: Tell) -> Evaluated:
             if read["step"] == run.step:
                 return _described(run, read, f"From {EVALUATION} of this run: {_measured(read)}.")
     tell("evaluation")
-    small = MEASURED * 2 * 28**2 // math.prod(data.image_shape[1:])
+    small = MEASURED * 2 * 28**2 // (math.prod(data.image_shape[-2:]) if data.features is None else 1)
     count = min(MEASURED, max(LEAST_MEASURED, small), data.size(SPLIT))
     made = evaluate(model, data, SPLIT, seed, count)
     return _described(run, made, f"Measured for this report: {_measured(made)}; by default stf evaluate takes 1,000.")

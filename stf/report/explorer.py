@@ -13,6 +13,7 @@ from PIL import Image
 
 from ffrl.models.interface import SequenceModel
 from stf.plot.compute.observed import Traversal, alone
+from stf.plot.compute.pictures import pictures
 from stf.plot.compute.roles import FieldRole
 from stf.plot.drawing.style import to_image
 
@@ -91,7 +92,7 @@ def _sequences(model: SequenceModel, one: Traversal) -> NDArray[np.uint8]:
     start = model.encode(inputs).repeat_interleave(len(SPEEDS), 0)
     steady = speeds.to(start).repeat(len(inputs), 1).unsqueeze(1).expand(-1, one.trained, -1)
     moved = model.decode(model.flow(start, steady)).unflatten(0, (len(inputs), -1)).flatten(1, 2).cpu()
-    frames = torch.cat([moved, one.inputs.unsqueeze(1)], 1)
+    frames = pictures(torch.cat([moved, one.inputs.unsqueeze(1)], 1), model.frame_kind)
     shown = np.stack([[to_image(frame) for frame in row] for row in frames])
     return (255 * shown).round().astype(np.uint8)
 

@@ -32,5 +32,6 @@ def sta(config: StaConfig, networks: Networks) -> FlowFactorizedVAE:
     penalties = [*regularisers(config, fields), *divergence_penalty(size, fields)]
     pixels = None
     if size.activity_from == "pixels":
-        pixels = build_encoder(size.architecture, networks.image_shape, size.latent_dim, size.width, size.depth)
+        seen = networks.frame_kind.entered(networks.image_shape)
+        pixels = build_encoder(size.architecture, seen, size.latent_dim, size.width, size.depth)
     return FlowFactorizedVAE(networks, fields, activity, FlowSettings.of(config), penalties, pixels)

@@ -107,13 +107,19 @@ class Sources:
         path = self._existing(text, flag)
         if path.suffix.lower() == ".json":
             return Source(text, text, speeds=self._activity(path))
-        frames = read_sequence(path, self.model.image_shape, self.grey_as).to(self._device)
+        frames = read_sequence(path, self._image_shape, self.grey_as).to(self._device)
         if self.model.activity_kind.given:
             config = self.config
             move = f"{config.name} {transformations(config)[-1]} {config.num_steps}"
             expected = f"moves such as {move!r}, or an activity.json"
             raise UserError(f"{flag}: found {text!r}, but a supervised model infers no activity; expected {expected}")
         return Source(text, f"{text}, {len(frames)} frames", frames)
+
+    @property
+    def _image_shape(self) -> tuple[int, int, int]:
+        """(C, H, W)."""
+        channels, height, width = self.model.image_shape
+        return channels, height, width
 
     def images(self, text: str, flag: str) -> Targets:
         """Return the images that ``text`` names.
@@ -126,7 +132,7 @@ class Sources:
         """
         made = self._made(text)
         if made is None:
-            images = read_images(self._existing(text, flag), self.model.image_shape, self.grey_as).to(self._device)
+            images = read_images(self._existing(text, flag), self._image_shape, self.grey_as).to(self._device)
             return Targets(text, f"{text}, {len(images)} image{'s' if len(images) > 1 else ''}", images)
         numbers, moves = made
         data = self.data()

@@ -17,6 +17,7 @@ from ffrl.fields.protocol import Fields, some_fields
 from ffrl.models.flow_vae import FlowFactorizedVAE
 from ffrl.models.interface import SequenceModel
 from stf.plot.compute.observed import Observed, alone, starting_images
+from stf.plot.compute.pictures import pictures
 from stf.plot.compute.plane import (
     Plane,
     axis_plane,
@@ -305,7 +306,7 @@ def plane_fields(context: FieldContext, roles: Sequence[FieldRole]) -> list[Plan
                 path=path,
                 heights=role.direction * potential(exact, path, time)[..., role.field],
                 paths=paths,
-                frames=exact.decode(path[chosen]),
+                frames=pictures(exact.decode(path[chosen]), exact.frame_kind),
                 steps=tuple(chosen),
                 time=(context.middle, exact.num_steps) if context.timed else None,
             )

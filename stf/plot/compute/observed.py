@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol, cast
 
 import numpy as np
@@ -18,8 +18,10 @@ from ffrl.evaluation.matching import strongest_part
 from ffrl.evaluation.measures.equivariance import frame_errors
 from ffrl.evaluation.protocol.kind import activity_of, likeliest, with_posterior
 from ffrl.evaluation.protocol.sequences import batch_size
+from ffrl.models.frame_kind import PIXELS, FrameKind
 from ffrl.models.interface import SequenceModel
 from stf.plot.compute.certainty import Certainty, certainty_of, joined, per_field
+from stf.plot.compute.pictures import pictures
 from stf.plot.compute.roles import FieldRole
 
 MOST_FRAMES = 18
@@ -39,6 +41,7 @@ class Traversal:
         frames: decoded, ``(N, S, C, H, W)``.
         trained: T, the transitions of a training sequence.
         truth: frames of the true transformation, ``(N, C, H, W)`` by step, where they are known.
+        frame_kind: what a frame is.
     """
 
     role: FieldRole
@@ -47,6 +50,13 @@ class Traversal:
     frames: Tensor
     trained: int
     truth: Mapping[int, Tensor] = field(default_factory=dict)
+    frame_kind: FrameKind = PIXELS
+
+    def shown(self) -> Traversal:
+        """The same with frames as images, see :func:`stf.plot.compute.pictures.pictures`."""
+        inputs, frames = (pictures(part, self.frame_kind) for part in (self.inputs, self.frames))
+        truth = {step: pictures(true, self.frame_kind) for step, true in self.truth.items()}
+        return replace(self, inputs=inputs, frames=frames, truth=truth, frame_kind=PIXELS)
 
     def errors(self) -> dict[int, list[float]]:
         r"""L1 error of each image at each step drawn whose true frame is known.
@@ -56,7 +66,7 @@ class Traversal:
         Summed over channels and pixels, as in the equivariance error (FFRL, "Quantitative Evaluation").
         """
         return {
-            step: (self.frames[:, place] - self.truth[step]).abs().sum((-3, -2, -1)).tolist()
+            step: (self.frames[:, place] - self.truth[step]).abs().flatten(1).sum(1).tolist()
             for place, step in enumerate(self.steps)
             if step in self.truth
         }
@@ -93,6 +103,7 @@ class Observed:
         truth: ``(M, T, J)``, J = 0 where transformations are not known.
         codes: encoded frames of the first sequences, of at least those with frames, ``(N', T+1, D)``, if they are kept.
         certainty: of the inferred activity, where the model has a posterior of it.
+        frame_kind: what a frame is.
     """
 
     frames: Tensor
@@ -100,11 +111,12 @@ class Observed:
     truth: NDArray[np.float64]
     codes: Tensor | None = None
     certainty: Certainty | None = None
+    frame_kind: FrameKind = PIXELS
 
     @property
     def example(self) -> int:
         """The sequence among those with frames in which most is to be seen; see :func:`most_eventful`."""
-        return most_eventful(self.frames, self.truth[: len(self.frames)])
+        return most_eventful(self.frame_kind.standard(self.frames), self.truth[: len(self.frames)])
 
 
 def alone(roles: Sequence[FieldRole], num_fields: int, num_controls: int) -> Tensor:
@@ -142,9 +154,10 @@ def traverse(model: SequenceModel, images: Tensor, activity: Tensor, backward: i
         >>> traverse(model, torch.rand(2, 3, 28, 28), torch.eye(3), backward=1, forward=2).shape
         torch.Size([3, 2, 4, 3, 28, 28])
     """
-    cases, count = len(activity), images.shape[-4]
-    codes = model.encode(images.reshape(-1, *images.shape[-3:]))
-    start = codes if images.ndim == 5 else codes.repeat(cases, 1)
+    shape = model.image_shape
+    cases, count, several = len(activity), images.shape[-1 - len(shape)], images.ndim - len(shape) == 2
+    codes = model.encode(images.reshape(-1, *shape))
+    start = codes if several else codes.repeat(cases, 1)
     speeds = activity.to(start).repeat_interleave(count, 0).unsqueeze(1)
     latents = torch.cat(
         [
@@ -228,9 +241,13 @@ def move_images(
     frames = traverse(model, inputs, alone(drawn, model.num_fields, model.num_controls), backward, forward)
     frames = frames[:, :, [step + backward for step in steps]].cpu()
     return [
-        Traversal(role, start.cpu(), steps, moved, trained, {step: true.cpu() for step, true in truth.items()})
+        Traversal(role, start.cpu(), steps, moved, trained, _on_cpu(truth), model.frame_kind)
         for role, start, moved, truth in zip(drawn, inputs, frames, truths, strict=True)
     ]
+
+
+def _on_cpu(frames: Mapping[int, Tensor]) -> dict[int, Tensor]:
+    return {step: images.cpu() for step, images in frames.items()}
 
 
 @torch.no_grad()
@@ -279,7 +296,7 @@ def observe(model: SequenceModel, batches: Iterable[SequenceBatch]) -> Observed:
     known = None if known is None else per_field(known, every, model.num_fields)
     true = torch.cat(truth).cpu().numpy().astype(np.float64)
     kept = torch.cat(codes)[: max(CODES, sum(map(len, frames)))]
-    return Observed(torch.cat(frames), speeds, true, kept, known)
+    return Observed(torch.cat(frames), speeds, true, kept, known, model.frame_kind)
 
 
 def most_eventful(frames: Tensor, truth: ArrayLike) -> int:
@@ -299,7 +316,7 @@ def most_eventful(frames: Tensor, truth: ArrayLike) -> int:
     truth = np.asarray(truth)
     if truth.shape[-1]:
         return int(eventful(truth)[0])
-    return int(frames.diff(dim=1).abs().mean((-3, -2, -1)).quantile(0.5, dim=1).argmax())
+    return int(frames.diff(dim=1).abs().flatten(2).nanmean(2).nanquantile(0.5, dim=1).argmax())
 
 
 def eventful(truth: ArrayLike) -> NDArray[np.int64]:

@@ -16,6 +16,7 @@ from ffrl.models.interface import SequenceModel
 from stf.plot.compute.certainty import Certainty, certainty
 from stf.plot.compute.field_context import FINE, MARGIN, FieldContext, path_plane
 from stf.plot.compute.observed import Observed
+from stf.plot.compute.pictures import pictures
 from stf.plot.compute.plane import Plane, bandwidth, grid, mixture_density, window
 from stf.plot.compute.roles import FieldRole
 
@@ -128,8 +129,8 @@ def transported_density(
         path=path,
         activity=activity,
         moves=activity[..., None] * units.per_control(path[:-1], context.time(torch.arange(1, len(path)))),
-        frames=frames.cpu(),
-        decoded=exact.decode(path),
+        frames=pictures(frames, model.frame_kind).cpu(),
+        decoded=pictures(exact.decode(path), exact.frame_kind),
         width=width,
         given=model.activity_kind.given,
         certainty=None if sure is None else sure[0],
