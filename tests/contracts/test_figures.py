@@ -61,6 +61,7 @@ def numbers(fields: int, steps: int, images: int, tensors: bool) -> dict[str, tu
         "plot_density": ((wrap(x), wrap(x), wrap(grid)), {"path": wrap(path), "moves": {0: wrap([0.1, 0.2])}}),
         "plot_errors": ((np.arange(steps + 1), wrap(random.random((images, steps + 1)))), {}),
         "plot_evidence": ((entries(steps),), {}),
+        "plot_feature": ((wrap(path[:, 0]), wrap(path[:, 1])), {"name": "x", "period": 1.0}),
         "plot_field": ((wrap(x), wrap(x), wrap(random.random((9, 9, 2)))), {"potential": wrap(grid), "path": path}),
         "plot_frames": ((wrap(frames),), {"names": ["one"]}),
         "plot_image": ((wrap(frames[0]),), {}),

@@ -19,6 +19,7 @@ from distributions import installing
 from evaluation_standins import ShiftedPictures, ShiftedStates, UnknownPictures, small
 from report_tools import Page
 from rich.console import Console
+from vector_tools import vector_data
 
 import ffrl.evaluation.measures as measures
 import ffrl.evaluation.registry as registry
@@ -43,12 +44,17 @@ DATA: dict[str, Callable[[], SequenceData]] = {
     "pictures": ShiftedPictures,
     "states": lambda: ShiftedStates(limit=(99.0, 10.0, 8.0)),
     "unknown": UnknownPictures,
+    "vectors": lambda: vector_data(known=True),
+    "unknown-vectors": lambda: vector_data(known=False),
 }
 HEAD = {"split", "seed", "sequences", "samples", "units", "data", "model"}
 ALWAYS = {"prediction", "likelihood"}
 KNOWN = {"equivariance"}
 FOUND = {"supervised": set(), "weak": {"confusion"}, "unsupervised": {"alignment", "calibration", "criteria"}}
 KEYS = {
+    ("vectors", "supervised"): HEAD | ALWAYS | {"features"},
+    ("vectors", "unsupervised"): HEAD | ALWAYS | {"features"} | FOUND["unsupervised"],
+    ("unknown-vectors", "unsupervised"): HEAD | ALWAYS | {"features", "fields"},
     **{("pictures", mode): HEAD | ALWAYS | KNOWN | found for mode, found in FOUND.items()},
     **{
         ("states", mode): HEAD | ALWAYS | KNOWN | found | {"extrapolation", "composition", "switching"}

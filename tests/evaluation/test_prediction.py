@@ -14,12 +14,14 @@ from ffrl.evaluation.measures.prediction import Prediction, psnr
 from ffrl.evaluation.measures.usage import describe_fields, growth_without, usage
 from ffrl.evaluation.protocol.measure import Seen, Task
 from ffrl.models.activity import ActivityKind
+from ffrl.models.frame_kind import PIXELS
 
 
 class Adding:
     """Codes are pixels; field k adds ``0.1 (k + 1)`` per step at speed 1, and decoding adds ``bias``."""
 
     num_fields, activity_kind = 2, ActivityKind.GIVEN
+    frame_kind = PIXELS
 
     def __init__(self, bias: float = 0.0) -> None:
         self.bias = bias

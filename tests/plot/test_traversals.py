@@ -28,6 +28,7 @@ from visualize_tools import (
 from ffrl.config import DataConfig, ModelConfig
 from ffrl.data.base import SequenceBatch
 from ffrl.data.digits.mnist import MnistSequences
+from ffrl.models.frame_kind import PIXELS
 from stf.config import SparseModelConfig
 from stf.plot.compute.observed import (
     error_curve,
@@ -80,6 +81,7 @@ def test_traversals_print_the_error_against_the_true_transformation() -> None:
         """Adds 0.01 per step of field 0 to an image, twice that per step of field 2."""
 
         num_fields = num_controls = 3
+        frame_kind, image_shape = PIXELS, (1, 32, 32)
 
         def encode(self, frames: torch.Tensor) -> torch.Tensor:
             return frames.flatten(1)

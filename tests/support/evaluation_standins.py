@@ -16,6 +16,7 @@ from ffrl.data.activity_process import markov_spikes, single_activity, states, u
 from ffrl.data.base import SequenceBatch, SequenceData
 from ffrl.data.states import StateSequences
 from ffrl.models.activity import Activity, ActivityDraws, ActivityKind, ActivitySample, Phase
+from ffrl.models.frame_kind import PIXELS
 from stf.config import SparseModelConfig, UnsupervisedConfig, WeakConfig
 from stf.inference.evidence import Noise, transitions
 from stf.inference.posterior import ActivityPosterior, infer
@@ -132,6 +133,7 @@ class LinearGaussian(nn.Module):
     q(z_0 | x_0) that is the true posterior given x_0, but diagonal, wider and misplaced.
     """
 
+    frame_kind = PIXELS
     density = "exact"
     sigma = 1.0
 
@@ -376,6 +378,8 @@ class Oracle:
         decoder_bias: added to every pixel on decoding.
     """
 
+    frame_kind = PIXELS
+
     def __init__(self, shift: Tensor, flow_bias: float = 0.0, decoder_bias: float = 0.0) -> None:
         self.shift, self.flow_bias, self.decoder_bias = shift.double(), flow_bias, decoder_bias
 
@@ -415,9 +419,11 @@ class Inferring(Given):
 def small(mode: str, data: ShiftedPictures | None = None, objective: ObjectiveConfig | None = None, **size: object):
     """A random model of the stand-in pictures."""
     data = data or ShiftedPictures()
+    if data.features is not None:
+        objective = ObjectiveConfig(likelihood="gaussian")
     sizes = {"latent_dim": 4, "num_fields": 3, "width": 8, "depth": 1, **size}
     common = {"data": DataConfig(num_steps=data.num_steps), "objective": objective or ObjectiveConfig()}
     torch.manual_seed(0)
     kind = {"supervised": SupervisedConfig, "weak": WeakConfig, "unsupervised": UnsupervisedConfig}[mode]
     model = SparseModelConfig(**sizes) if mode == "unsupervised" else ModelConfig(**sizes)
-    return MODES[mode].build(kind(model=model, **common), (1, 4, 4))
+    return MODES[mode].build(kind(model=model, **common), data.image_shape, features=data.features)

@@ -21,6 +21,7 @@ from ffrl.data.base import SequenceData
 from ffrl.data.catalogue import DATA_SETS
 from ffrl.data.moves import parse_moves
 from ffrl.models.activity import ActivityKind
+from ffrl.models.frame_kind import PIXELS
 from stf.plot.compute.assignment import assign
 from stf.plot.compute.roles import FieldRole
 from stf.transfer import algebra as transfer
@@ -266,6 +267,7 @@ def test_the_truth_is_edited_like_the_activity(monkeypatch: pytest.MonkeyPatch) 
 
         image_shape, num_fields, num_controls = (3, 28, 28), 3, 3
         activity_kind, timed = ActivityKind.FREE, False
+        frame_kind = PIXELS
 
         def __init__(self) -> None:
             self.data, self.index = load(DataConfig()), torch.tensor([11])
