@@ -21,6 +21,8 @@ STAYS, MOST = 0.8, 3
 SLOWEST, FASTEST = 0.5, 1.5
 TURN = 0.35
 """Radians of a unit step of every rotation."""
+BURN_IN = 60
+"""Steps in which all run until they are on their attractors."""
 
 
 @dataclass(frozen=True)
@@ -78,26 +80,29 @@ def arm(count: int, seed: int = 0, steps: int = STEPS) -> System:
 
 
 def chaotic(count: int, seed: int = 0, steps: int = STEPS) -> System:
-    """A Lorenz and a Roessler system, each with its own clock, and a rotation that mixes them; 12 curved features."""
+    """A Lorenz system, a Roessler system and a rotation, each with a clock of its own, in twelve curved features."""
     source = np.random.default_rng(seed)
-    activity = switching(source, count, 3, steps)
 
     def drift(state: Array, speeds: Array) -> Array:
-        x, y, z, u, v, w = state.T
-        lorenz = 0.035 * np.stack([10 * (y - x), x * (3 - 25 * z) + 24 * x - y, 8 * x * y - 8 / 3 * (z - 1)], 1)
-        roessler = 0.4 * np.stack([-v - w, u + 0.2 * v, 0.4 + w * (2 * u - 3)], 1)
-        mixing = TURN * np.stack([-u, -v, 0 * z, x, y, 0 * w], 1)
-        own, other = np.concatenate([lorenz, 0 * lorenz], 1), np.concatenate([0 * roessler, roessler], 1)
-        return speeds[:, :1] * own + speeds[:, 1:2] * other + speeds[:, 2:] * mixing
+        x, y, z, u, v, w, p, q = state.T
+        lorenz = 0.06 * np.stack([10 * (y - x), 28 * x - y - x * z, x * y - 8 / 3 * z])
+        roessler = 0.35 * np.stack([-v - w, u + 0.2 * v, 0.2 + w * (u - 5.7)])
+        turning = TURN * np.stack([-q, p])
+        return np.concatenate([speeds[:, 0] * lorenz, speeds[:, 1] * roessler, speeds[:, 2] * turning]).T
 
-    states = [source.normal(scale=0.6, size=(count, 6))]
+    angle, radius = source.uniform(0, 2 * np.pi, count), source.uniform(0.7, 1.3, count)
+    around = source.normal(size=(count, 6)) + [0, 0, 25, 3, 0, 0]
+    state = np.column_stack([around, radius * np.cos(angle), radius * np.sin(angle)])
+    for _ in range(BURN_IN):
+        state = _flow(drift, state, source.uniform(0, 2, (count, 3)))
+    activity, path = switching(source, count, 3, steps), [state]
     for step in range(steps):
-        states.append(_flow(drift, states[-1], activity[:, step]))
-    path = np.stack(states, 1)
+        path.append(_flow(drift, path[-1], activity[:, step]))
+    states = (np.stack(path, 1) - [0, 0, 24, 0, 0, 1, 0, 0]) / [8, 9, 9, 5, 5, 3, 0.7, 0.7]
     fixed = np.random.default_rng(12)
-    straight, curved = fixed.normal(size=(6, 12)) / 6**0.5, fixed.normal(size=(6, 12)) / 6**0.5
-    values = path @ straight + 0.5 * np.tanh(path @ curved)
-    names = ("Lorenz", "Roessler", "mixing")
+    straight, curved = (fixed.normal(size=(8, 12)) / 8**0.5 for _ in range(2))
+    names = ("Lorenz", "Roessler", "rotation")
+    values = states @ straight + 0.5 * np.tanh(states @ curved)
     return System(values, activity, names, tuple(f"x{place + 1}" for place in range(12)))
 
 
