@@ -108,8 +108,8 @@ class UnsupervisedConfig(RunConfig):
     def for_large_images(self) -> Self:
         """The configuration with networks for large images, smaller batches, and more and longer phases."""
         found = _with_longer_phases(super().for_large_images())
-        discovery = replace(found.discovery, fraction=0.22)
-        return replace(found, discovery=discovery, rediscovery=RediscoveryConfig(fraction=0.13, after=0.08))
+        discovery = replace(found.discovery, fraction=0.13)
+        return replace(found, discovery=discovery, rediscovery=RediscoveryConfig(fraction=0.22, after=0.08))
 
     def __post_init__(self) -> None:
         super().__post_init__()
