@@ -17,6 +17,7 @@ COMMANDS = {
     "visualize-fields": ("visualize", "draw the fields of a trained model and what they do"),
     "transfer": ("transfer", "apply what happens in one sequence to other images"),
     "benchmark": ("benchmark", "train and measure a grid of models, as tables and plots"),
+    "load-example": ("load_example", "write a trained model that comes with the package as a run folder"),
     "data": ("data", "show what a data set holds, and draw sample sequences"),
 }
 """Command to the module of this package that has its ``main``, and what it does."""

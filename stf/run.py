@@ -286,7 +286,7 @@ def load(
     """The model of a run folder, in evaluation mode; :attr:`Run.config` of :meth:`Run.open` is its configuration.
 
     Args:
-        run: run folder.
+        run: run folder, or ``example:NAME`` for a trained model that comes with the package.
         step, device, encoder, decoder: as for :meth:`Run.open`.
 
     Raises:
@@ -295,6 +295,10 @@ def load(
     Example:
         >>> model = load("runs/demo")  # doctest: +SKIP
     """
+    if str(run).startswith("example:"):
+        from stf.examples import example
+
+        return example(str(run)).to(resolve_device(device))
     return Run.open(run, step, device, encoder=encoder, decoder=decoder).model
 
 

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 STEPS, SUBSTEPS = 8, 10
-STAYS, MOST = 0.8, 3
-"""Probability per step that what acts goes on acting, and how many act at most; two or three are equally likely."""
+STAYS = 0.8
+"""Probability per step that what acts goes on acting."""
 SLOWEST, FASTEST = 0.5, 1.5
 TURN = 0.35
 """Radians of a unit step of every rotation."""
@@ -42,11 +42,11 @@ class System:
     features: tuple[str, ...]
 
 
-def switching(source: np.random.Generator, count: int, kinds: int, steps: int) -> Array:
-    """Speeds ``(N, T, J)``: two or three act at a time, for five steps on average, at speeds that are drawn anew."""
+def switching(source: np.random.Generator, count: int, kinds: int, steps: int, least: int = 2) -> Array:
+    """Speeds ``(N, T, J)``: ``least`` or one more act at a time, for five steps on average, at speeds drawn anew."""
     on = np.zeros((count, steps, kinds), bool)
     for step in range(steps):
-        many = np.where(source.random(count) < 0.5, 2, min(MOST, kinds))
+        many = least + (source.random(count) < 0.5)
         drawn = np.argsort(np.argsort(source.random((count, kinds)), 1), 1) < many[:, None]
         stays = (source.random(count) < STAYS)[:, None] & (step > 0)
         on[:, step] = np.where(stays, on[:, max(step - 1, 0)], drawn)
@@ -80,7 +80,10 @@ def arm(count: int, seed: int = 0, steps: int = STEPS) -> System:
 
 
 def chaotic(count: int, seed: int = 0, steps: int = STEPS) -> System:
-    """A Lorenz system, a Roessler system and a rotation, each with a clock of its own, in twelve curved features."""
+    """A Lorenz system, a Roessler system and a rotation, each with a clock of its own, in twelve curved features.
+
+    One or two act at a time: of three, of which two always do, each pair could be a transformation as well.
+    """
     source = np.random.default_rng(seed)
 
     def drift(state: Array, speeds: Array) -> Array:
@@ -95,7 +98,7 @@ def chaotic(count: int, seed: int = 0, steps: int = STEPS) -> System:
     state = np.column_stack([around, radius * np.cos(angle), radius * np.sin(angle)])
     for _ in range(BURN_IN):
         state = _flow(drift, state, source.uniform(0, 2, (count, 3)))
-    activity, path = switching(source, count, 3, steps), [state]
+    activity, path = switching(source, count, 3, steps, least=1), [state]
     for step in range(steps):
         path.append(_flow(drift, path[-1], activity[:, step]))
     states = (np.stack(path, 1) - [0, 0, 24, 0, 0, 1, 0, 0]) / [8, 9, 9, 5, 5, 3, 0.7, 0.7]
