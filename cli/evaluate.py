@@ -83,10 +83,10 @@ def main(arguments: Sequence[str]) -> int:
         sequences=command.sequences,
         codes=command.codes,
     )
-    console = Console()
-    print_report(report, console)
     if command.json is not None:
         write_atomically(command.json, to_json(report))
+    console = Console()
+    print_report(report, console)
     print_verdict(verdict_of(opened, report), console)
     if opened.has_fields:
         hint("visualize-fields", run, data_root=command.data.root)

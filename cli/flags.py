@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import functools
+import os
 import types
 import typing
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -16,6 +17,8 @@ import tyro
 from ffrl.core.errors import UserError
 
 T = TypeVar("T")
+SHORT_FORMS = {"lr": "learning-rate", "bs": "batch-size", "epochs": "steps", "wd": "weight-decay", "gpu": "device"}
+"""What other programs call some flags."""
 
 
 class Flag(NamedTuple):
@@ -117,12 +120,19 @@ def nearest(flag: str, known: Iterable[str]) -> str:
         '--model.num-fields'
     """
     known = list(known)
+    short = [other for other in known if other.rpartition(".")[2].lstrip("-") == SHORT_FORMS.get(flag.lstrip("-"))]
+    if short:
+        return short[0]
     same_name = [other for other in known if other.rpartition(".")[2] == flag.removeprefix("--")]
     return (same_name or difflib.get_close_matches(flag, known, n=1, cutoff=0.0))[0]
 
 
 def split(
-    arguments: Sequence[str], known: Mapping[str, Flag], positional: Sequence[str] = (), optional: Iterable[str] = ()
+    arguments: Sequence[str],
+    known: Mapping[str, Flag],
+    positional: Sequence[str] = (),
+    optional: Iterable[str] = (),
+    expected: Iterable[str] = (),
 ) -> Arguments:
     """Take a command line apart and check every flag and its value.
 
@@ -131,6 +141,7 @@ def split(
         known: The flags there are.
         positional: Names of the positional arguments there may be, as messages have them.
         optional: Flags whose value may be left out; it is then the empty string.
+        expected: Flags one of which an unknown flag is taken for; all that are known for none.
 
     Raises:
         UserError: an unknown flag, a value that is missing, superfluous or of the wrong type, or too many positional
@@ -152,7 +163,7 @@ def split(
         _, equals, value = token.partition("=")
         name = flag_name(token)
         if name not in known:
-            raise UserError(f"found unknown flag {name!r}, did you mean {nearest(name, known)!r}?")
+            raise UserError(f"found unknown flag {name!r}, did you mean {nearest(name, expected or known)!r}?")
         opposite = known[name].opposite
         if opposite is not None:
             if equals:
@@ -181,9 +192,21 @@ def build(default: T, arguments: Arguments) -> T:
         >>> build(DataConfig(), Arguments({"--num-steps": "3"}, [])).num_steps
         3
     """
-    flags = [name if value is None else f"{name}={value}" for name, value in arguments.flags.items()]
+    paths = {name for name, flag in flags_of(type(default)).items() if inner(parts(flag.hint)[0]) is Path}
+    given = {name: at_home(value) if name in paths else value for name, value in arguments.flags.items()}
+    flags = [name if value is None else f"{name}={value}" for name, value in given.items()]
     config = (tyro.conf.DisallowNone,)
-    return tyro.cli(type(default), args=[*flags, *arguments.positional], default=default, config=config)
+    return tyro.cli(type(default), args=[*flags, *map(at_home, arguments.positional)], default=default, config=config)
+
+
+def at_home(value: Any) -> Any:
+    """Return a path with ``~`` at its beginning as the home folder; shells leave that of ``--out=~/runs`` as it is.
+
+    Example:
+        >>> at_home("runs/a"), at_home("~/a") != "~/a"
+        ('runs/a', True)
+    """
+    return os.path.expanduser(value) if isinstance(value, str) and value.startswith("~") else value
 
 
 def peek(arguments: Sequence[str], flag: str) -> str | None:

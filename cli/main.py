@@ -7,6 +7,7 @@ import importlib
 import os
 import sys
 from collections.abc import Sequence
+from io import TextIOWrapper
 
 from ffrl.core.errors import UserError
 from stf import __version__
@@ -74,6 +75,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         stf 0.2.0
         0
     """
+    os.environ["MPLBACKEND"] = "agg"  # notebooks name one that is not there, and nothing is shown on a screen
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="replace")
     try:
         code = dispatch(sys.argv[1:] if arguments is None else arguments)
         sys.stdout.flush()

@@ -43,7 +43,7 @@ def read(path: Path) -> dict[str, Any]:
         UserError: it cannot be read, or is not TOML; the message has the position.
     """
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise UserError(f"--config: cannot read {path}: {error.strerror or error}") from None
     except ValueError as error:

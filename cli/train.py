@@ -21,7 +21,7 @@ from ffrl.training.folders import CONFIG, EVALUATION, newest, reserved
 from stf.registry import CONFIGS, MODES, default_config, fine_tuning
 
 from . import presets
-from .flags import Arguments, Flag, build, flag_name, flags_of, peek, split
+from .flags import Arguments, Flag, at_home, build, flag_name, flags_of, peek, split
 from .help import show_help, wants_help
 from .hints import hint
 
@@ -39,9 +39,12 @@ class Launch:
     """Start from the weights of RUN, a run of the same model: frames never stand alone then, and no fields are searched
     for, unless --still.fraction and --discovery.fraction say so."""
     resume: Annotated[Path | None, tyro.conf.arg(metavar="[RUN]")] = None
-    """Go on with RUN (left out: the newest under runs/) as it was configured; only --device may be given anew."""
+    """Go on with RUN (left out: the newest under runs/) as it was configured; only --device, more --steps, and
+    --data.root of data that have moved may be given anew."""
 
 
+ANEW = ("--device", "--steps", "--data.root")
+"""What may be given anew beside ``--resume``."""
 SHORT = (
     "--mode",
     "--data.name",
@@ -97,10 +100,10 @@ def _flags_elsewhere() -> dict[str, dict[str, Flag]]:
 
 def _given(arguments: Sequence[str]) -> dict[str, str | None]:
     """The flags that are given, of any mode: those of others than the named one are looked up for a flag it lacks."""
-    known = flags_of(CONFIGS[_mode(arguments) or "unsupervised"]) | flags_of(Launch)
+    known = own = flags_of(CONFIGS[_mode(arguments) or "unsupervised"]) | flags_of(Launch)
     if any(token.startswith("--") and flag_name(token) not in known for token in arguments):
         known = {name: flag for flags in _flags_elsewhere().values() for name, flag in flags.items()} | known
-    return split(arguments, known, optional=["--resume"]).flags
+    return split(arguments, known, optional=["--resume"], expected=own).flags
 
 
 def _mode(arguments: Sequence[str]) -> str | None:
@@ -165,7 +168,7 @@ def _data_set(given: Mapping[str, str | None], file: Mapping[str, Any], path: Pa
     name, root, digits, size, columns = (_early(key, given, file) for key in keys)
     data = DataConfig() if name is None else DataConfig(name=DATA_SETS.require(f"{path}: data.name", name))
     with suppress(TypeError):
-        data = dataclasses.replace(data, root=None if root is None else Path(root))
+        data = dataclasses.replace(data, root=None if root is None else Path(at_home(root)))
     with suppress(UserError, TypeError, ValueError):
         data = dataclasses.replace(data, digits=int(digits))
     with suppress(UserError, TypeError, ValueError):
@@ -194,20 +197,27 @@ def _require_mode(flag: str, shown: str, mode: str) -> None:
 def _resume(given: dict[str, str | None]) -> int:
     """Go on with a run."""
     from ffrl.training.config_io import read_config
+    from ffrl.training.run_folder import require_run
 
     for flag in given:
-        if flag not in ("--resume", "--mode", "--device"):
-            raise UserError(
-                f"{flag}: found beside --resume, expected --device only: the rest is in the run's config.json"
-            )
-    run = Path(given["--resume"]) if given["--resume"] else newest()
+        if flag not in ("--resume", "--mode", *ANEW):
+            allowed = " or ".join([", ".join(ANEW[:-1]), ANEW[-1]])
+            raise UserError(f"{flag}: found beside --resume, expected {allowed}: the rest is in the run's config.json")
+    run = Path(at_home(given["--resume"])) if given["--resume"] else newest()
     if not run.is_dir():
         raise UserError(f"--resume: found no folder {str(run)!r}, expected a run folder")
+    require_run(run)
     config = read_config(run / CONFIG, CONFIGS)
     if given.get("--mode") not in (None, config.mode):
         raise UserError(f"--mode: found {given['--mode']!r}, expected {config.mode!r}, the mode of {run}")
     if (device := given.get("--device")) is not None:
         config = dataclasses.replace(config, device=device)
+    if (steps := given.get("--steps")) is not None:
+        config = config.longer(int(steps), "--steps")
+    if (root := given.get("--data.root")) is not None:
+        known = config.data.root is not None
+        require(known, "--data.root", root, "none: the run was trained on what comes with the package")
+        config = dataclasses.replace(config, data=dataclasses.replace(config.data, root=Path(at_home(root))))
     return _train(config, run, resume=True)
 
 

@@ -5,19 +5,50 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
 
 import tyro
 
+from ffrl.config import ClipsConfig
 from ffrl.core.device_name import DEVICES, DeviceName
 from ffrl.core.errors import UserError, require
-from ffrl.training.folders import newest
+from ffrl.training.folders import CONFIG, newest
 
-from .evaluate import DataLocation
 from .flags import build, flags_of, split
 from .help import show_help, wants_help
+
+
+@dataclass(frozen=True)
+class FileReading:
+    """How files are read; what is left out is as in training."""
+
+    crop: Literal["center", "none"] | None = None
+    """center: cut the largest part of the model's proportions out of the middle, then resize; none: resize."""
+    stride: Annotated[int | None, tyro.conf.arg(metavar="INT")] = None
+    """Take every stride-th frame of videos, animations and folders."""
+    array: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None
+    """Which array of an .npz or HDF5 file is read."""
+    axes: Annotated[str | None, tyro.conf.arg(metavar="AXES")] = None
+    """Axes of arrays, such as THWC."""
+    range: Annotated[str | None, tyro.conf.arg(metavar="RANGE")] = None
+    """Values of black and white: type, own, or a number."""
+    background: Annotated[str | None, tyro.conf.arg(metavar="COLOUR")] = None
+    """Colour behind transparent pixels, such as white."""
+    exclude: Annotated[str | None, tyro.conf.arg(metavar="GLOB,...")] = None
+    """Patterns of pictures that are left out."""
+    frame_mib: Annotated[int | None, tyro.conf.arg(metavar="INT")] = None
+    """Largest frame, or chunk of HDF5, that is decoded, in MiB."""
+
+
+@dataclass(frozen=True)
+class DataLocation:
+    """Where the sequences come from."""
+
+    root: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
+    """Folder of the data set (left out: the one that the run was trained on)."""
+    sequences: FileReading = field(default_factory=FileReading)
 
 
 @dataclass(frozen=True)
@@ -29,7 +60,7 @@ class Transfer:
     source: Annotated[str | None, tyro.conf.arg(name="from", metavar="SEQ")] = None
     """Sequence whose activity is applied (left out: a random one of the run's data)."""
     to: Annotated[str | None, tyro.conf.arg(metavar="IMAGES")] = None
-    """Images it is applied to: a file (.npy, .npz, .png, .jpg, .gif), a folder, or held-out images by number, such as
+    """Images it is applied to: a file (picture, video, array), a folder, or held-out images by number, such as
     mnist:3,14,15, sequences:3 or, moved before, "mnist:3 hue 4" (left out: four of the run's data)."""
     then: Annotated[str | None, tyro.conf.arg(metavar="SEQ")] = None
     """Second sequence, whose activity follows that of the first."""
@@ -45,7 +76,8 @@ class Transfer:
     """Folder for frames.npy, transfer.png, transfer.gif and activity.json: new, empty, or an earlier transfer's (left
     out: RUN/transfer)."""
     grey_as: Annotated[Literal["red", "grey"] | None, tyro.conf.arg(metavar="{red,grey}")] = None
-    """What grey files become for a model of colour images: red on black, as the digits, or grey (left out: refused)."""
+    """What grey files become for a model of colour images: red on black, as the digits, or grey (left out: grey for
+    runs of own recordings, refused for others)."""
     data: DataLocation = field(default_factory=DataLocation)
     split: Literal["validation", "test"] = "validation"
     """Which part of the data held-out images are taken from."""
@@ -63,7 +95,8 @@ class Transfer:
 
 
 MORE = (
-    "SEQ is a file (.npy, .npz, .gif), a folder of frames, an activity.json written before, or made of the run's data: "
+    "SEQ is a file (video, GIF, TIFF stack, .npy, .npz, HDF5), a folder of frames, an activity.json written before, or "
+    "made of the run's data: "
     '"mnist" is a random sequence, "mnist:17" one of held-out image 17, "mnist:17 rotation 4, scaling+hue 2 at 1.5" '
     "that image under these moves (names, steps, speed). Data are named as by --data.name; of recordings, whose "
     'transformations are not known, "sequences:17" is held-out clip 17.',
@@ -84,8 +117,15 @@ def main(arguments: Sequence[str]) -> int:
     command = build(Transfer(), split(arguments, flags_of(Transfer), positional=["RUN"]))
     run = command.run or newest()
 
+    from ffrl.training.config_io import config_from_dict, read_config
+    from stf.registry import CONFIGS
     from stf.transfer.run import Request
     from stf.transfer.run import run as transfer
+
+    reading = None
+    if own := {key: value for key, value in asdict(command.data.sequences).items() if value is not None}:
+        trained = read_config(run / CONFIG, CONFIGS).data.sequences
+        reading = config_from_dict(ClipsConfig, own, "stf transfer", base=trained, prefix="data.sequences.")
 
     request = Request(
         source=command.source,
@@ -96,6 +136,7 @@ def main(arguments: Sequence[str]) -> int:
         scale=command.scale,
         reverse=command.reverse,
         grey_as=command.grey_as,
+        reading=reading,
         split=command.split,
         seed=command.seed,
     )

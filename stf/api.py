@@ -24,8 +24,8 @@ from ffrl.data.on_device import on_device
 from ffrl.data.spec import DataSpec
 from ffrl.nn.networks import output_shape
 from ffrl.training.callbacks import Callback
-from ffrl.training.config_io import config_from_dict, sections
-from ffrl.training.folders import reserved
+from ffrl.training.config_io import config_from_dict, read_config, sections
+from ffrl.training.folders import CONFIG, reserved
 from ffrl.training.parallel import join
 from ffrl.training.trainer import train as train_model
 from stf.registry import CONFIGS, MODES, default_config, fine_tuning
@@ -101,7 +101,7 @@ def fit(
         decoder: one from latents ``(N, D)`` to pixel logits ``(N, C, H, W)``.
         init: a run of the same model to start from: its weights are trained on, all at once, and neither are frames
             alone first nor fields searched for, unless the settings say so.
-        resume: go on with the run in ``out``, given the same arguments.
+        resume: go on with the run in ``out``, given the same arguments, or more ``steps``.
         callbacks: told of every entry of ``metrics.jsonl``: ``callback(step, entry)``; see
             :mod:`ffrl.training.callbacks` for TensorBoard and Weights & Biases.
         quiet: print nothing.
@@ -130,8 +130,15 @@ def fit(
     model = build_model(config, spec.image_shape, encoder, decoder, spec.features)
     if init is not None:
         start_from(model, init)
+    if resume and out is not None and (Path(out).expanduser() / CONFIG).is_file():
+        before = read_config(Path(out).expanduser() / CONFIG, CONFIGS)
+        if config.planned_steps is None and before.steps <= config.steps:
+            planned = before.planned_steps or before.steps
+            config = replace(config, planned_steps=None if planned == config.steps else planned)
     with ExitStack() as stack:
-        path = join().shared(lambda: Path(out) if out is not None else stack.enter_context(reserved(mode, spec.name)))
+        path = join().shared(
+            lambda: Path(out).expanduser() if out is not None else stack.enter_context(reserved(mode, spec.name))
+        )
         console = Console(stderr=True, quiet=quiet)
         train_model(replace(config, out=path), model, sequences, path, resume, console, callbacks=callbacks)
     return Run.open(path, device=str(target), data=sequences, encoder=encoder, decoder=decoder)

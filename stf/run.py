@@ -15,16 +15,18 @@ import ffrl.data
 from ffrl.config import RunConfig
 from ffrl.core.device import flush_denormals, resolve_device
 from ffrl.core.errors import UserError, require
+from ffrl.core.progress import say
 from ffrl.data.base import SequenceData, Split
 from ffrl.data.features import Features
-from ffrl.data.on_device import on_device
+from ffrl.data.inventory import Inventory
+from ffrl.data.on_device import on_device, where_made
 from ffrl.data.spec import DataSpec
 from ffrl.models.interface import Calibrated, SequenceModel, WithFields
 from ffrl.training.checkpoint import CONFIG, checkpoint_step, find_checkpoint, load_weights
 from ffrl.training.config_io import read_config
 from ffrl.training.log import METRICS, read_metrics
 from ffrl.training.parallel import join
-from ffrl.training.run_folder import DESCRIPTION, Description
+from ffrl.training.run_folder import DESCRIPTION, Description, require_run
 from ffrl.training.trainer import TrainingResult
 from ffrl.training.trainer import train as train_model
 from stf.registry import CONFIGS, MODES, default_config
@@ -69,6 +71,7 @@ class Run:
         spec: shape, T and names of the data that it was trained on.
         model: in evaluation mode.
         given: data in memory, where the run cannot read them itself.
+        recordings: those that it was trained on, where they are a user's own.
 
     Example:
         >>> run = Run.open("runs/demo")  # doctest: +SKIP
@@ -82,6 +85,7 @@ class Run:
     spec: DataSpec
     model: SequenceModel
     given: SequenceData | None = field(default=None, repr=False)
+    recordings: Inventory | None = field(default=None, repr=False)
 
     @classmethod
     def open(
@@ -106,7 +110,8 @@ class Run:
         Raises:
             UserError: no such run or checkpoint, damaged, of another version, or modules are missing or do not fit.
         """
-        path = Path(path)
+        path = Path(path).expanduser()
+        require_run(path)
         checkpoint = find_checkpoint(path, step)
         config = read_config(checkpoint / CONFIG, CONFIGS)
         described = Description.read(path)
@@ -114,8 +119,8 @@ class Run:
         spec = described.data or _spec_by_name(config)
         model = build_model(config, spec.image_shape, encoder, decoder, spec.features)
         load_weights(checkpoint, model)
-        model = model.eval().to(resolve_device(device))
-        return cls(path, checkpoint_step(checkpoint), config, spec, model, data)
+        model = model.eval().requires_grad_(False).to(resolve_device(device))
+        return cls(path, checkpoint_step(checkpoint), config, spec, model, data, described.recordings)
 
     @property
     def device(self) -> torch.device:
@@ -141,7 +146,30 @@ class Run:
         if self.given is not None:
             return on_device(self.given, self.device)
         config = replace(self.config.data, root=self.config.data.root if root is None else root, download=False)
-        return ffrl.data.load(config, self.device)
+        data = ffrl.data.load(config, self.device)
+        self._hold_out(where_made(data))
+        return data
+
+    def _hold_out(self, data: SequenceData) -> None:
+        """Hold out the recordings that were not trained on, whatever else there is now; say what has changed."""
+        known, found = self.recordings, data.inventory
+        if known is None or found is None:
+            return
+        change = known.change(found)
+        if change is None:
+            return
+        if not known.sizes.keys() & found.sizes.keys():
+            say(f"warning: {self.path}: none of its recordings is among these: other data, of which a part is measured")
+            return
+        held = [name for name in known.held_out if found.sizes.get(name) == known.sizes[name]]
+        unseen = [name for name in found.sizes if name not in known.sizes]
+        if known.held_out and not held:
+            expected = f"the recordings that were held out: {', '.join(known.held_out[:3])}"
+            raise UserError(f"{self.path}: found other recordings than in training ({change}), expected {expected}")
+        if known.held_out or unseen:
+            data.hold_out(held if known.held_out else unseen)
+        seen = "what was held out then is" if known.held_out else "what is new is" if unseen else "a part of them is"
+        say(f"warning: {self.path}: found other recordings than in training ({change}); {seen} measured")
 
     @cached_property
     def metrics(self) -> list[dict[str, Any]]:
@@ -271,7 +299,8 @@ def start_from(model: SequenceModel, run: str | Path | Run) -> None:
     Raises:
         UserError: no such run, or its model has other modules or sizes.
     """
-    start = (run.path, run.step) if isinstance(run, Run) else (Path(run),)
+    start = (run.path, run.step) if isinstance(run, Run) else (Path(run).expanduser(),)
+    require_run(start[0])
     load_weights(find_checkpoint(*start), model)
 
 

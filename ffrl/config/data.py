@@ -33,12 +33,48 @@ class ClipsConfig:
     """What to do with recordings that cannot be used: stop, or name them and go on without."""
     cache: Path | None = None
     """Folder for the resized frames, read from there as they are needed (left out: stf in the user's cache folder)."""
+    exclude: str | None = None
+    """Patterns of files and folders that are left out, matched from the right, with commas between them, such as
+    *_mask.png,raw/*."""
+    array: str | None = None
+    """Which array of an .npz or HDF5 file is read, such as images or data/demo_0/rgb (left out: frames, or the only
+    one)."""
+    axes: Literal["THW", "THWC", "TCHW", "NTHW", "NTHWC", "NTCHW", "TNHW", "TNHWC", "TNCHW"] | None = None
+    """Axes of arrays: N recordings, T frames, C channels, H height, W width (left out: told by their lengths, with N
+    first)."""
+    range: str = "type"
+    """Values of black and white. type: all of 8 and 16 bits without a sign, 0 to 255 of other integers, 0 to 1 of
+    floating-point numbers; own: the least and the largest value of each recording; a number: 0 to that."""
+    background: str | None = None
+    """Colour behind transparent pixels, such as white or #ff8800 (left out: they are refused)."""
+    frame_mib: int = 192
+    """Largest frame, or chunk of HDF5, that is decoded, in MiB; 192 are 67 million pixels in colour."""
 
     def __post_init__(self) -> None:
+        require(_is_range(self.range), "data.sequences.range", self.range, "type, own or a number above 0")
+        colour = self.background is None or _is_colour(self.background)
+        require(colour, "data.sequences.background", self.background, "a colour such as white or #ff8800")
+        at_least("data.sequences.frame-mib", self.frame_mib, 1)
         require(8 <= self.size <= 1024, "data.sequences.size", self.size, "an integer from 8 to 1024")
         at_least("data.sequences.stride", self.stride, 1)
         at_least("data.sequences.hop", self.hop, 0)
         probability("data.sequences.validation", self.validation)
+
+
+def _is_range(text: str) -> bool:
+    try:
+        return text in ("type", "own") or 0 < float(text) < float("inf")
+    except ValueError:
+        return False
+
+
+def _is_colour(text: str) -> bool:
+    from PIL import ImageColor
+
+    try:
+        return len(ImageColor.getrgb(text)) == 3
+    except ValueError:
+        return False
 
 
 @dataclass(frozen=True)

@@ -35,6 +35,9 @@ class RunConfig:
     """The run folder (default: runs/<mode>-<data>-<time>); a non-empty one is refused."""
     steps: int = 3600
     """Optimisation steps."""
+    planned_steps: int | None = None
+    """Steps that the phases are shares of; those beyond are of the joint training and what follows it once more, with
+    a cycle of the learning rate of their own (stf train --resume RUN --steps N sets it; left out: all)."""
     batch_size: int = 64
     """B, sequences per step."""
     seed: int = 0
@@ -75,6 +78,31 @@ class RunConfig:
         still = self.still
         first = TrainingPhase("still", still.fraction, still.frames, "still frames end")
         return (first, TrainingPhase("joint", 1.0 - still.fraction, None, "joint training ends"))
+
+    def progress(self, step: int) -> float:
+        """Which share of training is over before ``step``, for what changes in its course.
+
+        Example:
+            >>> SupervisedConfig(steps=100).longer(150).progress(120)
+            1.0
+        """
+        return min(step / (self.planned_steps or self.steps), 1.0)
+
+    def longer(self, steps: int, source: str = "steps") -> Self:
+        """The configuration of the same run with more steps, of what it ends with.
+
+        Raises:
+            UserError: they are fewer.
+
+        Example:
+            >>> longer = SupervisedConfig(steps=100).longer(150)
+            >>> longer.steps, longer.planned_steps
+            (150, 100)
+        """
+        require(steps >= self.steps, source, steps, f"at least {self.steps}, the steps that the run has")
+        return (
+            self if steps == self.steps else replace(self, steps=steps, planned_steps=self.planned_steps or self.steps)
+        )
 
     def for_transformations(self, count: int) -> Self:
         """The configuration with the sizes that it has by default for data of so many known transformations.
@@ -119,6 +147,9 @@ class RunConfig:
     def __post_init__(self) -> None:
         for key in ("steps", "batch_size", "checkpoint_every", "keep_checkpoints", "validate_every", "log_every"):
             at_least(key.replace("_", "-"), getattr(self, key), 1)
+        planned = self.planned_steps
+        fits = planned is None or 1 <= planned <= self.steps
+        require(fits, "planned-steps", planned, f"an integer from 1 to steps, {self.steps}")
         require(0 <= self.seed < 2**63, "seed", self.seed, "an integer in [0, 2**63)")
         DEVICES.require("device", self.device)
         timed = self.model.time_dependent

@@ -31,12 +31,12 @@ def reporting(action: str, path: Path) -> Iterator[None]:
 
 def fsync_folder(folder: Path) -> None:
     """Make the names in ``folder`` durable."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        with suppress(OSError):  # some file systems cannot
+    with suppress(OSError):  # some file systems cannot, and Windows opens no folders
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
             os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def write_durably(path: Path, data: bytes) -> None:

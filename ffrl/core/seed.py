@@ -23,7 +23,7 @@ def hashed_seed(seed: int, stream: str, step: int = 0) -> int:
         >>> hashed_seed(0, "noise", 1) == hashed_seed(0, "noise", 1) != hashed_seed(0, "noise", 2)
         True
     """
-    digest = hashlib.sha256(f"{seed}/{stream}/{step}".encode()).digest()
+    digest = hashlib.sha256(f"{seed}/{stream}/{step}".encode(errors="surrogateescape")).digest()
     return int.from_bytes(digest[:8], "big") >> 1
 
 

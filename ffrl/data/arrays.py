@@ -187,8 +187,8 @@ def channels_first(frames: Any, source: str, dimensions: int, channels: Channels
     if not tensor.is_floating_point():
         raise UserError(f"{source}: found values of type {tensor.dtype}, expected uint8, or numbers in [0, 1]")
     tensor = tensor.float().contiguous()
-    check_frames(tensor if dimensions == 5 else tensor.unsqueeze(0), source)
-    return tensor
+    checked = check_frames(tensor if dimensions == 5 else tensor.unsqueeze(0), source)
+    return checked if dimensions == 5 else checked[0]
 
 
 def arrays(

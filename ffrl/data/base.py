@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 import torch
@@ -11,9 +12,12 @@ from torch import Tensor
 
 from ffrl.core.errors import UserError
 from ffrl.data.features import Features
+from ffrl.data.inventory import Inventory
 
 Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
+ROUNDING = 1e-3
+"""How far outside [0, 1] values may be, about a quarter of a level of 255."""
 
 
 class SequenceBatch(NamedTuple):
@@ -46,6 +50,7 @@ class SequenceData(ABC):
         protocol: which definition of the unit steps is used, None where there is only one.
         graded: whether speeds of mixed sequences vary; otherwise every active speed is 1.
         streamed: whether frames are read from files, so that reading ahead of the model pays.
+        inventory: which recordings there are and which are held out, where runs have to notice when they change.
         device: where indices and generators are expected and batches are made.
     """
 
@@ -60,12 +65,17 @@ class SequenceData(ABC):
     protocol: str | None = None
     graded: bool = True
     streamed: bool = False
+    inventory: Inventory | None = None
     device: torch.device
 
     @property
     def prescribed(self) -> bool:
         """Whether a transformation can be asked for: where they are known, unless subclasses say otherwise."""
         return bool(self.transformations)
+
+    def hold_out(self, names: Sequence[str]) -> None:
+        """Make recordings of these names, as in :attr:`inventory`, the validation split, and train on no others."""
+        raise UserError(f"data: found {self.title}, which are no recordings, expected some to hold out")
 
     @abstractmethod
     def size(self, split: Split) -> int:
@@ -139,8 +149,10 @@ def evenly_spaced(num_steps: int, count: int) -> list[int]:
     return [round(index * num_steps / max(count - 1, 1)) for index in range(count)]
 
 
-def check_frames(frames: Tensor, source: str, image_shape: tuple[int, int, int] | None = None) -> None:
-    """Raise UserError unless ``frames`` is a floating-point ``(B, T+1, C, H, W)`` tensor of numbers in [0, 1].
+def check_frames(frames: Tensor, source: str, image_shape: tuple[int, int, int] | None = None) -> Tensor:
+    """Return ``frames``, a floating-point ``(B, T+1, C, H, W)`` tensor of numbers in [0, 1], or raise UserError.
+
+    Values that are outside by no more than rounding, as resizing and blurring make them, become 0 and 1.
 
     It reads the values back to the host, so it belongs where frames enter, not into a training step.
 
@@ -171,5 +183,6 @@ def check_frames(frames: Tensor, source: str, image_shape: tuple[int, int, int] 
     if math.isnan(low) or math.isnan(high):
         count = int(frames.isnan().sum())
         raise UserError(f"{source}: found {count} NaN among {frames.numel()} values, expected values in [0, 1]")
-    if low < 0.0 or high > 1.0:
+    if low < -ROUNDING or high > 1.0 + ROUNDING:
         raise UserError(f"{source}: found values in [{low:.6g}, {high:.6g}], expected values in [0, 1]")
+    return frames.clamp(0.0, 1.0) if low < 0.0 or high > 1.0 else frames

@@ -11,7 +11,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from ffrl.config import ObjectiveConfig, RunConfig
 from ffrl.data.base import SequenceData
 from ffrl.models.activity import ActivityDraws, ActivityKind, Phase, Pool
+from ffrl.models.entry import CHECKED, checked
 from ffrl.models.frame_kind import PIXELS, FrameKind
 from ffrl.models.outputs import SequenceNoise, SequenceOutputs
 
@@ -58,6 +59,13 @@ class SequenceModel(nn.Module, ABC):
     A forward pass is a deterministic function of its arguments: all noise is passed in. A model knows neither devices
     nor files.
     """
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Check frames where they enter a model in evaluation mode."""
+        super().__init_subclass__(**options)
+        for name in CHECKED:
+            if name in vars(cls):
+                setattr(cls, name, checked(name, vars(cls)[name]))
 
     image_shape: tuple[int, ...]
     """(C, H, W) of a frame, or (F,) of vectors."""

@@ -199,7 +199,7 @@ class Feed:
     def _drawn(self, step: int) -> Drawn:
         """Sequences, and frames alone beside them: of other images, those of a step after the last one."""
         config = self.config
-        phase = self.model.phase(step / config.steps)
+        phase = self.model.phase(config.progress(step))
         frames, activity = draw_frames(config, self.data, "train", self._indices(step), phase, step)
         alone = None
         if config.still.beside and not phase.still:

@@ -119,7 +119,7 @@ def _convert(hint: Any, value: Any, source: str, key: str, base: Any) -> Any:
         return _convert(inner, value, source, key, base)
     elif hint is Path:
         if isinstance(value, str | Path):
-            return Path(value)
+            return Path(value).expanduser()
         expected = "a path"
     elif hint is float:
         if isinstance(value, (int, float)) and not isinstance(value, bool):

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -41,19 +41,34 @@ class Span:
 def spans(config: RunConfig) -> list[Span]:
     """The phases of a run that have steps, in their order.
 
-    A phase begins at the first step whose share of all steps is not before it.
+    A phase begins at the first step whose share of all steps is not before it. Steps beyond those that were planned at
+    first are of the last gradient phase, and of what follows it.
 
     Example:
         >>> from ffrl.config import StillConfig
         >>> [(span.phase.name, span.first, span.last) for span in spans(RunConfig(steps=9, still=StillConfig(0.3)))]
         [('still', 0, 3), ('joint', 3, 9)]
+        >>> longer = RunConfig(steps=9, still=StillConfig(0.3)).longer(15)
+        >>> [(span.phase.name, span.first, span.last) for span in spans(longer)]
+        [('still', 0, 3), ('joint', 3, 9), ('joint', 9, 15)]
     """
-    schedule, found, share, first = config.schedule, [], 0.0, 0
+    planned, schedule = config.planned_steps or config.steps, config.schedule
+    found = _shared_out(schedule, 0, planned)
+    if config.steps > planned:  # once more what training ended with
+        end = max(place for place, phase in enumerate(schedule) if phase.by_gradient and phase.fraction > 0)
+        others = sum(phase.fraction for phase in schedule[end + 1 :])
+        found += _shared_out((replace(schedule[end], fraction=1 - others), *schedule[end + 1 :]), planned, config.steps)
+    return found
+
+
+def _shared_out(schedule: Sequence[TrainingPhase], begin: int, end: int) -> list[Span]:
+    """The spans of phases that share out the steps from ``begin`` to ``end``."""
+    found, share, first = [], 0.0, begin
     for phase in schedule:
         share += phase.fraction
-        last = min(math.ceil(share * config.steps - 1e-9), config.steps)
+        last = begin + min(math.ceil(share * (end - begin) - 1e-9), end - begin)
         if phase is schedule[-1]:
-            last = config.steps
+            last = end
         if last > first:
             found.append(Span(phase, first, last))
         first = max(first, last)
@@ -98,6 +113,8 @@ def frames_until(config: RunConfig, num_steps: int, step: int) -> int:
 def cycle(config: RunConfig, step: int) -> tuple[int, int]:
     """First step and length of the stretch of gradient phases around ``step``: one cycle of the learning rate.
 
+    Steps beyond those that were planned at first have a cycle of their own.
+
     Example:
         >>> cycle(RunConfig(steps=100), 60)
         (0, 100)
@@ -108,7 +125,10 @@ def cycle(config: RunConfig, step: int) -> tuple[int, int]:
             if step < span.first:
                 break
             first, stretch = span.last, 0
+        elif span.first == config.planned_steps and step < span.first:
+            break
         else:
+            first = span.first if span.first == config.planned_steps else first
             stretch = span.last - first
     return first, stretch
 

@@ -12,10 +12,12 @@ from ffrl.core.device import environment
 from ffrl.core.errors import UserError
 from ffrl.core.files import is_empty, read_json_object, remove_leftovers, reporting, to_json, write_atomically
 from ffrl.data.base import SequenceData
+from ffrl.data.inventory import Inventory
+from ffrl.data.on_device import where_made
 from ffrl.data.spec import DataSpec
 from ffrl.models.interface import SequenceModel
-from ffrl.training.checkpoint import CONFIG, clean_checkpoints
-from ffrl.training.config_io import FORMAT_VERSION, config_to_dict, flat, write_config
+from ffrl.training.checkpoint import CONFIG, FOLDER, STATE, clean_checkpoints
+from ffrl.training.config_io import FORMAT_VERSION, config_to_dict, encode_config, flat, write_config
 from ffrl.training.precision import Precision
 
 ENVIRONMENT = "environment.json"
@@ -39,8 +41,20 @@ def open_folder(run: Path, resume: bool) -> None:
     """
     if resume and not run.is_dir():
         raise UserError(f"{run}: found no folder, expected a run folder to resume")
+    require_run(run)
     with reporting("write", run):
         run.mkdir(parents=True, exist_ok=True)
+
+
+def require_run(run: Path) -> None:
+    """Raise a UserError if a folder is a checkpoint, which is in a run folder.
+
+    Example:
+        >>> require_run(Path("runs/demo"))
+    """
+    if (run / STATE).is_file() and run.resolve().parent.name == FOLDER:
+        found, expected = "a checkpoint", f"its run folder {run.parent.parent}"
+        raise UserError(f"{run}: found {found}, expected {expected}")
 
 
 @dataclass(frozen=True)
@@ -50,19 +64,22 @@ class Description:
     Args:
         data: shape, length and names; None of a run that was made before runs knew it.
         modules: class of ``encoder`` and ``decoder`` where they are the user's own.
+        recordings: what the data were, where they are a user's own recordings.
     """
 
     data: DataSpec | None
     modules: dict[str, str]
+    recordings: Inventory | None = None
 
     @classmethod
     def of(cls, data: SequenceData, model: SequenceModel) -> Description:
         """That of a run of ``model`` on ``data``."""
-        return cls(DataSpec.of(data), model.own_modules)
+        return cls(DataSpec.of(data), model.own_modules, where_made(data).inventory)
 
     def encoded(self) -> bytes:
         """Contents of the file."""
-        return to_json({"data": None if self.data is None else self.data.plain(), "modules": self.modules})
+        held = {} if self.recordings is None else {"recordings": self.recordings.plain()}
+        return to_json({"data": None if self.data is None else self.data.plain(), "modules": self.modules} | held)
 
     @classmethod
     def read(cls, run: Path) -> Description:
@@ -78,7 +95,9 @@ class Description:
         modules = values.get("modules")
         if not isinstance(modules, dict) or not all(isinstance(name, str) for name in modules.values()):
             raise UserError(f"{path}: modules: found {modules!r}, expected names by module")
-        return cls(DataSpec.read(values.get("data"), f"{path}: data"), modules)
+        recordings = values.get("recordings")
+        known = None if recordings is None else Inventory.read(recordings, f"{path}: recordings")
+        return cls(DataSpec.read(values.get("data"), f"{path}: data"), modules, known)
 
 
 def prepare(run: Path, config: RunConfig, resume: bool, description: Description) -> None:
@@ -88,14 +107,16 @@ def prepare(run: Path, config: RunConfig, resume: bool, description: Description
         UserError: a start finds files; a resumption finds no ``config.json``, another configuration, or other data.
     """
     if resume:
-        require_same(run / CONFIG, config)
+        require_same(run / CONFIG, config, longer=True)
         require_same_shape(run, description)
+        require_same_recordings(run, description)
     elif not is_empty(run):
         raise UserError(f"{run}: found files in it, expected a new or empty run folder (or --resume {run})")
     remove_leftovers(run)
     clean_checkpoints(run)
-    if not resume:
+    if not resume or encode_config(config) != (run / CONFIG).read_bytes():
         write_config(config, run / CONFIG)
+    if not resume:
         write_atomically(run / DESCRIPTION, description.encoded())
 
 
@@ -104,6 +125,21 @@ def record_environment(run: Path, device: torch.device, precision: Precision) ->
     if not (run / ENVIRONMENT).exists():
         chosen = {"precision": str(precision.dtype).removeprefix("torch."), "bfloat16_speedup": precision.speedup}
         write_atomically(run / ENVIRONMENT, to_json(environment(device) | chosen))
+
+
+def require_same_recordings(run: Path, description: Description) -> None:
+    """Check that the recordings are those that the run in folder ``run`` was started with.
+
+    Raises:
+        UserError: some have gone, are new or have changed; or others are held out.
+    """
+    known = Description.read(run).recordings
+    if known is None or description.recordings is None:
+        return
+    change = known.change(description.recordings)
+    if change is not None:
+        expected = "those that the run was started with; --init goes on from its weights on other data"
+        raise UserError(f"{run}: found other recordings ({change}), expected {expected}")
 
 
 def require_same_shape(run: Path, description: Description) -> None:
@@ -129,8 +165,13 @@ def require_same_shape(run: Path, description: Description) -> None:
             raise UserError(f"{run}: found {key} {found[key]}, expected {value}, what the run was started with")
 
 
-def require_same(path: Path, config: RunConfig) -> None:
+def require_same(path: Path, config: RunConfig, longer: bool = False) -> None:
     """Check that ``config`` resumes what the ``config.json`` at ``path`` describes.
+
+    Args:
+        path: of the file.
+        config: of the run that goes on.
+        longer: whether it may have more steps.
 
     Raises:
         UserError: the file cannot be used, or a key differs that is not in :data:`MAY_CHANGE`.
@@ -143,6 +184,9 @@ def require_same(path: Path, config: RunConfig) -> None:
     stored, wanted = flat(data), flat(config_to_dict(config))
     if None not in (stored.get("data.root"), wanted.get("data.root")):
         stored["data.root"] = wanted["data.root"]
+    planned = stored.get("planned-steps") or stored.get("steps")
+    if longer and planned == (config.planned_steps or config.steps) and stored["steps"] <= config.steps:
+        stored |= {"steps": config.steps, "planned-steps": config.planned_steps}
     for key in sorted(stored.keys() | wanted.keys()):
         if key not in MAY_CHANGE and stored.get(key) != wanted.get(key):
             found, expected = stored.get(key), wanted.get(key)

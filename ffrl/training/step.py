@@ -151,7 +151,7 @@ class TrainingStep:
         """Take optimisation step ``step``, counted from 0."""
         config = self.config
         batch = self.feed(step)
-        phase = self.model.phase(step / config.steps)
+        phase = self.model.phase(config.progress(step))
         terms = self.forward(batch, phase)
         loss = terms["loss"]
         if batch.alone is not None:

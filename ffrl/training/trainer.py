@@ -213,7 +213,7 @@ class _Run:
         if not found:
             return
         path = found[max(found)]
-        run_folder.require_same(path / CONFIG, self.config)
+        run_folder.require_same(path / CONFIG, self.config, longer=True)
         state = load_training_state(path)
         load_weights(path, self.model)
         load_optimizer(path / STATE_TENSORS, state.tensors, self.model, self.take_step.optimizer)
@@ -274,21 +274,24 @@ class _Run:
 
     def remaining(self) -> float:
         """Return the seconds that are left, by the time of a step in each phase, or of its frames in one to come."""
-        seconds = frames = 0.0
+        frames = 0.0
         left: list[tuple[str, int, int]] = []
         for span in spans(self.config):
             done = min(max(self.step - span.first, 0), span.steps)
             cost = self.frames(span.last) - self.frames(span.first)
             left.append((span.phase.name, done, span.steps))
             if span.phase.by_gradient:
-                seconds += self.phase_seconds.get(span.phase.name, 0.0)
                 frames += cost * done / span.steps
-        per_frame = seconds / frames if frames else 0.0
+        gradient = {span.phase.name for span in spans(self.config) if span.phase.by_gradient}
+        per_frame = sum(self.phase_seconds.get(name, 0.0) for name in gradient) / frames if frames else 0.0
         total = 0.0
+        taken: dict[str, int] = {}
+        for name, done, _ in left:
+            taken[name] = taken.get(name, 0) + done
         for span, (name, done, steps) in zip(spans(self.config), left, strict=True):
             per_step = (self.frames(span.last) - self.frames(span.first)) / steps * per_frame
-            if done and self.phase_seconds.get(name):
-                per_step = self.phase_seconds[name] / done
+            if taken[name] and self.phase_seconds.get(name):
+                per_step = self.phase_seconds[name] / taken[name]
             total += (steps - done) * per_step
         return total
 

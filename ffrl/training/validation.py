@@ -43,7 +43,7 @@ class Validation:
     def __call__(self, step: int) -> dict[str, float]:
         """Return the mean terms after ``step`` steps. Waits for the device."""
         config = self.config
-        phase = self.model.phase(max(step - 1, 0) / config.steps)
+        phase = self.model.phase(config.progress(max(step - 1, 0)))
         size = min(config.batch_size, self.size)
         totals: dict[str, Tensor] = {}
         training = self.model.training

@@ -82,7 +82,7 @@ def plot_alignment(
     ax = panel(ax, 1.8 + CELL * (fields + len(columns)), 0.8 + CELL * count)
     top = np.nanmax(matrix) if np.isfinite(matrix).any() else 1.0
     ordered = matrix[:, [role.field for role in roles]]
-    shown = ax.imshow(ordered, cmap=COLOUR_MAP, vmin=0, vmax=max(top, 1e-9), aspect="auto")
+    shown = ax.imshow(ordered, cmap=COLOUR_MAP, vmin=0, vmax=max(top, 1e-9), aspect="auto", origin="upper")
     middle: dict[str, Any] = dict(ha="center", va="center")
     for (row, place), value in np.ndenumerate(ordered):
         ink = "black" if np.isnan(value) else ink_on(tuple(shown.cmap(shown.norm(value))))

@@ -20,13 +20,14 @@ from stf.plot.compute.pictures import as_pictures
 from stf.plot.compute.roles import ActivityRow
 from stf.plot.drawing.activity_rows import place_frames, plot_rows, speed_limits, stride
 from stf.plot.drawing.page import Page, height_of
-from stf.plot.drawing.style import FAINT, HEADING, SMALL, TEXT, enlarged, fitted, save
+from stf.plot.drawing.style import FAINT, HEADING, SMALL, TEXT, enlarged, fitted, house_style, save
 
 CELL, LABELS, GAP = 0.52, 1.15, 0.3
 TOP, ROW, NARROW, FEW = 1.1, 0.36, 0.27, 6
 """Height of a row of speeds, and of one where there are more than a few."""
 NARROWEST, WIDEST = 9.0, 12.6
-SEQUENCES = 6
+SEQUENCES, LONGEST = 6, 70
+"""How many are drawn, and letters of a title that fit a page."""
 
 
 def sample(data: SequenceData, split: Split, seed: int = 0) -> tuple[SequenceBatch, SequenceBatch | None]:
@@ -92,6 +93,7 @@ def draw_samples(
     rows = -(-count // columns)
     singles = TOP + rows * row + 0.1
     page = Page(total, singles + (0.1 if single is None else 0.5 + len(drawn) * (cell + 0.08) + 0.35))
+    about = about if len(about) <= LONGEST else f"{about[: LONGEST // 2]} ... {about[-LONGEST // 2 :]}"
     page.title(
         f"What the data hold: {about}",
         "Random mixed sequences, and the true speeds of what acts in them, in unit steps per transition. What is drawn "
@@ -137,6 +139,7 @@ def draw_samples(
     return page.figure
 
 
+@house_style()
 def write_samples(data: SequenceData, summary: dict[str, Any], out: Path) -> list[Path]:
     """Write ``samples.png`` and ``summary.json`` into a folder, and return their paths.
 

@@ -20,7 +20,7 @@ from stf.plot.compute.pictures import pictures
 from stf.plot.compute.roles import FieldRole, activity_rows
 from stf.plot.compute.search_log import read_search
 from stf.plot.curves import draw_curves
-from stf.plot.drawing.style import field_name
+from stf.plot.drawing.style import field_name, house_style
 from stf.plot.overview import draw_overview
 from stf.plot.raster import draw_raster
 from stf.plot.search import draw_search
@@ -35,6 +35,7 @@ IMAGES, RASTERS, MEASURED = 3, 4, 64
 """Images that fields are applied to, sequences that are drawn, and images that errors are averaged over."""
 
 
+@house_style()
 def figures(model: SequenceModel, data: SequenceData, seed: int = 0, plane: str = "trajectories") -> dict[str, Figure]:
     """Draw a model on held-out data, and return the figures by name.
 

@@ -27,7 +27,7 @@ from stf.plot.compute.observed import Traversal
 from stf.plot.compute.plane import parse_plane
 from stf.plot.curves import phase_ends
 from stf.plot.drawing.animation import encode_animation
-from stf.plot.drawing.style import encode, field_name
+from stf.plot.drawing.style import encode, field_name, house_style
 from stf.plot.motion import DPI as MOTION_DPI
 from stf.plot.motion import durations, motion_frames
 from stf.report import captions
@@ -53,6 +53,7 @@ Format = Literal["png", "svg", "pdf"]
 Motion = Literal["gif", "png", "none"]
 
 
+@house_style()
 def draw(
     run: Run,
     out: str | Path | None = None,

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ffrl.config import DataConfig
+from ffrl.config import ClipsConfig, DataConfig
 from ffrl.core.device import flush_denormals
 from ffrl.core.errors import UserError
 from ffrl.core.evaluation_mode import evaluation_mode
@@ -35,13 +35,15 @@ from ffrl.data.base import SequenceData, Split
 from ffrl.data.recordings.read import GreyAs
 from ffrl.data.states import moved, renderable
 from ffrl.evaluation.matching import strongest_part
+from ffrl.models.frame_kind import FrameKind
 from ffrl.models.interface import SequenceModel
-from ffrl.training.config_io import FORMAT_VERSION
+from ffrl.training.config_io import FORMAT_VERSION, config_to_dict
 from stf.plot.compute.assignment import assign
 from stf.plot.compute.certainty import Certainty, certainty, per_field
+from stf.plot.compute.pictures import pictures
 from stf.plot.compute.roles import FieldRole, listed
 from stf.plot.drawing.animation import write_animation
-from stf.plot.drawing.style import save
+from stf.plot.drawing.style import house_style, save
 from stf.run import Run
 from stf.transfer.algebra import apply, edit, followed_by, parts_for, together_with
 from stf.transfer.animation import animate, durations
@@ -65,7 +67,7 @@ class Request:
         without: fields to switch off, by number or transformation, separated by commas or spaces.
         scale: factor of all speeds.
         reverse: whether to run everything backwards.
-        grey_as: see :func:`ffrl.data.recordings.read.read_sequence`.
+        grey_as, reading: see :class:`stf.transfer.sources.Sources`.
         split: part of the data that images are taken from.
         seed: of everything that is not named.
     """
@@ -78,6 +80,7 @@ class Request:
     scale: float = 1.0
     reverse: bool = False
     grey_as: GreyAs | None = None
+    reading: ClipsConfig | None = None
     split: Split = "validation"
     seed: int = 0
 
@@ -90,6 +93,7 @@ class Result:
     lines: list[str]
 
 
+@house_style()
 def run(
     run_dir: str | Path,
     request: Request = Request(),
@@ -127,9 +131,10 @@ def run(
             model, opened.config.data, _loader(opened, data_root), request, data_root is not None
         )
     record = _record(transfer, controls, roles, request, str(run_dir), model.trained.mode)
+    shown = _pictured(transfer, model.frame_kind)
     with _staged(out) as stage:
-        save(draw_transfer(transfer, roles, names), stage / FIGURE)
-        frames = animate(transfer, roles, names)
+        save(draw_transfer(shown, roles, names), stage / FIGURE)
+        frames = animate(shown, roles, names)
         write_animation(frames, stage / ANIMATION, durations(len(frames)))
         buffer = BytesIO()
         np.save(buffer, transfer.frames.numpy(), allow_pickle=False)
@@ -158,7 +163,7 @@ def compute(
     Raises:
         UserError: something that the request names cannot be used.
     """
-    reader = Sources(model, config, data, request.split, request.seed, request.grey_as)
+    reader = Sources(model, config, data, request.split, request.seed, request.grey_as, request.reading)
     default = config.name
     sources = [reader.sequence(request.source or default, "--from")]
     join: Join | None = "then" if request.then else "and" if request.plus else None
@@ -193,6 +198,21 @@ def compute(
         certainties=[sureness(model, *both) for both in zip(sources, activities, strict=True)],
     )
     return transfer, controls.cpu(), roles, names
+
+
+def _pictured(transfer: Transfer, kind: FrameKind) -> Transfer:
+    """The same with frames as images, see :func:`stf.plot.compute.pictures.pictures`."""
+
+    def show(frames: Tensor | None) -> Tensor | None:
+        return None if frames is None else pictures(frames, kind)
+
+    return dataclasses.replace(
+        transfer,
+        sources=[dataclasses.replace(source, frames=show(source.frames)) for source in transfer.sources],
+        targets=dataclasses.replace(transfer.targets, images=pictures(transfer.targets.images, kind)),
+        frames=pictures(transfer.frames, kind),
+        true_frames=show(transfer.true_frames),
+    )
 
 
 def infer(model: SequenceModel, source: Source) -> Tensor:
@@ -270,7 +290,7 @@ def _record(
         "format_version": FORMAT_VERSION,
         "run": run_dir,
         "mode": mode,
-        "request": dataclasses.asdict(request),
+        "request": config_to_dict(request),
         "sources": [
             {
                 "name": source.name,

@@ -12,19 +12,23 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ffrl.config import DataConfig
-from ffrl.core.errors import UserError
+from ffrl.config import ClipsConfig, DataConfig
+from ffrl.core.errors import UserError, require
 from ffrl.core.files import read_json_object
 from ffrl.core.seed import generator
 from ffrl.data.base import SequenceBatch, SequenceData, Split
 from ffrl.data.catalogue import transformations
 from ffrl.data.moves import parse_moves
+from ffrl.data.recordings.find import ARRAYS
 from ffrl.data.recordings.read import GreyAs, read_images, read_sequence
 from ffrl.data.states import moved
+from ffrl.data.vectors.files import read_table, recordings_of
 from ffrl.evaluation.protocol.sequences import choose
 from ffrl.models.interface import SequenceModel
 from stf.plot.compute.observed import most_eventful
 
+RECORDINGS = "sequences"
+"""Name of data that are a user's own recordings."""
 SPEEDS = "speeds"
 """Key of the activity in an ``activity.json``."""
 CANDIDATES, IMAGES = 100, 4
@@ -81,7 +85,8 @@ class Sources:
         data: returns the run's data; called only when they are needed.
         split: which of their images.
         seed: of everything that is not named.
-        grey_as: see :func:`ffrl.data.recordings.read.read_sequence`.
+        grey_as: see :class:`ffrl.data.recordings.read.Reading`; grey for None where training has read files so.
+        reading: how files are read, and how frames of another size are cropped and resized; None: as in training.
     """
 
     model: SequenceModel
@@ -90,6 +95,7 @@ class Sources:
     split: Split = "validation"
     seed: int = 0
     grey_as: GreyAs | None = None
+    reading: ClipsConfig | None = None
 
     def sequence(self, text: str, flag: str) -> Source:
         """Return the sequence that ``text`` names; ``flag`` is where it was written.
@@ -107,19 +113,13 @@ class Sources:
         path = self._existing(text, flag)
         if path.suffix.lower() == ".json":
             return Source(text, text, speeds=self._activity(path))
-        frames = read_sequence(path, self._image_shape, self.grey_as).to(self._device)
+        frames, notes = self._read(path, read_sequence)
         if self.model.activity_kind.given:
             config = self.config
             move = f"{config.name} {transformations(config)[-1]} {config.num_steps}"
             expected = f"moves such as {move!r}, or an activity.json"
             raise UserError(f"{flag}: found {text!r}, but a supervised model infers no activity; expected {expected}")
-        return Source(text, f"{text}, {len(frames)} frames", frames)
-
-    @property
-    def _image_shape(self) -> tuple[int, int, int]:
-        """(C, H, W)."""
-        channels, height, width = self.model.image_shape
-        return channels, height, width
+        return Source(text, ", ".join([text, f"{len(frames)} frames", *notes]), frames)
 
     def images(self, text: str, flag: str) -> Targets:
         """Return the images that ``text`` names.
@@ -132,8 +132,9 @@ class Sources:
         """
         made = self._made(text)
         if made is None:
-            images = read_images(self._existing(text, flag), self._image_shape, self.grey_as).to(self._device)
-            return Targets(text, f"{text}, {len(images)} image{'s' if len(images) > 1 else ''}", images)
+            images, notes = self._read(self._existing(text, flag), read_images)
+            count = f"{len(images)} image{'s' if len(images) > 1 else ''}"
+            return Targets(text, ", ".join([text, count, *notes]), images)
         numbers, moves = made
         data = self.data()
         indices = self._indices(numbers, flag) if numbers else self._random("images")[:IMAGES]
@@ -145,6 +146,34 @@ class Sources:
         activity = self._parsed(moves, flag)
         images = moved(data, self.split, indices, activity).frames[:, -1]
         return Targets(text, f"{about}, after {moves}", images, indices, activity.sum(0))
+
+    def _read(self, path: Path, reader: Callable[..., Tensor]) -> tuple[Tensor, list[str]]:
+        """Frames of a file, and in words what was done to them: what training does to recordings."""
+        notes: list[str] = []
+        if self.model.frame_kind.rank == 1:
+            return self._vectors(path, reader is read_images).to(self._device), notes
+        how = self.reading or self.config.sequences
+        arrays = path.suffix.lower() in ARRAYS and not path.is_dir()
+        stride = 1 if arrays or reader is read_images else how.stride
+        grey_as: GreyAs | None = "grey" if self.config.name == RECORDINGS else None
+        channels, height, width = self.model.image_shape
+        frames = reader(
+            path, (channels, height, width), self.grey_as or grey_as, how=how, stride=stride, tell=notes.append
+        )
+        if stride > 1:
+            notes.append(f"one frame of {stride} taken")
+        return frames.to(self._device), list(dict.fromkeys(notes))
+
+    def _vectors(self, path: Path, starts: bool) -> Tensor:
+        """Vectors of a file: one sequence, or the first of each sequence, or all of a single one, as starts."""
+        (features,) = self.model.image_shape
+        recordings = recordings_of([read_table(path)], self.config.vectors, path)[1]
+        found = recordings[0].values
+        require(found.shape[1] == features, str(path), f"{found.shape[1]} features", str(features))
+        if not starts:
+            require(len(recordings) == 1, str(path), f"{len(recordings)} sequences", "one")
+            return found
+        return found if len(recordings) == 1 else torch.stack([one.values[0] for one in recordings])
 
     @property
     def _device(self) -> torch.device:

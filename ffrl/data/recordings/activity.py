@@ -9,9 +9,18 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ffrl.config import ClipsConfig
 from ffrl.core.errors import UserError, reason_of
 from ffrl.data.given import checked_activity, named
-from ffrl.data.recordings.array_files import ACTIVITY, NAMES, damage_named, dataset
+from ffrl.data.recordings.array_files import (
+    ACTIVITY,
+    NAMES,
+    MissingPackage,
+    damage_named,
+    dataset,
+    in_the_file,
+    require_stored,
+)
 from ffrl.data.recordings.array_frames import array_frames
 from ffrl.data.recordings.find import BrokenRecording, find_recordings
 
@@ -19,6 +28,9 @@ FILES = (".npz", ".h5", ".hdf5")
 """Files with room for more than frames."""
 PARALLEL = 1e-5
 """Largest ratio of singular values at which the speeds of several steps count as multiples of each other."""
+MOST_BYTES = {ACTIVITY: 2**30, NAMES: 2**20}
+"""Largest arrays that are read."""
+HOW = ClipsConfig()
 
 
 class Known(NamedTuple):
@@ -28,12 +40,13 @@ class Known(NamedTuple):
     names: tuple[str, ...]
 
 
-def known_activity(path: Path) -> Known | None:
+def known_activity(path: Path, how: ClipsConfig = HOW) -> Known | None:
     """Return the activity in a file of recordings; None if there is none.
 
     Args:
         path: a recording. Of ``.npz`` the arrays ``activity`` and ``transformations`` are read; of HDF5 the data sets
             of these names in the group of the frames, the latter also as an attribute of the former.
+        how: which array the frames are, and what its axes are.
 
     Raises:
         BrokenRecording: a shape that does not fit the frames, values that are no finite numbers, or wrong names.
@@ -50,12 +63,12 @@ def known_activity(path: Path) -> Known | None:
         return None
     try:
         with damage_named(path):
-            values, names = (_from_npz if path.suffix.lower() == ".npz" else _from_hdf5)(path)
+            values, names = _from_npz(path) if path.suffix.lower() == ".npz" else _from_hdf5(path, how.array)
         if values is None and names is None:
             return None
         if values is None:
             raise UserError(f"{path}: {NAMES}: found names alone, expected an array {ACTIVITY!r} beside the frames")
-        layout = array_frames(path).layout
+        layout = array_frames(path, how=how).layout
         several = (layout.parts,) if layout.parts > 1 or values.ndim == 3 else ()
         if values.dtype.kind not in "fiub":
             raise UserError(f"{path}: {ACTIVITY}: found values of type {values.dtype}, expected numbers")
@@ -63,6 +76,8 @@ def known_activity(path: Path) -> Known | None:
         speeds = speeds.reshape(layout.parts, *speeds.shape[-2:])
         words = () if names is None else _words(names, f"{path}: {NAMES}")
         return Known(speeds, named(words, speeds.shape[-1], f"{path}: {NAMES}"))
+    except MissingPackage:
+        raise
     except UserError as error:
         raise BrokenRecording(str(error)) from error
 
@@ -116,7 +131,7 @@ def agreed(found: Mapping[Path, Known | None]) -> tuple[str, ...]:
     return names
 
 
-def transformations_in(root: Path) -> tuple[str, ...]:
+def transformations_in(root: Path, how: ClipsConfig = HOW) -> tuple[str, ...]:
     """Return the names of the transformations whose activity is in the files under ``root``; none if it is not known.
 
     Only the first file that can be read and may hold activity is opened, as that of all recordings is known or of none.
@@ -124,10 +139,10 @@ def transformations_in(root: Path) -> tuple[str, ...]:
     Raises:
         UserError: no recordings.
     """
-    for path in find_recordings(root).paths:
+    for path in find_recordings(root, how.cache, how.exclude).paths:
         if path.suffix.lower() in FILES:
             try:
-                known = known_activity(path)
+                known = known_activity(path, how)
                 return () if known is None else known.names
             except BrokenRecording:  # whoever loads the recordings refuses or skips it
                 continue
@@ -139,29 +154,41 @@ def _from_npz(path: Path) -> tuple[NDArray[Any] | None, NDArray[Any] | None]:
     with np.load(path, allow_pickle=False) as file:
 
         def read(name: str) -> NDArray[Any] | None:
+            if name not in file.files:
+                return None
+            _require_small(file.zip.getinfo(name + ".npy").file_size, name, path)
             try:
-                return file[name] if name in file.files else None
+                return file[name]
             except ValueError as error:
                 raise UserError(f"{path}: {name}: found {reason_of(error)}, expected numbers or strings") from None
 
         return read(ACTIVITY), read(NAMES)
 
 
-def _from_hdf5(path: Path) -> tuple[NDArray[Any] | None, NDArray[Any] | None]:
+def _require_small(count: int, name: str, path: Path) -> None:
+    """Raise a UserError for an array that is too large to be what it is called."""
+    if count > MOST_BYTES[name]:
+        raise UserError(f"{path}: {name}: found {count:,} bytes, expected at most {MOST_BYTES[name]:,}")
+
+
+def _from_hdf5(path: Path, wanted: str | None) -> tuple[NDArray[Any] | None, NDArray[Any] | None]:
     """Activity and names as they are."""
     import h5py
 
-    def read(thing: Any, name: str) -> NDArray[Any] | None:
-        if thing is None:
+    def read(group: Any, name: str) -> Any:
+        if group.get(name, getlink=True) is None:
             return None
+        thing = in_the_file(group.file, f"{group.name}/{name}", path)
         if not isinstance(thing, h5py.Dataset):
             raise UserError(f"{path}: {name}: found a group, expected a data set")
-        return np.asarray(thing[()])
+        require_stored(thing, f"{path}: {name}")
+        _require_small(thing.size * thing.dtype.itemsize, name, path)
+        return thing
 
     with h5py.File(path, "r") as file:
-        group = dataset(file, path).parent
-        activity = group.get(ACTIVITY)
-        values, names = read(activity, ACTIVITY), read(group.get(NAMES), NAMES)
+        group = dataset(file, path, wanted).parent
+        activity, listed = read(group, ACTIVITY), read(group, NAMES)
+        values, names = (None if thing is None else np.asarray(thing[()]) for thing in (activity, listed))
         if names is None and activity is not None and NAMES in activity.attrs:
             names = np.asarray(activity.attrs[NAMES])
         return values, names

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, NamedTuple
@@ -11,12 +12,22 @@ from typing import IO, Any, NamedTuple
 import numpy as np
 
 from ffrl.core.errors import UserError
+from ffrl.data.recordings.checks import instead
 from ffrl.data.recordings.pictures import reason
 
 KEY = "frames"
 """The array that is read from a file that holds several."""
 ACTIVITY, NAMES = "activity", "transformations"
 """Arrays beside the frames: true speeds, and the names of what they are the speeds of."""
+FLAG = "--data.sequences.array"
+LISTED = 5
+"""Names of arrays in a message."""
+MOST_LINKS = 16
+"""Links that are followed from one to the next."""
+
+
+class MissingPackage(UserError):
+    """A package is missing: no reason to go on without the recordings that need it."""
 
 
 class Header(NamedTuple):
@@ -49,6 +60,9 @@ def damage_named(path: Path) -> Iterator[None]:
         if isinstance(error, OSError) and error.errno is not None:
             raise UserError(f"cannot read {path}: {error.strerror or error}") from error
         expected = f"an {path.suffix} file"
+        other = instead(path)
+        if other is not None:
+            raise UserError(f"{path}: found {other}, expected {expected}") from None
         raise UserError(f"{path}: found damaged data ({reason(error)}), expected {expected}") from None
 
 
@@ -56,7 +70,7 @@ def read_header(file: IO[bytes], source: str) -> Header:
     """Return the header of an open ``.npy`` file, and leave the file where its values begin.
 
     Raises:
-        UserError: another version of the format, or values that are neither uint8 nor floating point.
+        UserError: another version of the format, or values that are no integers or floating-point numbers.
 
     Example:
         >>> from io import BytesIO
@@ -76,20 +90,20 @@ def read_header(file: IO[bytes], source: str) -> Header:
 
 
 def check_type(dtype: np.dtype, source: str) -> None:
-    """Raise UserError unless values of ``dtype`` can be pixels: uint8 or floating point.
+    """Raise UserError unless values of ``dtype`` can be pixels: integers or floating point.
 
     Example:
         >>> check_type(np.dtype(bool), "clip.npy")
         Traceback (most recent call last):
         ...
-        ffrl.core.errors.UserError: clip.npy: found values of type bool, expected uint8 or floating point
+        ffrl.core.errors.UserError: clip.npy: found values of type bool, expected integers or floating point
     """
-    if dtype != np.uint8 and dtype.kind != "f":
-        raise UserError(f"{source}: found values of type {dtype}, expected uint8 or floating point")
+    if dtype.kind not in "uif":
+        raise UserError(f"{source}: found values of type {dtype}, expected integers or floating point")
 
 
-def member(archive: zipfile.ZipFile, path: Path) -> str:
-    """Return which member of an ``.npz`` file is read: ``frames``, or the only array.
+def member(archive: zipfile.ZipFile, path: Path, wanted: str | None = None) -> str:
+    """Return which member of an ``.npz`` file is read: the wanted one, else ``frames``, or the only array.
 
     What is called ``activity`` or ``transformations`` is never taken for frames.
 
@@ -100,20 +114,22 @@ def member(archive: zipfile.ZipFile, path: Path) -> str:
         >>> from io import BytesIO
         >>> file = BytesIO()
         >>> np.savez(file, images=np.zeros(3), frames=np.zeros(3))
-        >>> member(zipfile.ZipFile(file), Path("clip.npz"))
-        'frames.npy'
+        >>> member(zipfile.ZipFile(file), Path("clip.npz")), member(zipfile.ZipFile(file), Path("clip.npz"), "images")
+        ('frames.npy', 'images.npy')
     """
     names = [name for name in archive.namelist() if name.endswith(".npy")]
-    return _chosen([name.removesuffix(".npy") for name in names], path) + ".npy"
+    return _chosen([name.removesuffix(".npy") for name in names], path, wanted) + ".npy"
 
 
-def dataset(file: Any, path: Path) -> Any:
-    """Return which dataset of an open HDF5 file is read: ``frames``, or the only one of four or five dimensions.
+def dataset(file: Any, path: Path, wanted: str | None = None) -> Any:
+    """Return which dataset of an open HDF5 file is read: the wanted one, else ``frames``, or the only one of its kind.
 
-    What is called ``activity`` or ``transformations`` is never taken for frames.
+    Of its kind is one of four or five dimensions, or of three where there are none with more. What is called
+    ``activity`` or ``transformations`` is never taken for frames. Values have to be in the file itself.
 
     Raises:
-        UserError: there is none, or there are several and none is called ``frames``; or its type is of no use.
+        UserError: there is none, or there are several and none is called ``frames``; its type is of no use; its values
+            are in other files, or are not there; or a filter is missing that they need.
 
     Example:
         >>> import h5py
@@ -124,23 +140,119 @@ def dataset(file: Any, path: Path) -> Any:
     """
     import h5py
 
-    found: dict[str, Any] = {}
+    found: dict[int, list[str]] = {3: [], 4: []}
 
     def note(name: str, thing: Any) -> None:
-        if isinstance(thing, h5py.Dataset) and (name == KEY or len(thing.shape or ()) in (4, 5)):
-            found[name] = thing
+        dimensions = len(thing.shape or ()) if isinstance(thing, h5py.Dataset) else 0
+        if dimensions in (3, 4, 5):
+            found[min(dimensions, 4)].append(name)
+
+    def elsewhere(name: str, link: Any) -> None:
+        if isinstance(link, h5py.ExternalLink | h5py.SoftLink) and name.rpartition("/")[2] == KEY:
+            found[4].append(name)
 
     file.visititems(note)
-    chosen = found[_chosen(list(found), path)]
-    check_type(chosen.dtype, f"{path}: {chosen.name.removeprefix('/')}")
+    file.visititems_links(elsewhere)
+    kind = found[4] if any(name.rpartition("/")[2] not in (ACTIVITY, NAMES) for name in found[4]) else found[3]
+    known = [KEY] if file.get(KEY, getlink=True) is not None else kind
+    name = wanted if wanted is not None else _chosen(known, path)
+    chosen = in_the_file(file, name, path, kind)
+    if not isinstance(chosen, h5py.Dataset):
+        raise UserError(f"{path}: {name}: found a group, expected an array")
+    source = f"{path}: {name}"
+    check_type(chosen.dtype, source)
+    require_stored(chosen, source)
     return chosen
 
 
-def _chosen(names: list[str], path: Path) -> str:
-    names = [name for name in names if name.rpartition("/")[2] not in (ACTIVITY, NAMES)]
-    if KEY in names:
-        return KEY
+def in_the_file(file: Any, name: str, path: Path, known: Sequence[str] = ()) -> Any:
+    """Return a thing of an open HDF5 file by its name; links lead to it within the file only.
+
+    Raises:
+        UserError: there is none, or it is in another file; the message has the names ``known``.
+
+    Example:
+        >>> import h5py
+        >>> with h5py.File("clip.h5", "w", driver="core", backing_store=False) as file:
+        ...     file["link"] = h5py.ExternalLink("/etc/passwd", "x")
+        ...     in_the_file(file, "link", Path("clip.h5"))
+        Traceback (most recent call last):
+        ...
+        ffrl.core.errors.UserError: clip.h5: link: found a link to /etc/passwd, expected the array in the file itself
+    """
+    import h5py
+
+    waiting, place, followed = [part for part in name.split("/") if part], file, 0
+    while waiting:
+        part = waiting.pop(0)
+        link = place.get(part, getlink=True) if isinstance(place, h5py.Group) else None
+        if isinstance(link, h5py.ExternalLink):
+            found = f"a link to {link.filename}"
+            raise UserError(f"{path}: {name}: found {found}, expected the array in the file itself")
+        if isinstance(link, h5py.SoftLink) and followed < MOST_LINKS:
+            followed += 1
+            place = file if link.path.startswith("/") else place
+            waiting = [step for step in link.path.split("/") if step] + waiting
+            continue
+        if link is None or isinstance(link, h5py.SoftLink):
+            raise UserError(f"{path}: found no array {name!r}, expected {_listed(list(known))}")
+        place = place[part]
+    return place
+
+
+def require_stored(data: Any, source: str) -> None:
+    """Raise a UserError unless the values of an HDF5 dataset are in its own file and can be decoded.
+
+    Example:
+        >>> import h5py
+        >>> with h5py.File("clip.h5", "w", driver="core", backing_store=False) as file:
+        ...     data = file.create_dataset("frames", (2**33, 64, 64, 3), "u1", chunks=(1, 64, 64, 3))
+        ...     require_stored(data, "clip.h5: frames")
+        Traceback (most recent call last):
+        ...
+        ffrl.core.errors.UserError: clip.h5: frames: found an array of which nothing is stored, expected its values
+    """
+    import h5py
+
+    if data.external or data.is_virtual:
+        found = "an array whose values are in other files"
+        raise UserError(f"{source}: found {found}, expected them in the file itself")
+    if data.size and data.id.get_storage_size() == 0:
+        raise UserError(f"{source}: found an array of which nothing is stored, expected its values")
+    made = data.id.get_create_plist()
+    for place in range(made.get_nfilters()):
+        number, _, _, name = made.get_filter(place)
+        if not h5py.h5z.filter_avail(number) and not _plugins(number):
+            called = name.decode(errors="replace").split(";")[0] or "without a name"
+            found = f"an array compressed with filter {number} ({called}), which is not installed"
+            raise MissingPackage(f"{source}: found {found}, expected it: pip install hdf5plugin has many")
+
+
+def _plugins(number: int) -> bool:
+    """Whether a filter is there once the package of filters is imported, if that is installed."""
+    import h5py
+
+    try:
+        importlib.import_module("hdf5plugin")
+    except ImportError:
+        return False
+    return bool(h5py.h5z.filter_avail(number))
+
+
+def _chosen(names: list[str], path: Path, wanted: str | None = None) -> str:
+    names = [name for name in names if name.rpartition("/")[2] not in (ACTIVITY, NAMES) or name == wanted]
+    if wanted is not None and wanted not in names:
+        raise UserError(f"{path}: found no array {wanted!r}, expected {_listed(names)}")
+    if wanted is not None or KEY in names:
+        return wanted or KEY
     if len(names) != 1:
-        found = ", ".join(names) or "none"
-        raise UserError(f"{path}: found arrays {found}, expected one called {KEY!r}, or only one")
+        expected = f"one called {KEY!r}, or only one"
+        hint = f"; {FLAG} NAME chooses" if names else " of three to five dimensions"
+        raise UserError(f"{path}: found arrays {_listed(names)}, expected {expected}{hint}")
     return names[0]
+
+
+def _listed(names: list[str]) -> str:
+    """Some names, and how many others there are."""
+    more = f" and {len(names) - LISTED} others" if len(names) > LISTED else ""
+    return (", ".join(names[:LISTED]) or "none") + more

@@ -21,14 +21,20 @@ from ffrl.core.errors import UserError
 from ffrl.core.files import TEMPORARY, replacing, reporting
 from ffrl.data.recordings.array_files import read_header
 from ffrl.data.recordings.array_frames import Layout, Plain
+from ffrl.data.recordings.checks import require_space
 from ffrl.data.recordings.find import ARRAYS, Opened, modification, open_recording
+from ffrl.data.recordings.walk import CACHE_TAG
 
-FORMAT = 1
+FORMAT = 2
 """Version of what is in the cache; it is part of the names, so another version is never read."""
 ABANDONED_SECONDS = 3600.0
 """A file that nobody has written to for so long was left by a process that was killed."""
 SHARPLY = 2.0
 """From this reduction on, pixels are averaged over areas."""
+READING = ("array", "axes", "range", "background")
+"""Settings that decide what frames are, beside size, crop and stride."""
+SIGNATURE = b"Signature: 8a477f597d28d172789f06886806bc55\n"
+"""What makes a file named CACHEDIR.TAG mark a cache."""
 
 
 @dataclass(frozen=True)
@@ -79,26 +85,27 @@ class FrameMap:
         return np.broadcast_to(found, (*frames.shape, 3, layout.height, layout.width))
 
 
-def squared(frame: NDArray[np.uint8], size: int, crop: str) -> NDArray[np.uint8]:
-    """Return a frame ``(H, W, 3)`` as ``(3, size, size)``.
+def fitted(frame: NDArray[np.uint8], height: int, width: int, crop: str) -> NDArray[np.uint8]:
+    """Return a frame ``(H, W, 3)`` as ``(3, height, width)``.
 
-    With ``crop`` "center" the largest square in the middle is cut out first; an odd margin loses one pixel more at the
-    right or at the bottom. Pixels are averaged over areas (pillow's BOX) where both sides shrink to half or less;
-    otherwise resizing is bicubic, which also averages where it shrinks.
+    With ``crop`` "center" the largest part of these proportions is cut out of the middle first; an odd margin loses one
+    pixel more at the right or at the bottom. Pixels are averaged over areas (pillow's BOX) where both sides shrink to
+    half or less; otherwise resizing is bicubic, which also averages where it shrinks.
 
     Example:
-        >>> squared(np.arange(2 * 4 * 3, dtype=np.uint8).reshape(2, 4, 3), 1, "center").ravel()
+        >>> fitted(np.arange(2 * 4 * 3, dtype=np.uint8).reshape(2, 4, 3), 1, 1, "center").ravel()
         array([11, 12, 13], dtype=uint8)
     """
-    height, width = frame.shape[:2]
+    high, wide = frame.shape[:2]
     if crop == "center":
-        side = min(height, width)
-        top, left = (height - side) // 2, (width - side) // 2
-        frame = frame[top : top + side, left : left + side]
-        height = width = side
-    if (height, width) != (size, size):
-        method = Image.Resampling.BOX if min(height, width) >= SHARPLY * size else Image.Resampling.BICUBIC
-        frame = np.asarray(Image.fromarray(np.ascontiguousarray(frame)).resize((size, size), method))
+        kept = min(high, max(1, wide * height // width)), min(wide, max(1, high * width // height))
+        top, left = (high - kept[0]) // 2, (wide - kept[1]) // 2
+        frame = frame[top : top + kept[0], left : left + kept[1]]
+        high, wide = kept
+    if (high, wide) != (height, width):
+        sharply = high >= SHARPLY * height and wide >= SHARPLY * width
+        method = Image.Resampling.BOX if sharply else Image.Resampling.BICUBIC
+        frame = np.asarray(Image.fromarray(np.ascontiguousarray(frame)).resize((width, height), method))
     return np.moveaxis(frame, -1, 0)
 
 
@@ -121,14 +128,15 @@ def cache_folder(config: ClipsConfig) -> Path:
 def cache_file(path: Path, config: ClipsConfig) -> Path:
     """Return where the prepared frames of the recording ``path`` belong.
 
-    The name holds a hash of the path, of the sizes and times of its files, of size, crop and stride, and of the version
-    of the format, so that a file with this name was made from what is there now.
+    The name holds a hash of the path, of the sizes and times of its files, of size, crop, stride and how values are
+    read, and of the version of the format, so that a file with this name was made from what is there now.
 
     Raises:
         BrokenRecording: the recording cannot be read.
     """
-    _, files = modification(path)
-    settings = f"{FORMAT} {config.size} {config.crop} {config.stride}"
+    _, files = modification(path, config.exclude)
+    reading = [getattr(config, name) for name in READING]
+    settings = f"{FORMAT} {config.size} {config.crop} {config.stride} {reading}"
     digest = hashlib.sha256(f"{settings}\n{path.resolve()}\n{files}".encode(errors="surrogateescape")).hexdigest()
     stem = "".join(letter if letter.isalnum() else "-" for letter in path.stem)[:40]
     return cache_folder(config) / f"{stem}-{digest[:24]}.npy"
@@ -162,7 +170,7 @@ def as_it_is(path: Path, config: ClipsConfig) -> FrameMap | None:
     """
     if path.is_dir() or path.suffix.lower() not in ARRAYS:
         return None
-    plain = open_recording(path, config.stride, config.size).plain
+    plain = open_recording(path, config.stride, config.size, config).plain
     if plain is None or (plain.layout.height, plain.layout.width) != (config.size, config.size):
         return None
     return FrameMap(plain, config.stride)
@@ -179,16 +187,17 @@ def prepare(opened: Opened, config: ClipsConfig) -> Iterator[int]:
 
     Raises:
         BrokenRecording: the recording cannot be used.
-        UserError: the cache folder cannot be written, or the disk is full.
+        UserError: the cache folder cannot be written, or the disk is full or has no room for the frames.
     """
     file = cache_file(opened.path, config)
     count = 0
     with _writing(file.parent):
-        file.parent.mkdir(parents=True, exist_ok=True)
+        _make(file.parent)
+        require_space(file.parent, (opened.expected or 0) * 3 * config.size**2, str(opened.path))
         with replacing(file) as out:
             _write_header(out, (opened.parts, 0, 3, config.size, config.size))
             for frame in opened.frames:
-                out.write(np.ascontiguousarray(squared(frame, config.size, config.crop)).data)
+                out.write(np.ascontiguousarray(fitted(frame, config.size, config.size, config.crop)).data)
                 count += 1
                 yield count
             out.seek(0)
@@ -211,6 +220,13 @@ def remove_abandoned(folder: Path) -> None:
         with suppress(OSError):  # another process may have been quicker
             if time.time() - path.stat().st_mtime > ABANDONED_SECONDS:
                 path.unlink()
+
+
+def _make(folder: Path) -> None:
+    """Make the cache folder, and mark it as one, so that nobody takes what is in it for recordings."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if not any(folder.iterdir()):
+        (folder / CACHE_TAG).write_bytes(SIGNATURE)
 
 
 @contextmanager

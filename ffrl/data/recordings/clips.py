@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -11,10 +13,12 @@ from torch import Tensor
 
 from ffrl.config import DataConfig
 from ffrl.core.errors import UserError
+from ffrl.core.progress import say
 from ffrl.data.base import SequenceBatch, Split
 from ffrl.data.given import GivenSequences, unit_interval
+from ffrl.data.inventory import Inventory
 from ffrl.data.recordings.cache import cache_folder
-from ffrl.data.recordings.find import find_recordings
+from ffrl.data.recordings.find import find_recordings, modification
 from ffrl.data.recordings.prepare import prepare_recordings
 from ffrl.data.recordings.split import border_in_time, clip_count, held_out
 
@@ -62,29 +66,61 @@ class ClipSequences(GivenSequences):
         if root is None:
             raise UserError("data.root: found none, expected a recording or a folder of recordings")
         cache = cache_folder(clips)
-        found = find_recordings(root, None if cache.resolve() == root.resolve() else cache)
+        found = find_recordings(root, None if cache.resolve() == root.resolve() else cache, clips.exclude)
+        for line in found.unread if clips.broken == "refuse" else ():
+            raise UserError(f"{line}; --data.sequences.broken skip goes on without it")
+        for line in (*found.unread, *found.doubts):
+            say(f"warning: {line}")
         usable = prepare_recordings(found.paths, clips, length)
         if not usable.maps:
             broken = len(usable.skipped)
             raise UserError(f"data.root: found nothing usable in {root} ({broken} broken), expected recordings")
+        self._length = length
         self._maps = list(usable.maps.values())
         self._speeds = [usable.speeds[path] for path in usable.maps if path in usable.speeds]
         self._open = lru_cache(MAPPED_FILES)(lambda file: self._maps[file].open())
-        names: list[str] = []
-        table: list[Row] = []
+        self._rows_by_name: dict[str, Row] = {}
+        sizes: dict[str, tuple[int, int]] = {}
         for file, (path, frame_map) in enumerate(usable.maps.items()):
-            name = str(path.relative_to(root)) if path != root else path.name
-            names += [f"{name}[{part}]" if frame_map.parts > 1 else name for part in range(frame_map.parts)]
-            table += [(file, part, 0, frame_map.length) for part in range(frame_map.parts)]
-        hop = clips.hop or max(1, length // 2)
-        divided = _divided(names, table, length, hop, clips.validation, str(root))
-        cut = {split: _cut(rows, length, hop) for split, rows in divided.items()}
+            name, count = str(path.relative_to(root)), modification(path, clips.exclude)[0]
+            for part in range(frame_map.parts):
+                one = f"{name}[{part}]" if frame_map.parts > 1 else name
+                self._rows_by_name[one] = (file, part, 0, frame_map.length)
+                sizes[one] = (frame_map.length, count)
+        self._hop = clips.hop or max(1, length // 2)
+        held, divided = _divided(self._rows_by_name, length, self._hop, clips.validation, str(root))
+        title = f"sequences of {os.fsencode(root.resolve().name).decode(errors='replace')}"
+        shape = (3, clips.size, clips.size)
+        super().__init__(self._places(divided), shape, config.num_steps, usable.transformations, (), title)
+        self.inventory = Inventory(sizes, tuple(held))
+        self._left_out = (usable.skipped, found.ignored, found.results)
+        self.about = self._describe(divided)
+
+    def hold_out(self, names: Sequence[str]) -> None:
+        """Make these recordings the validation split and train on none: the others may have been trained on or not.
+
+        Args:
+            names: as :attr:`inventory` has them.
+
+        Raises:
+            UserError: none of them is there, or is long enough for a clip.
+        """
+        assert self.inventory is not None
+        rows = [row for name, row in self._rows_by_name.items() if name in set(names)]
+        others = [row for name, row in self._rows_by_name.items() if name not in set(names)]
+        if not rows:
+            raise UserError(f"data.root: found none of the recordings that were held out, expected {', '.join(names)}")
+        divided: dict[Split, list[Row]] = {"train": others, "validation": rows}
+        self.parts = self._places(divided)
+        self.inventory = Inventory(self.inventory.sizes, tuple(sorted(set(names) & self._rows_by_name.keys())))
+        self.about = self._describe(divided)
+
+    def _places(self, divided: dict[Split, list[Row]]) -> dict[Split, Tensor]:
+        """Cut the recordings of each split into clips; where the clips of each are in their table."""
+        cut = {split: _cut(rows, self._length, self._hop) for split, rows in divided.items()}
         self._table = np.concatenate(list(cut.values()))
         places = torch.arange(len(self._table)).split([len(rows) for rows in cut.values()])
-        parts, shape = dict(zip(cut, places, strict=True)), (3, clips.size, clips.size)
-        title = f"sequences of {root.resolve().name}"
-        super().__init__(parts, shape, config.num_steps, usable.transformations, (), title)
-        self.about = self._describe(table, divided, usable.skipped, found.ignored)
+        return dict(zip(cut, places, strict=True))
 
     def read(self, clips: Tensor, frames: list[int]) -> SequenceBatch:
         """See :meth:`~ffrl.data.given.GivenSequences.read`; no other frames are read."""
@@ -100,7 +136,9 @@ class ClipSequences(GivenSequences):
                 speeds[here] = self._speeds[file][part, first + np.arange(self.num_steps)]
         return SequenceBatch(unit_interval(torch.from_numpy(pixels)), torch.from_numpy(speeds))
 
-    def _describe(self, table: list[Row], divided: dict[Split, list[Row]], skipped: list[str], ignored: int) -> str:
+    def _describe(self, divided: dict[Split, list[Row]]) -> str:
+        skipped, ignored, results = self._left_out
+        table = list(self._rows_by_name.values())
         one = len(table) == 1
         places: dict[Split, str] = {"train": "first part", "validation": "last part"}
         shares = [
@@ -112,26 +150,29 @@ class ClipSequences(GivenSequences):
         text += f"; {self.num_steps + 1} frames a clip" + (", activity known" if self.transformations else "")
         if skipped:
             text += f"; skipped {len(skipped)}: {'; '.join(skipped)}"
-        return text + (f"; {ignored} files of other kinds" if ignored else "")
+        text += f"; {ignored} files of other kinds" if ignored else ""
+        return text + (f"; {results} folder{'s' if results > 1 else ''} of results left out" if results else "")
 
 
 def _divided(
-    names: list[str], table: list[Row], length: int, hop: int, share: float, source: str
-) -> dict[Split, list[Row]]:
-    """The recordings of each split, whole ones, or the parts of a single one."""
+    rows: dict[str, Row], length: int, hop: int, share: float, source: str
+) -> tuple[list[str], dict[Split, list[Row]]]:
+    """Names that are held out, and the recordings of each split: whole ones, or no names and parts of a single one."""
+    names, table = list(rows), list(rows.values())
     if len(table) == 1:
         ((file, part, first, count),) = table
         border = border_in_time(count, length, hop, share, source)
-        return {"train": [(file, part, first, border)], "validation": [(file, part, border, count - border)]}
+        return [], {"train": [(file, part, first, border)], "validation": [(file, part, border, count - border)]}
     counts = [clip_count(count, length, hop) for *_, count in table]
     validation = held_out(names, counts, share)
     train = sorted(set(range(len(table))) - set(validation))
-    return {"train": [table[place] for place in train], "validation": [table[place] for place in validation]}
+    held = [names[place] for place in validation]
+    return held, {"train": [table[place] for place in train], "validation": [rows[name] for name in held]}
 
 
 def _cut(rows: list[Row], length: int, hop: int) -> NDArray[np.int64]:
     """The clips of recordings, ``(clips, 3)``: file, part of it, and first frame."""
-    cut = []
+    cut = [np.zeros((0, 3), dtype=np.int64)]
     for file, part, first, frames in rows:
         starts = first + np.arange(clip_count(frames, length, hop)) * hop
         cut.append(np.stack([np.full_like(starts, file), np.full_like(starts, part), starts], axis=1))

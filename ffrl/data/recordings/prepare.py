@@ -15,6 +15,13 @@ from ffrl.core.progress import progress, say
 from ffrl.data.recordings.activity import Known, agreed, known_activity, strided
 from ffrl.data.recordings.cache import FrameMap, as_it_is, cache_folder, prepare, prepared, remove_abandoned
 from ffrl.data.recordings.find import BrokenRecording, modification, open_recording
+from ffrl.data.recordings.levels import DARK, FLAG
+from ffrl.data.recordings.pictures import pictures_in
+
+LOOKED_AT = 8
+"""Frames of a recording that are looked at for whether it is nearly black."""
+MOST_LOOKED_INTO = 1000
+"""Recordings of which these are looked at, evenly spaced over all."""
 
 
 class Prepared(NamedTuple):
@@ -55,7 +62,8 @@ def prepare_recordings(paths: Sequence[Path], config: ClipsConfig, least: int) -
 
     def refuse(error: BrokenRecording) -> None:
         if config.broken == "refuse":
-            raise UserError(f"{error}; --data.sequences.broken skip goes on without it") from error
+            hint = "; --data.sequences.broken skip goes on without it" if len(paths) > 1 else ""
+            raise UserError(f"{error}{hint}") from error
         skipped.append(str(error))
         say(f"warning: skipped {error}")
 
@@ -63,16 +71,21 @@ def prepare_recordings(paths: Sequence[Path], config: ClipsConfig, least: int) -
         if found.length < least:
             stride = f" after a stride of {config.stride}" if config.stride > 1 else ""
             expected = f"at least {least}, one clip of T + 1"
-            raise BrokenRecording(f"{path}: found {found.length} frames{stride}, expected {expected}")
+            frames = f"{found.length} frame{'s' if found.length > 1 else ''}"
+            if path.is_dir():
+                first = pictures_in(path, config.exclude)[0].name
+                frames = f"{found.length} picture{'s' if found.length > 1 else ''} ({first}) as a recording"
+                expected += f" (or --data.sequences.exclude {first})"
+            raise BrokenRecording(f"{path}: found {frames}{stride}, expected {expected}")
         maps[path] = found
 
     for path in paths:
         try:
-            known = known_activity(path)
+            known = known_activity(path, config)
             activity[path] = known and strided(known, config.stride, path)
             found = prepared(path, config) or as_it_is(path, config)
             if found is None:
-                pending[path] = modification(path)[0]
+                pending[path] = modification(path, config.exclude)[0]
             else:
                 keep(path, found)
         except BrokenRecording as error:
@@ -88,13 +101,14 @@ def prepare_recordings(paths: Sequence[Path], config: ClipsConfig, least: int) -
                 except BrokenRecording as error:
                     refuse(error)
         say(f"prepared frames are kept in {cache_folder(config)}")
+    _warn_of_dark(maps)
     speeds = {path: known.speeds for path in maps if (known := activity[path]) is not None}
     return Prepared({path: maps[path] for path in paths if path in maps}, speeds, names, skipped)
 
 
 def _prepare(path: Path, config: ClipsConfig, size: int, advance: Callable[[int], None]) -> FrameMap:
     """Decode one recording into the cache; ``advance`` takes how many more of its ``size`` bytes are done."""
-    opened, done = open_recording(path, config.stride), 0
+    opened, done = open_recording(path, config.stride, how=config), 0
     try:
         for count in prepare(opened, config):
             now = size * min(count, opened.expected) // opened.expected if opened.expected else 0
@@ -106,3 +120,23 @@ def _prepare(path: Path, config: ClipsConfig, size: int, advance: Callable[[int]
     if found is None:
         raise BrokenRecording(f"{path}: found it changing while it was read, expected it to stay as it is")
     return found
+
+
+def _warn_of_dark(maps: dict[Path, FrameMap]) -> None:
+    """Warn of recordings that are nearly black: their range may be another than that of their type."""
+    paths = list(maps)
+    dark: dict[Path, int] = {}
+    for path in paths[:: -(-len(paths) // MOST_LOOKED_INTO) or 1]:
+        found = maps[path]
+        mapped = found.open()
+        frames = np.unique(np.linspace(0, len(mapped) - 1, LOOKED_AT).astype(np.int64))
+        largest = int(mapped[frames].max())
+        if largest <= DARK:
+            dark[path] = largest
+    if dark:
+        first, largest = next(iter(dark.items()))
+        others = f" and {len(dark) - 1} other recordings" if len(dark) > 1 else ""
+        say(
+            f"warning: {first}{others}: found no value above {largest} of 255 in the frames looked at, nearly black; "
+            f"{FLAG} own stretches what there is"
+        )

@@ -11,12 +11,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ffrl.config import ClipsConfig
 from ffrl.core.errors import UserError
 from ffrl.core.files import PACKAGE
-from ffrl.data.recordings.pictures import reason
+from ffrl.data.recordings.checks import instead, require_size
+from ffrl.data.recordings.pictures import on_background, reason
 
 VIDEOS = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg")
 """Files that are opened as videos."""
+CONTAINERS = "mov,mp4,avi,matroska,webm,mpeg,mpegts,mpegvideo,m4v,h264,asf,flv,ogg,gif"
+"""What files are opened as, whatever they are called: none of these leads to other files."""
+HOW = ClipsConfig()
 LATE_FRAMES, LATE_SECONDS = 2.5, 1.0
 """How long before its stated end a video may end: in frames, and where it does not state their number in seconds."""
 
@@ -50,7 +55,7 @@ def video_length(path: Path) -> int | None:
         return stream.frames or (round(seconds * rate) if seconds and rate else None)
 
 
-def video_frames(path: Path, stride: int = 1) -> Iterator[NDArray[np.uint8]]:
+def video_frames(path: Path, stride: int = 1, how: ClipsConfig = HOW) -> Iterator[NDArray[np.uint8]]:
     """Yield every ``stride``-th frame of the first video stream, ``(H, W, 3)`` uint8, upright.
 
     Every frame is decoded, since most depend on those before them, but only one is in memory.
@@ -58,10 +63,11 @@ def video_frames(path: Path, stride: int = 1) -> Iterator[NDArray[np.uint8]]:
     Args:
         path: a video file that FFmpeg reads.
         stride: how many frames there are from one to the next that is taken.
+        how: the background of transparent pixels, and how large a frame may be.
 
     Raises:
-        UserError: no package for videos; or not a video, damaged, cut short, or transparent; the message has the
-            number of the frame.
+        UserError: no package for videos; or not a video, too large, damaged, cut short, or transparent without a
+            background; the message has the number of the frame.
 
     Example:
         >>> next(video_frames(Path("walk.mp4"))).shape  # doctest: +SKIP
@@ -69,6 +75,7 @@ def video_frames(path: Path, stride: int = 1) -> Iterator[NDArray[np.uint8]]:
     """
     end, number = 0.0, 0
     with _opened(path) as (container, stream):
+        require_size(3 * stream.width * stream.height, how.frame_mib, str(path))
         converter = import_av().video.reformatter.VideoReformatter()
         try:
             for packet in container.demux(stream):
@@ -78,7 +85,8 @@ def video_frames(path: Path, stride: int = 1) -> Iterator[NDArray[np.uint8]]:
                     if frame.is_corrupt:
                         raise UserError(_damaged(path, number, "a frame is damaged"))
                     if number % stride == 0:
-                        yield _upright(frame, converter, path, number)
+                        require_size(3 * frame.width * frame.height, how.frame_mib, str(path))
+                        yield _upright(frame, converter, path, number, how.background)
                     number += 1
                     if frame.time is not None:
                         end = max(end, frame.time + float((frame.duration or 0) * frame.time_base))
@@ -92,9 +100,13 @@ def video_frames(path: Path, stride: int = 1) -> Iterator[NDArray[np.uint8]]:
 @contextmanager
 def _opened(path: Path) -> Iterator[tuple[Any, Any]]:
     av = import_av()
+    options = {"protocol_whitelist": "file", "format_whitelist": CONTAINERS}
     try:
-        container = av.open(str(path))
+        container = av.open(f"file:{path}", container_options=options)  # a name like tcp:host.mp4 is no address
     except Exception as error:  # FFmpeg raises many kinds on damaged files
+        other = instead(path)
+        if other is not None:
+            raise UserError(f"{path}: found {other}, expected a video") from None
         raise UserError(f"{path}: found damaged data ({_text(error)}), expected a video") from None
     with container:
         if not container.streams.video:
@@ -134,11 +146,14 @@ def _damaged(path: Path, number: int, why: str) -> str:
     return f"{path}: found damaged data after frame {number} ({why}), expected a whole video"
 
 
-def _upright(frame: Any, converter: Any, path: Path, number: int) -> NDArray[np.uint8]:
+def _upright(frame: Any, converter: Any, path: Path, number: int, background: str | None) -> NDArray[np.uint8]:
     """A frame as it is meant to be seen: phones store the rotation instead of rotating."""
     transparent = any(component.is_alpha for component in frame.format.components)
     form = "rgba" if transparent else "rgb24"
     pixels = converter.reformat(frame, format=form, threads=1).to_ndarray()  # more threads wait for each other
     if transparent and pixels[..., 3].min() < 255:
-        raise UserError(f"{path}: found transparent pixels in frame {number + 1}, expected an opaque video")
+        if background is None:
+            expected = "an opaque video, or --data.sequences.background COLOUR"
+            raise UserError(f"{path}: found transparent pixels in frame {number + 1}, expected {expected}")
+        pixels = on_background(pixels, background)
     return np.rot90(pixels[..., :3], round(frame.rotation / 90) % 4)

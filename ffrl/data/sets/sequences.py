@@ -16,7 +16,7 @@ def transformations(config: DataConfig) -> tuple[str, ...]:
     """Names of those whose activity the files hold; none if they hold none, or are not there yet."""
     if config.root is None:
         return ()
-    return resolve("ffrl.data.recordings.activity:transformations_in")(config.root)
+    return resolve("ffrl.data.recordings.activity:transformations_in")(config.root, config.sequences)
 
 
 DATA_SET = DataSet("ffrl.data.recordings.clips:ClipSequences", image_shape, transformations, 8)

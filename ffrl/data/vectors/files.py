@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ffrl.config import DataConfig
+from ffrl.config import DataConfig, VectorsConfig
 from ffrl.core.errors import UserError, require
 from ffrl.core.files import reporting
 from ffrl.data.given import checked_activity
@@ -143,15 +143,32 @@ def sequences(config: DataConfig, device: Any = "cpu") -> VectorSequences:
         raise UserError("data.root: found none, expected a file of vectors or a folder of them")
     root, chosen = config.root, config.vectors
     tables = [read_table(path) for path in find_tables(root)]
-    names, columns = _columns(tables, _words(chosen.columns))
-    recordings = []
-    for table in tables:
-        name = str(table.path.relative_to(root)) if table.path != root else root.name
-        recordings += [_strided(one, chosen.stride) for one in table.recordings(columns, name)]
+    names, recordings = recordings_of(tables, chosen, root)
     title = f"vectors of {root.resolve().name}"
     split = (config.num_steps, chosen.hop, chosen.validation)
     known = tables[0].transformations if recordings[0].activity is not None else ()
     return VectorSequences(recordings, *split, names, periods(chosen.periodic), known, (), title, "vectors")
+
+
+def recordings_of(
+    tables: Sequence[Table], config: VectorsConfig, root: Path
+) -> tuple[tuple[str, ...], list[Recording]]:
+    """The names of the features that are taken, and the recordings of files.
+
+    Args:
+        tables: the files, all with the same columns.
+        config: which columns, and which of their vectors.
+        root: the file, or the folder of the files, from which on recordings are named.
+
+    Raises:
+        UserError: the files differ, or what they hold cannot be used.
+    """
+    names, columns = _columns(tables, _words(config.columns))
+    recordings = []
+    for table in tables:
+        name = str(table.path.relative_to(root)) if table.path != root else root.name
+        recordings += [_strided(one, config.stride) for one in table.recordings(columns, name)]
+    return names, recordings
 
 
 def frame_shape(config: DataConfig) -> tuple[int]:

@@ -17,6 +17,7 @@ from ffrl.tables.terminal import print_notes, print_table
 from stf.benchmark.suites import Suite
 from stf.benchmark.tables.footer import footer
 from stf.benchmark.tables.tables import tables
+from stf.plot.drawing.style import house_style
 
 MARKDOWN, LATEX = "table.md", "table.tex"
 Lines = Sequence[Mapping[str, Any]]
@@ -52,6 +53,7 @@ def _footer(suite: Suite, lines: Lines) -> list[str]:
     return footer([line for line in lines if line.get("suite") == suite.name])
 
 
+@house_style()
 def write_plots(suite: Suite, lines: Lines, out: Path) -> list[Path]:
     """Draw the plots of what is finished; see :func:`stf.benchmark.tables.plots.write_plots`."""
     from stf.benchmark.tables import plots  # imports torch

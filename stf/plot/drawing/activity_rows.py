@@ -265,6 +265,6 @@ def plot_image(frame: ArrayLike | Tensor, ax: Axes | None = None) -> Axes:
         1.0
     """
     ax = panel(ax, 2, 2)
-    ax.imshow(to_image(frame), vmin=0, vmax=1, interpolation="nearest")
+    ax.imshow(to_image(frame), vmin=0, vmax=1, interpolation="nearest", origin="upper")
     ax.set_axis_off()
     return ax

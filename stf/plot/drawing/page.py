@@ -77,7 +77,9 @@ class Page:
         scale = min(high / shown.shape[0], size / shown.shape[1])
         height, width = (scale * side for side in shown.shape[:2])
         x, y = x + (size - width) / 2, y + (high - height) / 2
-        image = self.sheet.imshow(shown, extent=(x, x + width, y + height, y), aspect="auto", vmin=0, vmax=1)
+        image = self.sheet.imshow(
+            shown, extent=(x, x + width, y + height, y), aspect="auto", vmin=0, vmax=1, origin="upper"
+        )
         image.set_gid(name)
         if field is not None:
             look = field_style(field)

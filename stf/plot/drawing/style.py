@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib import rc_context
+from matplotlib import rc_context, rcdefaults
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb
@@ -139,6 +142,21 @@ def chip(field: int) -> dict[str, Any]:
     return {"weight": "bold", "color": look.ink, "bbox": box, "path_effects": halo}
 
 
+@contextmanager
+def house_style() -> Iterator[None]:
+    """Draw whole figures alike whatever a user's ``matplotlibrc`` says, such as ``text.usetex`` where LaTeX is not.
+
+    Example:
+        >>> from matplotlib import rcParams
+        >>> with rc_context({"image.origin": "lower"}), house_style():
+        ...     rcParams["image.origin"]
+        'upper'
+    """
+    with rc_context():
+        rcdefaults()
+        yield
+
+
 class ShownFigure(Figure):
     """A figure with an Agg canvas, drawn by a notebook where it is the value of a cell."""
 
@@ -162,7 +180,8 @@ def encode(figure: Figure, form: str = "png") -> bytes:
     """
     buffer = BytesIO()
     timeless = {"png": {}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}[form]
-    with rc_context({"svg.hashsalt": "stf"}):
+    with house_style(), warnings.catch_warnings(), rc_context({"svg.hashsalt": "stf"}):
+        warnings.filterwarnings("ignore", "Glyph .* missing", UserWarning)  # of names in scripts the font lacks
         if figure.get_layout_engine() is not None:
             figure.draw_without_rendering()
             figure.set_layout_engine("none")

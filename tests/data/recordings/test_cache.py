@@ -20,7 +20,7 @@ from ffrl.config import ClipsConfig
 from ffrl.core.errors import UserError
 from ffrl.data.recordings import cache as frame_cache
 from ffrl.data.recordings import prepare as preparing
-from ffrl.data.recordings.cache import as_it_is, cache_file, cache_folder, prepare, prepared, squared
+from ffrl.data.recordings.cache import as_it_is, cache_file, cache_folder, fitted, prepare, prepared
 from ffrl.data.recordings.clips import ClipSequences
 from ffrl.data.recordings.find import BrokenRecording, open_recording
 from ffrl.data.recordings.prepare import prepare_recordings
@@ -45,7 +45,7 @@ def test_the_middle_is_cut_out_and_averaged(shape: tuple[int, int]) -> None:
     side = min(shape)
     top, left = (height - side) // 2, (width - side) // 2
     cut = Image.fromarray(frame[top : top + side, left : left + side])
-    found = squared(frame, 10, "center")
+    found = fitted(frame, 10, 10, "center")
     assert found.shape == (3, 10, 10)
     if side % 10 == 0:
         assert np.abs(found.astype(int) - by_hand(frame[None], 10)[0]).max() <= 1
@@ -55,14 +55,14 @@ def test_the_middle_is_cut_out_and_averaged(shape: tuple[int, int]) -> None:
 def test_without_a_crop_everything_is_kept() -> None:
     frame = np.zeros((20, 60, 3), np.uint8)
     frame[:, :6] = 200  # the first tenth
-    assert np.array_equal(squared(frame, 10, "none")[:, :, 0], np.full((3, 10), 200))
-    assert squared(frame, 10, "none")[:, :, 1:].max() == 0
-    assert squared(frame, 10, "center").max() == 0
+    assert np.array_equal(fitted(frame, 10, 10, "none")[:, :, 0], np.full((3, 10), 200))
+    assert fitted(frame, 10, 10, "none")[:, :, 1:].max() == 0
+    assert fitted(frame, 10, 10, "center").max() == 0
 
 
 def test_small_frames_are_enlarged_smoothly() -> None:
     frame = np.repeat(np.arange(0, 250, 50, dtype=np.uint8), 15).reshape(5, 5, 3).transpose(1, 0, 2)
-    row = squared(frame, 10, "center")[0, 0].astype(int)
+    row = fitted(frame, 10, 10, "center")[0, 0].astype(int)
     assert (np.diff(row) > 0).sum() >= 8 and row[0] <= 10 and row[-1] >= 190
 
 
@@ -82,14 +82,14 @@ def test_frames_of_every_kind_come_out_the_same(tmp_path: Path) -> None:
         found = frames_in(path, clips)
         assert found.shape == (1, 5, 3, 10, 10) and found.dtype == np.uint8
         assert np.abs(found[0].astype(int) - by_hand(frames, 10, 2)).max() <= 1, path
-    assert len(list((tmp_path / "cache").iterdir())) == 5, "arrays of bytes of the right size need no cache"
+    assert len(list((tmp_path / "cache").glob("*.npy"))) == 5, "arrays of bytes of the right size need no cache"
 
 
 def test_the_cache_holds_bytes_in_the_npy_format(tmp_path: Path) -> None:
     frames = moving(12).reshape(3, 4, 20, 28, 3)
     np.savez(tmp_path / "a.npz", frames)
     prepare_recordings([tmp_path / "a.npz"], config(tmp_path), 3)
-    (file,) = (tmp_path / "cache").iterdir()
+    (file,) = (tmp_path / "cache").glob("*.npy")
     assert file.name.startswith("a-") and file.stat().st_size == 128 + 12 * 3 * 10 * 10
     array = np.load(file, allow_pickle=False)
     assert array.shape == (3, 4, 3, 10, 10) and array.dtype == np.uint8
@@ -101,7 +101,7 @@ def test_what_is_prepared_is_not_decoded_again(tmp_path: Path, monkeypatch: pyte
     save_pictures(tmp_path / "b", moving(8))
     paths, clips, opened = [tmp_path / "a.mp4", tmp_path / "b"], config(tmp_path), []
     real = preparing.open_recording
-    monkeypatch.setattr(preparing, "open_recording", lambda path, stride: opened.append(path) or real(path, stride))
+    monkeypatch.setattr(preparing, "open_recording", lambda path, *a, **b: opened.append(path) or real(path, *a, **b))
     first = prepare_recordings(paths, clips, 3)
     assert opened == paths
     again = prepare_recordings(paths, clips, 3)
@@ -124,7 +124,7 @@ def test_an_interrupted_preparation_goes_on_where_it_was(tmp_path: Path, monkeyp
     paths, clips = [tmp_path / name for name in "abc"], config(tmp_path)
     for path in paths:
         save_pictures(path, moving(6))
-    real, calls = frame_cache.squared, []
+    real, calls = frame_cache.fitted, []
 
     def until(last: int) -> Any:
         def call(*arguments: Any) -> np.ndarray:
@@ -135,12 +135,12 @@ def test_an_interrupted_preparation_goes_on_where_it_was(tmp_path: Path, monkeyp
 
         return call
 
-    monkeypatch.setattr(frame_cache, "squared", until(9))
+    monkeypatch.setattr(frame_cache, "fitted", until(9))
     with pytest.raises(Interrupted):
         prepare_recordings(paths, clips, 3)
-    assert [file.name[0] for file in (tmp_path / "cache").iterdir()] == ["a"], "nothing is left half-written"
+    assert [file.name[0] for file in (tmp_path / "cache").glob("*.npy")] == ["a"], "nothing is left half-written"
     calls.clear()
-    monkeypatch.setattr(frame_cache, "squared", until(99))
+    monkeypatch.setattr(frame_cache, "fitted", until(99))
     assert list(prepare_recordings(paths, clips, 3).maps) == paths
     assert len(calls) == 12, "the first recording is not decoded again"
 
@@ -166,7 +166,7 @@ def test_two_processes_at_once_do_not_spoil_each_other(tmp_path: Path) -> None:
     assert list(one) == [6]
     mapped = prepared(tmp_path / "a", clips).open()  # type: ignore[union-attr]
     assert list(two) == [6]
-    assert len(list((tmp_path / "cache").iterdir())) == 1
+    assert len(list((tmp_path / "cache").glob("*.npy"))) == 1
     assert np.array_equal(mapped, frames_in(tmp_path / "a", clips)[0])
 
 
@@ -212,7 +212,7 @@ def test_a_full_disk_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(UserError, match=r"^data\.sequences\.cache: .*No space left on device.*enough space$"):
         prepare_recordings([tmp_path / "a"], config(tmp_path), 3)
-    assert list((tmp_path / "cache").iterdir()) == []
+    assert list((tmp_path / "cache").glob("*.npy")) == []
 
 
 def test_where_the_cache_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -254,7 +254,7 @@ def test_frames_are_read_and_prepared_without_taking_memory(tmp_path: Path, monk
     for name in ("a", "b"):  # 61 MB each, without taking room on the disk
         np.lib.format.open_memmap(tmp_path / "big" / f"{name}.npy", "w+", np.uint8, (count, size, size, 3)).flush()
 
-    def wide(path: Path, stride: int) -> Iterator[np.ndarray]:
+    def wide(path: Path, stride: int, how: ClipsConfig) -> Iterator[np.ndarray]:
         return (np.full((4, 4, 3), number % 256, np.uint8) for number in range(count))
 
     (tmp_path / "big" / "c.mp4").touch()

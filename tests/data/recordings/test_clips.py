@@ -218,8 +218,8 @@ def test_broken_recordings_are_skipped_and_each_is_named(tmp_path: Path, capsys:
     reasons = {
         "nan.npy": "100 NaN among 900 values",
         "short.npy": "found 3 frames, expected at least 4, one clip of T + 1",
-        "empty.npz": "damaged data",
-        "single": "found 1 frames",
+        "empty.npz": "found an empty file, expected an .npz file",
+        "single": "found 1 picture (0.png) as a recording",
         "cut.mp4": "expected a video",
     }
     assert len(warnings) == len(reasons)
