@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -12,14 +13,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from safetensors import safe_open
-from safetensors.torch import save, save_file
+from safetensors.torch import save
 
 from ffrl.core.errors import UserError, require
-from ffrl.core.files import is_empty, read_json_object, reporting, to_json, write_atomically
+from ffrl.core.files import is_empty, read_json_object, reporting, write_atomically
 from ffrl.data.digits.assets import asset
 from ffrl.training.checkpoint import CONFIG, FOLDER, MODEL, find_checkpoint, read_tensors
+from ffrl.training.config_io import config_from_dict, encode_config
 from ffrl.training.log import METRICS, read_metrics
 from ffrl.training.run_folder import DESCRIPTION
+from stf.registry import CONFIGS
 
 if TYPE_CHECKING:
     from ffrl.models.interface import SequenceModel
@@ -30,6 +33,8 @@ STEM, SUFFIX = "example-", ".safetensors"
 VALUES, ACTIVITY = "sequences.values", "sequences.activity"
 """Vectors, and their true activity, that come with an example of data that nobody can render."""
 SEQUENCES = "sequences.npz"
+HEAD = ("package", "format_version")
+"""What a ``config.json`` has besides the configuration."""
 
 
 def names() -> list[str]:
@@ -68,18 +73,20 @@ def load_example(name: str, out: str | Path) -> Path:
     tensors = {
         key: tensor.float() if tensor.dtype == torch.float16 else tensor for key, tensor in read_tensors(path).items()
     }
-    config = json.loads(about["config"])
+    values = json.loads(about["config"])
+    mode = CONFIGS[values["mode"]]
+    config = config_from_dict(mode, values, str(path), base=mode())  # keys that came later have their defaults
     if VALUES in tensors:
         write_vectors(tensors.pop(VALUES), tensors.pop(ACTIVITY), json.loads(about["description"]), out / SEQUENCES)
-        config["data"]["root"] = str((out / SEQUENCES).resolve())
+        config = replace(config, data=replace(config.data, root=(out / SEQUENCES).resolve()))
     checkpoint = out / FOLDER / f"step-{int(about['step']):08d}"
     with reporting("write", checkpoint):
         checkpoint.mkdir(parents=True)
     write_atomically(checkpoint / MODEL, save({key: tensor.contiguous() for key, tensor in tensors.items()}))
-    write_atomically(checkpoint / CONFIG, to_json(config))
+    write_atomically(checkpoint / CONFIG, encode_config(config))
     write_atomically(out / DESCRIPTION, about["description"].encode())
     write_atomically(out / METRICS, about["metrics"].encode())
-    write_atomically(out / CONFIG, to_json(config))
+    write_atomically(out / CONFIG, encode_config(config))
     return out
 
 
@@ -120,7 +127,7 @@ def pack(run: Path, name: str, folder: Path, values: Any = None, activity: Any =
         tensors |= {VALUES: torch.as_tensor(values).half(), ACTIVITY: torch.as_tensor(activity).half()}
     entries = read_metrics(run / METRICS)
     kept = [entry for entry in entries if "search" in entry] + entries[-2:]
-    config = read_json_object(run / CONFIG)
+    config = {key: value for key, value in read_json_object(run / CONFIG).items() if key not in HEAD}
     config["out"] = config["data"]["root"] = None
     about = {
         "config": json.dumps(config),
@@ -129,7 +136,7 @@ def pack(run: Path, name: str, folder: Path, values: Any = None, activity: Any =
         "step": str(int(checkpoint.name.rpartition("-")[2])),
     }
     path = folder / f"{STEM}{name}{SUFFIX}"
-    save_file(tensors, path, metadata=about)
+    write_atomically(path, save(tensors, metadata=about))
     return path
 
 

@@ -21,6 +21,8 @@ from ffrl.data.grids import falcor3d
 from ffrl.data.grids.factors import Factors
 from ffrl.data.shapes3d import file as shapes3d_file
 
+OWN = ("sequences", "vectors")
+"""Data sets that are a user's own."""
 CONTENT = np.random.default_rng(0).bytes(300_000)
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
 
@@ -172,9 +174,9 @@ def test_sha256_is_that_of_hashlib(tmp_path):
 @pytest.mark.parametrize("name", DATA_SETS)
 def test_every_data_set_is_explained(name, tmp_path):
     text = explain(name)
-    assert name in text and len(text.splitlines()) == (1 if name == "sequences" else text.count("\n") + 1)
+    assert name in text and len(text.splitlines()) == (1 if name in OWN else text.count("\n") + 1)
     assert max(map(len, text.splitlines())) <= 200
-    if name != "sequences":
+    if name not in OWN:
         assert "--root DIR" in text and "stf train" in text
         placed = explain(name, tmp_path)
         assert f"--root {tmp_path}" in placed and "DIR" not in placed
