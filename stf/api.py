@@ -22,6 +22,7 @@ from ffrl.data.base import SequenceData
 from ffrl.data.catalogue import IN_MEMORY
 from ffrl.data.on_device import on_device
 from ffrl.data.spec import DataSpec
+from ffrl.models.frame_kind import FeatureValues
 from ffrl.nn.networks import output_shape
 from ffrl.training.callbacks import Callback
 from ffrl.training.config_io import config_from_dict, read_config, sections
@@ -125,7 +126,7 @@ def fit(
     spec = DataSpec.of(sequences)
     settings |= {"seed": seed, "device": device} | ({} if steps is None else {"steps": steps})
     if encoder is not None:
-        settings = _with_latent_dim(settings, mode, encoder, spec.image_shape)
+        settings = _with_latent_dim(settings, mode, encoder, spec)
     config = configure(mode, settings, named, spec, init is not None)
     model = build_model(config, spec.image_shape, encoder, decoder, spec.features)
     if init is not None:
@@ -205,14 +206,13 @@ def _sequences(data: Sequences, device: torch.device) -> tuple[DataConfig, Seque
     return DataConfig(name=IN_MEMORY, num_steps=data.num_steps), on_device(data, device)
 
 
-def _with_latent_dim(
-    settings: dict[str, Any], mode: str, encoder: nn.Module, image_shape: tuple[int, ...]
-) -> dict[str, Any]:
+def _with_latent_dim(settings: dict[str, Any], mode: str, encoder: nn.Module, spec: DataSpec) -> dict[str, Any]:
     """Settings with D as the encoder of one's own has it, unless they name D."""
     model = settings.get("model", {})
     if not isinstance(model, Mapping):
         return settings  # refused by what reads them
     model = dict(model)
     if not {"latent_dim", "latent-dim"} & model.keys():
-        model["latent_dim"] = max(1, output_shape("encoder", encoder, image_shape)[-1] // MODES[mode].outputs)
+        seen = spec.image_shape if spec.features is None else FeatureValues(spec.features).entered(spec.image_shape)
+        model["latent_dim"] = max(1, output_shape("encoder", encoder, seen)[-1] // MODES[mode].outputs)
     return settings | {"model": model}

@@ -16,7 +16,7 @@ TOLERANCE = 1e-4
 
 
 class Encoder(nn.Module):
-    """Frames ``(N, C, H, W)`` in [0, 1] to mean and log-variance of q(z | x), two of ``(N, D)``."""
+    """Frames ``(N, C, H, W)`` in [0, 1], or vectors ``(N, F)``, to mean and log-variance of q(z | x) ``(N, D)``."""
 
     def __init__(self, model: Probabilistic) -> None:
         super().__init__()
@@ -44,7 +44,7 @@ class Flow(Part):
 
 
 class Decoder(Part):
-    """Latents ``(N, D)`` to images ``(N, C, H, W)`` in [0, 1]."""
+    """Latents ``(N, D)`` to images ``(N, C, H, W)`` in [0, 1], or to vectors ``(N, F)`` in their own units."""
 
     def forward(self, z: Tensor) -> Tensor:
         """See the class."""
@@ -54,7 +54,8 @@ class Decoder(Part):
 def export(model: SequenceModel, folder: str | Path) -> list[Path]:
     """Write ``encoder.pt2``, ``flow.pt2`` and ``decoder.pt2``, each checked against the model on random inputs.
 
-    Any number of inputs goes through them at a time; the flow is of as many steps as the model was trained on.
+    Any number of inputs goes through them at a time; the flow is of as many steps as the model was trained on. Vectors
+    are float64, NaN where a value is missing.
     ``torch.export.load(path).module()`` makes a function of a file.
 
     Args:
@@ -72,11 +73,15 @@ def export(model: SequenceModel, folder: str | Path) -> list[Path]:
     parameter = next(model.parameters())
     source = torch.Generator().manual_seed(0)
 
-    def random(*shape: int) -> Tensor:
-        return torch.rand(shape, generator=source).to(parameter)
+    kind = model.frame_kind
+    said = kind.outputs(model.image_shape)
+
+    def random(name: str, *shape: int) -> Tensor:
+        drawn = torch.rand(shape, generator=source).to(parameter)
+        return kind.mean(drawn).detach() if name == "encoder" else drawn
 
     programs: dict[str, tuple[nn.Module, tuple[tuple[int, ...], ...]]] = {
-        "encoder": (Encoder(model), (model.image_shape,)),
+        "encoder": (Encoder(model), (said,)),
         "flow": (Flow(model), ((model.latent_dim,), (model.num_steps, model.num_controls))),
         "decoder": (Decoder(model), ((model.latent_dim,),)),
     }
@@ -86,11 +91,11 @@ def export(model: SequenceModel, folder: str | Path) -> list[Path]:
         dynamic = tuple({0: batch} for _ in shapes)
         try:
             program = torch.export.export(
-                module.eval(), tuple(random(3, *shape) for shape in shapes), dynamic_shapes=dynamic
+                module.eval(), tuple(random(name, 3, *shape) for shape in shapes), dynamic_shapes=dynamic
             )
         except Exception as error:  # whatever torch.export finds in modules that are not of this package
             raise UserError(f"export: {name}: cannot be exported: {str(error).splitlines()[0]}") from None
-        inputs = tuple(random(5, *shape) for shape in shapes)
+        inputs = tuple(random(name, 5, *shape) for shape in shapes)
         with torch.no_grad():
             made, expected = (_flat(one(*inputs)) for one in (program.module(), module))
         worst = max(

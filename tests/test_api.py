@@ -164,7 +164,7 @@ def test_known_activity_trains_the_supervised_mode(given, tmp_path):
 
 def test_a_resumed_run_has_to_have_the_same_shape(run):
     other = stf.data.arrays(bars(20)[0][:, :, :, :16])
-    with pytest.raises(UserError, match=r"found images of \(1, 12, 16\), expected \(1, 12, 20\)"):
+    with pytest.raises(UserError, match=r"found frames of \(1, 12, 16\), expected \(1, 12, 20\)"):
         stf.fit(other, steps=40, out=run.path, resume=True, **SMALL)
 
 

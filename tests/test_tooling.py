@@ -14,6 +14,13 @@ def test_ruff_has_one_version():
     assert re.findall(r"ruff-pre-commit\n    rev: v(.+)\n", hooks) == [pinned]
 
 
+def test_every_folder_of_modules_is_installed():
+    listed = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
+    folders = {path.parent.relative_to(ROOT) for name in ("ffrl", "stf") for path in (ROOT / name).rglob("*.py")}
+    here = {name for name in listed if name not in ("ffrl.assets", "stf.cli", "stf.configs")}  # from other folders
+    assert here == {".".join(folder.parts) for folder in folders} and len(listed) == len(set(listed))
+
+
 def test_modules_that_are_not_type_checked_are_there():
     """A name that is left in the list after its module has gone would hide nothing, and should go."""
     checked = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["mypy"]

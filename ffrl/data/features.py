@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 from ffrl.core.errors import UserError, require
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
 
 LEAST_SCALE = 1e-12
 """A feature whose standard deviation is a smaller share of its largest value does not vary."""
+CLOSE = 1e-6
+"""Share of a scale by which rounding may change means and scales."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,31 @@ class Features:
         """Their names."""
         return tuple(feature.name for feature in self.each)
 
+    @property
+    def described(self) -> tuple[str, ...]:
+        """Their names, with the periods of those that are periodic.
+
+        Example:
+            >>> Features((Feature("x"), Feature("heading", period=360.0))).described
+            ('x', 'heading (period 360)')
+        """
+        return tuple(
+            feature.name if feature.period is None else f"{feature.name} (period {feature.period:g})"
+            for feature in self.each
+        )
+
+    def is_like(self, other: Features) -> bool:
+        """Whether these are the same features with the same means and scales, up to rounding.
+
+        Example:
+            >>> Features((Feature("x", 0.0, 2.0),)).is_like(Features((Feature("x", 1e-9, 2.0),)))
+            True
+        """
+        return (self.described, self.missing) == (other.described, other.missing) and all(
+            abs(one.mean - known.mean) <= CLOSE * known.scale and abs(one.scale - known.scale) <= CLOSE * known.scale
+            for one, known in zip(self.each, other.each, strict=True)
+        )
+
     @classmethod
     def of(cls, values: Tensor, names: Sequence[str] = (), periods: Mapping[str, float] | None = None) -> Features:
         """Those of training data.
@@ -73,14 +101,13 @@ class Features:
             UserError: too few or equal names, an unknown periodic one, infinite values, or a feature that does not
                 vary or is always missing.
         """
-        values, periods = values.reshape(-1, values.shape[-1]).double(), dict(periods or {})
+        values = values.reshape(-1, values.shape[-1]).double()
         count = values.shape[-1]
         words = tuple(names) or tuple(f"feature {place + 1}" for place in range(count))
-        require(len(words) == len(set(words)) == count, "features", list(words), f"{count} different names")
-        for name, period in periods.items():
-            require(name in words, "periodic", name, f"one of {', '.join(words)}")
-            require(0 < period < math.inf, f"periodic: {name}", period, "a positive period")
-        made = [_feature(column, name, periods.get(name)) for column, name in zip(values.unbind(1), words, strict=True)]
+        fits = all(isinstance(word, str) and word for word in words) and len(words) == len(set(words)) == count
+        require(fits, "features", list(words), f"{count} different names")
+        turns = _periods(periods, words)
+        made = [_feature(column, name, turns.get(name)) for column, name in zip(values.unbind(1), words, strict=True)]
         return cls(tuple(made), bool(values.isnan().any()))
 
     def difference(self, found: Tensor, truth: Tensor) -> Tensor:
@@ -119,16 +146,29 @@ class Features:
         return cls(tuple(Feature(**entry) for entry in each), values["missing"])
 
 
+def _periods(periods: Any, names: Sequence[str]) -> dict[str, float]:
+    """Periods by name, as floats."""
+    if not isinstance(periods, Mapping | None):
+        raise UserError(f"periodic: found {periods!r:.200}, expected periods by name")
+    for name, period in (periods or {}).items():
+        require(name in names, "periodic", name, f"one of {', '.join(names):.300}")
+        fits = isinstance(period, Real) and 0 < float(period) < math.inf
+        require(fits, f"periodic: {name}", period, "a positive period")
+    return {name: float(period) for name, period in (periods or {}).items()}
+
+
 def _feature(column: Tensor, name: str, period: float | None) -> Feature:
-    """Mean and scale of one feature."""
-    known = column[~column.isnan()]
-    require(len(known) > 0, name, "no values", "some that are not missing")
-    require(bool(known.isfinite().all()), name, "infinite values", "numbers, or NaN for what is missing")
+    """Mean and scale of one feature, which are the same with any number of threads."""
+    known = column[~column.isnan()].numpy(force=True)
+    require(len(known) > 0, name, "no values in the training data", "some that are not missing")
+    largest = float(abs(known).max())
+    require(math.isfinite(largest), name, "infinite values", "numbers, or NaN for what is missing")
     if period is not None:
         return Feature(name, 0.0, period / (2 * math.pi), period)
-    mean, scale = known.mean().item(), known.std(correction=0).item()
-    varies = scale > LEAST_SCALE * max(1.0, known.abs().amax().item())
-    require(varies, name, f"{known[0].item():g} throughout", "values that vary: leave this feature out")
+    size = math.ldexp(1.0, math.frexp(largest)[1] - 1)  # with it neither sums nor squares overflow, or vanish
+    mean, scale = float((known / size).mean()) * size, float((known / size).std()) * size
+    found = f"{known[0]:g} throughout the training data"
+    require(scale > LEAST_SCALE * largest, name, found, "values that vary: leave this feature out")
     return Feature(name, mean, scale)
 
 

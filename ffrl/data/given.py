@@ -6,6 +6,7 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -91,7 +92,11 @@ def checked_activity(activity: Any, source: str, shape: tuple[int, ...]) -> Tens
         torch.Size([1, 1, 2])
     """
     try:
-        tensor = torch.as_tensor(activity, dtype=torch.float32)
+        if not isinstance(activity, Tensor):
+            array = np.asarray(activity)
+            activity = torch.as_tensor(array.astype(np.float64) if array.dtype.kind in "fiub" else array)
+        require(not activity.is_complex(), source, "complex values", "speeds")
+        tensor = activity.detach().to(torch.float32)
     except (TypeError, ValueError, RuntimeError):
         raise UserError(f"{source}: found {type(activity).__name__}, expected an array of speeds") from None
     found, expected = tuple(tensor.shape), ", ".join(map(str, shape))

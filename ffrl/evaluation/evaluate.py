@@ -16,6 +16,7 @@ from ffrl.evaluation.protocol.needs import Need, available
 from ffrl.evaluation.protocol.sequences import batch_size, choose, mixed_batches, single_batches
 from ffrl.evaluation.protocol.statistics import plain, storable
 from ffrl.evaluation.registry import MEASURES, Guard, criteria_of
+from ffrl.models.frame_kind import FeatureValues
 from ffrl.models.interface import SequenceModel
 
 Progress = Callable[[int, int], None]
@@ -207,6 +208,9 @@ def _check(model: SequenceModel, data: SequenceData) -> None:
         f"{'images' if len(found) == 3 else 'vectors'} of shape {found}",
         f"{expected}, the shape the model was trained on",
     )
+    if data.features is not None and isinstance(model.frame_kind, FeatureValues):
+        names, known = (", ".join(one.described) for one in (data.features, model.frame_kind.features))
+        require(names == known, "data", f"features {names:.300}", f"{known:.300}, which the model was trained on")
     count = len(data.transformations)
     if model.activity_kind.given:
         expected_fields = f"{count}, one for each transformation of the data"

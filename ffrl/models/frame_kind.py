@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from ffrl.data.features import Features
 
 LEAST_NOISE = 0.01
-"""Least standard deviation of a feature given its latents, in standard deviations of the feature: without a bound the
-density of data without noise has none either, and the codes become as sharp as the training is long."""
+"""Standard deviation of a feature given its latents that is not learned, in standard deviations of the feature:
+without it the density of data without noise has no bound, and the codes become as sharp as the training is long."""
 
 
 class FrameKind(nn.Module, ABC):
@@ -122,9 +122,11 @@ class FeatureValues(FrameKind):
     missing, and, if training data miss any, a further 1 for every value that is there and 0 for every other. The
     likelihood of a feature is Gaussian, of a periodic one von Mises,
 
-    .. math:: p(x|z) = \prod_{f \text{ there}} N(x_f; m_f(z), \sigma_f^2), \qquad \kappa_f = \sigma_f^{-2},
+    .. math:: p(x|z) = \prod_{f \text{ there}} N(x_f; m_f(z), \sigma_f^2), \qquad \kappa_f = \sigma_f^{-2}, \qquad
+        \sigma_f^2 = e^{2 s_f} + \sigma_{\min}^2,
 
-    in units of the standard deviation of the feature, or in radians.
+    in units of the standard deviation of the feature, or in radians; s is learned, and the second term is
+    :data:`LEAST_NOISE`.
 
     Args:
         features: of the training data.
@@ -132,9 +134,9 @@ class FeatureValues(FrameKind):
 
     Example:
         >>> from ffrl.data.features import Feature, Features
-        >>> frame_kind = FeatureValues(Features((Feature("x", 5.0, 2.0), Feature("angle", 0.0, 57.3, 360.0))))
-        >>> frame_kind.enter(torch.tensor([[7.0, 90.0]])).round(decimals=2)
-        tensor([[1., -0., 1.]])
+        >>> frame_kind = FeatureValues(Features((Feature("x", 5.0, 2.0), Feature("angle", 0.0, 180 / torch.pi, 360.0))))
+        >>> frame_kind.enter(torch.tensor([[7.0, 60.0]])).round(decimals=2)
+        tensor([[1.0000, 0.5000, 0.8700]])
         >>> frame_kind.mean(torch.tensor([[1.0, 0.0, 3.0]])).round(decimals=2)
         tensor([[ 7., 90.]], dtype=torch.float64)
     """
@@ -200,7 +202,7 @@ class FeatureValues(FrameKind):
     ) -> Tensor:
         there = ~frames.isnan()
         seen = self._seen(frames.nan_to_num(0.0), there)
-        count, noise = len(self.straight), self.log_noise.clamp(min=math.log(LEAST_NOISE))
+        count, noise = len(self.straight), self.log_scale()
         straight = gaussian_log_density(outputs[..., :count] - seen[..., :count], noise[self.straight])
         said, true = (values[..., count:].unflatten(-1, (2, -1)) for values in (outputs, seen))
         cosine = (nn.functional.normalize(said, dim=-2) * true).sum(-2)
@@ -214,9 +216,13 @@ class FeatureValues(FrameKind):
     def check(self, config: ObjectiveConfig) -> None:
         require(config.likelihood == "gaussian", "objective.likelihood", config.likelihood, "gaussian for vectors")
 
+    def log_scale(self) -> Tensor:
+        """log sigma of every feature, ``(F,)``."""
+        return 0.5 * torch.logaddexp(2 * self.log_noise, self.log_noise.new_tensor(2 * math.log(LEAST_NOISE)))
+
     def most(self) -> float:
         """Largest log p(x | z) of a frame of which no value is missing, in nats."""
-        noise = self.log_noise.detach().clamp(min=math.log(LEAST_NOISE))
+        noise = self.log_scale().detach()
         at_best = gaussian_log_density(torch.zeros_like(noise), noise)
         at_best[self.turning] = von_mises_log_density(torch.ones_like(noise), noise)[self.turning]
         return at_best.sum().item()

@@ -146,14 +146,15 @@ def require_same_shape(run: Path, description: Description) -> None:
     """Check that data and modules are those that the run in folder ``run`` describes.
 
     Raises:
-        UserError: shape, T, number of transformations or modules differ.
+        UserError: shape, T, number of transformations, features or modules differ.
     """
     known = Description.read(run)
     if known.data is None or description.data is None:
         return
     found, expected = (
         {
-            "images of": data.image_shape,
+            "frames of": data.image_shape,
+            "features:": ", ".join(data.features.described) if data.features else "none",
             "T =": data.num_steps,
             "transformations:": len(data.transformations),
             "own modules:": ", ".join(sorted(modules)) or "none",
@@ -163,6 +164,9 @@ def require_same_shape(run: Path, description: Description) -> None:
     for key, value in expected.items():
         if found[key] != value:
             raise UserError(f"{run}: found {key} {found[key]}, expected {value}, what the run was started with")
+    features, before = description.data.features, known.data.features
+    if features is not None and before is not None and not features.is_like(before):
+        raise UserError(f"{run}: found features with other means or scales, expected the data it was started with")
 
 
 def require_same(path: Path, config: RunConfig, longer: bool = False) -> None:

@@ -54,7 +54,7 @@ def plot_feature(
         predicted: ``(T+1,)``.
         ax: where; axes of a new figure for None.
         name: of the feature, on the vertical axis.
-        period: of an angle, whose line is interrupted where it begins anew.
+        period: of an angle, whose lines go on where it begins anew.
 
     Example:
         >>> ax = plot_feature([0.0, 1.0, float("nan")], [0.0, 0.9, 2.1], name="x")
@@ -65,7 +65,11 @@ def plot_feature(
     truth = _unwrapped(array(values), period)
     ax.plot(truth, color=TRUTH, linewidth=1.3, marker="o", markersize=2.2, gid="true")
     if predicted is not None:
-        ax.plot(_unwrapped(array(predicted), period), color=PREDICTED, linewidth=1.3, linestyle="--", gid="predicted")
+        guess = _unwrapped(array(predicted), period)
+        apart = (truth - guess)[~np.isnan(truth)]
+        if period is not None and len(apart):
+            guess = guess + period * np.round(np.median(apart) / period)  # the turn that the true one is in
+        ax.plot(guess, color=PREDICTED, linewidth=1.3, linestyle="--", gid="predicted")
     ax.set_ylabel(name, fontsize=fitted(name or " ", SMALL, 1.2), rotation=0, ha="right", va="center")
     ax.grid(axis="y", color=FAINT, linewidth=0.5)
     ax.margins(x=0.02, y=0.12)

@@ -22,7 +22,7 @@ from ffrl.data.moves import parse_moves
 from ffrl.data.recordings.find import ARRAYS
 from ffrl.data.recordings.read import GreyAs, read_images, read_sequence
 from ffrl.data.states import moved
-from ffrl.data.vectors.files import read_table, recordings_of
+from ffrl.data.vectors.files import recordings_in
 from ffrl.evaluation.protocol.sequences import choose
 from ffrl.models.interface import SequenceModel
 from stf.plot.compute.observed import most_eventful
@@ -167,7 +167,7 @@ class Sources:
     def _vectors(self, path: Path, starts: bool) -> Tensor:
         """Vectors of a file: one sequence, or the first of each sequence, or all of a single one, as starts."""
         (features,) = self.model.image_shape
-        recordings = recordings_of([read_table(path)], self.config.vectors, path)[1]
+        recordings = recordings_in(path, self.config.vectors)
         found = recordings[0].values
         require(found.shape[1] == features, str(path), f"{found.shape[1]} features", str(features))
         if not starts:

@@ -66,6 +66,12 @@ def test_activity_goes_with_the_frames():
         (place,) = np.flatnonzero((frames[:, :, None] == picture.numpy()).all((1, 2, 3, 4)))
         assert np.array_equal(row, speeds[place])
     assert arrays(frames, speeds).transformations == ("transformation 1", "transformation 2")
+    for other in (speeds.astype(">f8"), torch.as_tensor(speeds).requires_grad_(), speeds.tolist()):
+        again = arrays(frames, other).mixed("train", torch.arange(data.size("train"))).activity
+        assert torch.equal(again, batch.activity) and not again.requires_grad
+    for complex_speeds in (speeds + 1j, torch.as_tensor(speeds) + 1j):
+        with pytest.raises(UserError, match="^activity: found 'complex values', expected speeds"):
+            arrays(frames, complex_speeds)
     given = arrays(frames, speeds, validation=(frames[:3], speeds[:3]))
     assert np.array_equal(given.mixed("validation", torch.arange(3)).activity, speeds[:3])
     with pytest.raises(UserError, match="found arrays in memory, whose sequences are as they are"):
@@ -77,7 +83,7 @@ def test_activity_goes_with_the_frames():
     [
         (
             lambda f: f[0, 0],
-            r"frames: found shape \(3, 12, 20\), which may be vectors, expected pictures, \(N, T\+1, C",
+            r"frames: found shape \(3, 12, 20\), which may be vectors: stf.data.vectors, expected pictures, \(N, T\+1",
         ),
         (lambda f: f[0, 0, 0], r"frames: found shape \(12, 20\), expected pictures, \(N, T\+1, C, H, W\)"),
         (lambda f: f[:, :1], "frames: found clips of 1 frame, expected at least 2"),

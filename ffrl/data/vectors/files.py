@@ -4,61 +4,45 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from torch import Tensor
 
 from ffrl.config import DataConfig, VectorsConfig
 from ffrl.core.errors import UserError, require
 from ffrl.core.files import reporting
-from ffrl.data.given import checked_activity
+from ffrl.data.given import checked_activity, named
 from ffrl.data.recordings.array_files import ACTIVITY, NAMES, damage_named
 from ffrl.data.recordings.pictures import natural_key
-from ffrl.data.vectors.sequences import Recording, VectorSequences, as_vectors
+from ffrl.data.vectors.sequences import Recording, VectorSequences, as_vectors, recordings_of
+from ffrl.data.vectors.tables import places_of, read_numbers
 
 KINDS = (".csv", ".npy", ".npz", ".h5", ".hdf5")
 VALUES, FEATURES = "values", "features"
 """The array of a file that holds several, and the names of its columns."""
-MISSING = frozenset(("", "na", "n/a", "nan", "null", "none"))
-"""What a table says where a value is missing."""
 
 
-class Table:
+class Table(NamedTuple):
     """What a file of vectors holds.
 
     Args:
         path: the file.
-        values: ``(S, F)`` or ``(N, S, F)``.
-        names: of the columns, none if it has none.
+        values: ``(S, F)`` or ``(N, S, F)``, float64 with NaN where one is missing.
+        names: of the F features.
         activity: true speeds, None if they are not known.
-        transformations: their names.
+        transformations: their names; none if they are not known.
     """
 
-    def __init__(
-        self,
-        path: Path,
-        values: NDArray[Any],
-        names: Sequence[str] = (),
-        activity: NDArray[Any] | None = None,
-        transformations: Sequence[str] = (),
-    ) -> None:
-        self.path, self.values, self.names = path, values, tuple(names)
-        self.activity, self.transformations = activity, tuple(transformations)
-
-    def recordings(self, columns: Sequence[int], name: str) -> list[Recording]:
-        """Its recordings, of some of its columns."""
-        tensor = as_vectors(self.values, str(self.path), (2, 3))[..., list(columns)]
-        speeds = None
-        if self.activity is not None:
-            shape = (*tensor.shape[:-2], tensor.shape[-2] - 1)
-            speeds = checked_activity(self.activity, f"{self.path}: {ACTIVITY}", shape)
-        if tensor.ndim == 2:
-            return [Recording(tensor, speeds, name)]
-        parts = [None] * len(tensor) if speeds is None else list(speeds)
-        return [Recording(part, parts[place], f"{name}[{place}]") for place, part in enumerate(tensor)]
+    path: Path
+    values: Tensor
+    names: tuple[str, ...]
+    activity: Tensor | None
+    transformations: tuple[str, ...]
 
 
 def find_tables(root: Path) -> list[Path]:
@@ -67,28 +51,40 @@ def find_tables(root: Path) -> list[Path]:
     Raises:
         UserError: there is none, or it cannot be read.
     """
-    expected = f"a file of vectors ({', '.join(KINDS)}), or a folder of them"
-    with reporting("read", root):
-        if not root.exists():
-            raise UserError(f"data.root: found nothing at {root}, expected {expected}")
-        found = sorted(root.rglob("*"), key=lambda path: natural_key(str(path))) if root.is_dir() else [root]
-        paths = [
-            path
-            for path in found
-            if path.suffix.lower() in KINDS
-            and path.is_file()
-            and not any(part.startswith(".") for part in path.relative_to(root).parts)
-        ]
-    require(bool(paths), "data.root", f"no vectors in {root}", expected)
+    kinds = f"a file of vectors ({', '.join(KINDS)}), or a folder of them"
+    if not root.exists():
+        raise UserError(f"data.root: found nothing at {root}, expected {kinds}")
+    paths = [
+        path
+        for path in (_below(root, {os.path.realpath(root)}) if root.is_dir() else [root])
+        if path.suffix.lower() in KINDS
+    ]
+    require(bool(paths), "data.root", f"no vectors in {root}", kinds)
     return paths
 
 
-def read_table(path: Path) -> Table:
+def _below(folder: Path, seen: set[str]) -> Iterator[Path]:
+    """Files below a folder, each once wherever links lead, without hidden ones."""
+    with reporting("read", folder):
+        paths = sorted(folder.iterdir(), key=lambda path: (natural_key(path.name), path.name))
+    for path in paths:
+        real = os.path.realpath(path)
+        if real in seen or path.name.startswith("."):
+            continue
+        seen.add(real)
+        if path.is_dir():
+            yield from _below(path, seen)
+        elif path.is_file():
+            yield path
+
+
+def read_table(path: Path, columns: Sequence[str] = ()) -> Table:
     """What is in a file.
 
     Args:
         path: ``.csv`` with a line of names or without one; ``.npy``; or ``.npz`` and HDF5, of which the array
             ``values`` is read, or the only one, with ``features``, ``activity`` and ``transformations`` beside it.
+        columns: names of those to take, in this order; all of them for none.
 
     Raises:
         UserError: it cannot be read, is damaged, or holds no numbers.
@@ -102,13 +98,9 @@ def read_table(path: Path) -> Table:
         (('x', 'y'), [[1.0, 2.0], [3.0, nan]])
     """
     suffix = path.suffix.lower()
-    with reporting("read", path):
-        if suffix == ".csv":
-            return _from_csv(path)
-        with damage_named(path):
-            if suffix == ".npy":
-                return Table(path, np.load(path, allow_pickle=False))
-            return (_from_npz if suffix == ".npz" else _from_hdf5)(path)
+    read = {".csv": _from_csv, ".npy": _from_npy, ".npz": _from_npz}.get(suffix, _from_hdf5)
+    with reporting("read", path), damage_named(path):
+        return read(path, columns)
 
 
 def periods(texts: str) -> dict[str, float]:
@@ -121,15 +113,17 @@ def periods(texts: str) -> dict[str, float]:
         >>> periods("heading=360,day=7")
         {'heading': 360.0, 'day': 7.0}
     """
-    found = {}
+    found: dict[str, float] = {}
     for text in _words(texts):
         name, equals, number = text.rpartition("=")
         try:
             period = float(number) if equals else 2 * math.pi
         except ValueError:
             period = math.nan
-        require(0 < period < math.inf, "data.vectors.periodic", text, "NAME, or NAME=PERIOD with a positive period")
-        found[name if equals else text] = period
+        name = name.strip() if equals else text
+        expected = "NAME, or NAME=PERIOD with a positive period, each name once"
+        require(0 < period < math.inf and name not in found, "data.vectors.periodic", text, expected)
+        found[name] = period
     return found
 
 
@@ -142,33 +136,29 @@ def sequences(config: DataConfig, device: Any = "cpu") -> VectorSequences:
     if config.root is None:
         raise UserError("data.root: found none, expected a file of vectors or a folder of them")
     root, chosen = config.root, config.vectors
-    tables = [read_table(path) for path in find_tables(root)]
-    names, recordings = recordings_of(tables, chosen, root)
+    tables = [_read(path, chosen.columns) for path in find_tables(root)]
+    _read_once.cache_clear()
+    first, recordings = tables[0], []
+    for table in tables:
+        _require_same(table, first, "columns", table.names, first.names)
+        _require_same(table, first, "activity of", table.transformations, first.transformations)
+        name = str(table.path.relative_to(root)) if table.path != root else root.name
+        recordings += _of_table(table, chosen.stride, name)
+    around = periods(chosen.periodic)
+    for name in around:
+        require(name in first.names, "data.vectors.periodic", name, f"one of {', '.join(first.names):.300}")
     title = f"vectors of {root.resolve().name}"
     split = (config.num_steps, chosen.hop, chosen.validation)
-    known = tables[0].transformations if recordings[0].activity is not None else ()
-    return VectorSequences(recordings, *split, names, periods(chosen.periodic), known, (), title, "vectors")
+    return VectorSequences(recordings, *split, first.names, around, first.transformations, (), title, "vectors")
 
 
-def recordings_of(
-    tables: Sequence[Table], config: VectorsConfig, root: Path
-) -> tuple[tuple[str, ...], list[Recording]]:
-    """The names of the features that are taken, and the recordings of files.
-
-    Args:
-        tables: the files, all with the same columns.
-        config: which columns, and which of their vectors.
-        root: the file, or the folder of the files, from which on recordings are named.
+def recordings_in(path: Path, config: VectorsConfig) -> list[Recording]:
+    """The recordings of one file, of the columns and at the stride that a configuration says.
 
     Raises:
-        UserError: the files differ, or what they hold cannot be used.
+        UserError: it cannot be read, is damaged, or lacks a column.
     """
-    names, columns = _columns(tables, _words(config.columns))
-    recordings = []
-    for table in tables:
-        name = str(table.path.relative_to(root)) if table.path != root else root.name
-        recordings += [_strided(one, config.stride) for one in table.recordings(columns, name)]
-    return names, recordings
+    return _of_table(read_table(path, _words(config.columns)), config.stride, path.name)
 
 
 def frame_shape(config: DataConfig) -> tuple[int]:
@@ -179,38 +169,43 @@ def frame_shape(config: DataConfig) -> tuple[int]:
     """
     if config.root is None:
         return (1,)
-    return (len(_columns([read_table(find_tables(config.root)[0])], _words(config.vectors.columns))[1]),)
+    return (len(_read(find_tables(config.root)[0], config.vectors.columns).names),)
 
 
 def transformations(config: DataConfig) -> tuple[str, ...]:
     """Names of those whose activity the first file holds; none if it holds none."""
     if config.root is None or not config.root.exists():
         return ()
-    table = read_table(find_tables(config.root)[0])
-    if table.activity is None:
-        return ()
-    count = np.shape(table.activity)[-1] if np.ndim(table.activity) else 0
-    return table.transformations or tuple(f"transformation {place + 1}" for place in range(count))
+    return _read(find_tables(config.root)[0], config.vectors.columns).transformations
 
 
-def _columns(tables: Sequence[Table], chosen: Sequence[str]) -> tuple[tuple[str, ...], list[int]]:
-    """Names and places of the columns that are taken."""
-    first = tables[0]
-    for table in tables:
-        if table.names != first.names:
-            found, expected = (", ".join(each.names) or "no names" for each in (table, first))
-            raise UserError(f"{table.path}: found columns {found:.200}, expected {expected:.200}, as in {first.path}")
-    count = np.shape(first.values)[-1] if np.ndim(first.values) else 0
-    names = first.names or tuple(f"feature {place + 1}" for place in range(count))
-    if len(names) != count:
-        raise UserError(f"{first.path}: {FEATURES}: found {len(names)} names, expected {count}, one for each column")
-    for name in chosen:
-        require(name in names, "data.vectors.columns", name, f"names of columns: {', '.join(names):.300}")
-    return tuple(chosen) or names, [names.index(name) for name in chosen or names]
+def _of_table(table: Table, stride: int, name: str) -> list[Recording]:
+    return [_strided(one, stride) for one in recordings_of(table.values, table.activity, name)]
+
+
+def _read(path: Path, columns: str) -> Table:
+    """What is in a file, read once for its shape, its names and its values."""
+    with reporting("read", path):
+        entry = path.stat()
+    return _read_once(path, columns, entry.st_size, entry.st_mtime_ns)
+
+
+@lru_cache(maxsize=1)
+def _read_once(path: Path, columns: str, *state: int) -> Table:
+    return read_table(path, _words(columns))
+
+
+def _require_same(table: Table, first: Table, what: str, found: Sequence[str], expected: Sequence[str]) -> None:
+    """Raise a UserError unless a file has the names that the first one has."""
+    if found != expected:
+        names = (f"{', '.join(each) or 'nothing known':.200}" for each in (found, expected))
+        raise UserError("{}: found {} {}, expected {}, as in {}".format(table.path, what, *names, first.path))
 
 
 def _words(text: str) -> list[str]:
-    return [word.strip() for word in text.split(",") if word.strip()]
+    """Words with commas between them; one in double quotes may have commas of its own."""
+    row = next(csv.reader([" ".join(text.split())], skipinitialspace=True), [])
+    return [word.strip() for word in row if word.strip()]
 
 
 def _strided(one: Recording, stride: int) -> Recording:
@@ -222,75 +217,51 @@ def _strided(one: Recording, stride: int) -> Recording:
     return Recording(one.values[::stride], None, one.name)
 
 
-def _from_csv(path: Path) -> Table:
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        try:
-            dialect: Any = csv.Sniffer().sniff(file.read(4096), delimiters=",;\t ")
-        except csv.Error:
-            dialect = csv.excel
-        file.seek(0)
-        dialect.skipinitialspace = True
-        try:
-            lines = [
-                (number, row) for number, row in enumerate(csv.reader(file, dialect), 1) if any(map(str.strip, row))
-            ]
-        except (csv.Error, UnicodeDecodeError) as error:
-            raise UserError(f"{path}: found {error}, expected a table of numbers") from None
-    require(bool(lines), str(path), "no lines", "a table of numbers")
-    head = [word.strip() for word in lines[0][1]]
-    named = any(_number(word) is None for word in head)
-    rows = []
-    for number, row in lines[1:] if named else lines:
-        if len(row) != len(head):
-            raise UserError(
-                f"{path}: line {number}: found {len(row)} values, expected {len(head)}, as in the first line"
-            )
-        values = [_number(word) for word in row]
-        if None in values:
-            word = row[values.index(None)]
-            raise UserError(
-                f"{path}: line {number}: found {word!r:.60}, expected a number, or nothing if it is missing"
-            )
-        rows.append(values)
-    require(bool(rows), str(path), "a line of names alone", "lines of numbers")
-    return Table(path, np.array(rows, dtype=np.float64), head if named else ())
+def _taken(values: Any, names: Sequence[str], columns: Sequence[str], path: Path, read: Any = None) -> Table:
+    """Some columns of values, with what ``read`` finds beside them."""
+    tensor = as_vectors(values, str(path), (2, 3))
+    words, places = places_of(names, tensor.shape[-1], columns, path)
+    taken, activity = tensor[..., places], None if read is None else read(ACTIVITY)
+    if activity is None:
+        return Table(path, taken, words, None, ())
+    speeds = checked_activity(activity, f"{path}: {ACTIVITY}", (*tensor.shape[:-2], tensor.shape[-2] - 1))
+    return Table(path, taken, words, speeds, named(_texts(read(NAMES)), speeds.shape[-1], f"{path}: {NAMES}"))
 
 
-def _number(word: str) -> float | None:
-    word = word.strip()
-    if word.lower() in MISSING:
-        return math.nan
-    try:
-        return float(word)
-    except ValueError:
-        return None
+def _from_csv(path: Path, columns: Sequence[str]) -> Table:
+    return Table(path, *read_numbers(path, columns), None, ())
 
 
-def _from_npz(path: Path) -> Table:
+def _from_npy(path: Path, columns: Sequence[str]) -> Table:
+    with path.open("rb") as file:
+        return _taken(np.lib.format.read_array(file, allow_pickle=False), (), columns, path)
+
+
+def _from_npz(path: Path, columns: Sequence[str]) -> Table:
     with np.load(path, allow_pickle=False) as file:
-        chosen = _chosen(file.files, path)
-        return Table(path, file[chosen], *_beside(lambda name: file[name] if name in file.files else None))
+
+        def read(name: str) -> Any:
+            return file[name] if name in file.files else None
+
+        return _taken(file[_chosen(file.files, path)], _texts(read(FEATURES)), columns, path, read)
 
 
-def _from_hdf5(path: Path) -> Table:
+def _from_hdf5(path: Path, columns: Sequence[str]) -> Table:
     import h5py
 
     with h5py.File(path, "r") as file:
         arrays = {name: thing for name, thing in file.items() if isinstance(thing, h5py.Dataset)}
-        chosen = arrays[_chosen(list(arrays), path)]
-        return Table(path, chosen[()], *_beside(lambda name: arrays[name][()] if name in arrays else None))
+
+        def read(name: str) -> Any:
+            return arrays[name][()] if name in arrays else None
+
+        return _taken(read(_chosen(list(arrays), path)), _texts(read(FEATURES)), columns, path, read)
 
 
-def _beside(read: Any) -> tuple[tuple[str, ...], NDArray[Any] | None, tuple[str, ...]]:
-    """Names of features, activity and names of transformations."""
-
-    def words(name: str) -> tuple[str, ...]:
-        found = read(name)
-        if found is None:
-            return ()
-        return tuple(word.decode() if isinstance(word, bytes) else str(word) for word in np.ravel(found).tolist())
-
-    return words(FEATURES), read(ACTIVITY), words(NAMES)
+def _texts(found: Any) -> tuple[str, ...]:
+    """Names in an array of strings, none for None."""
+    words = [] if found is None else np.ravel(found).tolist()
+    return tuple(word.decode() if isinstance(word, bytes) else str(word) for word in words)
 
 
 def _chosen(names: Sequence[str], path: Path) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import accumulate
+from numbers import Integral, Real
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -49,7 +50,7 @@ class VectorSequences(GivenSequences):
         >>> walk = torch.randn(40, 3, generator=torch.Generator().manual_seed(0)).cumsum(0).double()
         >>> data = VectorSequences([Recording(walk, None, "walk")], num_steps=4)
         >>> data.about, data.mixed("validation", torch.tensor([0])).frames.shape
-        ('14 train, 3 validation clips of 5 vectors with 3 features, activity unknown', torch.Size([1, 5, 3]))
+        ('13 train, 3 validation clips of 5 vectors with 3 features, activity unknown', torch.Size([1, 5, 3]))
     """
 
     def __init__(
@@ -66,6 +67,10 @@ class VectorSequences(GivenSequences):
         name: str = "arrays",
     ) -> None:
         every = [*recordings, *([] if isinstance(validation, int | float) else validation)]
+        for key, number, least in (("num_steps", num_steps, 1), ("hop", hop, 0)):
+            require(isinstance(number, Integral) and number >= least, key, number, f"an integer of at least {least}")
+        if isinstance(validation, int | float):
+            require(0.0 < validation < 1.0, "validation", validation, "a share strictly between 0 and 1, or sequences")
         length = num_steps + 1
         hop = hop or max(1, length // 2)
         _require_alike(every, length)
@@ -149,18 +154,16 @@ def vectors(
         ((4,), 8, ('x', 'y', 'vx', 'vy'))
     """
     recordings = _recordings(values, activity, "values")
-    shape = np.shape(values) if hasattr(values, "shape") else ()
-    length = (shape[1] - 1 if len(shape) == 3 else 8) if num_steps is None else num_steps
-    require(length >= 1, "num_steps", length, "an integer of at least 1")
-    held: Any = validation
-    if not isinstance(validation, int | float):
+    several = not isinstance(values, list | tuple) and _rank(values) == 3
+    length = (len(recordings[0].values) - 1 if several else 8) if num_steps is None else num_steps
+    require(length != 0, "values", "sequences of one vector", "at least 2, T + 1")
+    held: Any = float(validation) if isinstance(validation, Real) else validation
+    if not isinstance(validation, Real):
         both = isinstance(validation, tuple) and len(validation) == 2
         if both is (activity is None):
             raise UserError("validation: found activity for some sequences only, expected it for all or none of them")
         values, activity = validation if both else (validation, None)
         held = _recordings(values, activity, "validation")
-    else:
-        require(0.0 < validation < 1.0, "validation", validation, "a share strictly between 0 and 1, or sequences")
     return VectorSequences(recordings, length, hop, held, features, periodic, transformations, unit_steps, title=title)
 
 
@@ -176,10 +179,12 @@ def as_vectors(values: Any, source: str, ranks: tuple[int, ...] = (2,)) -> Tenso
                 [3., nan]], dtype=torch.float64)
     """
     try:
-        array = np.asarray(values)
+        if isinstance(values, Tensor):
+            values = values.detach().to("cpu", torch.complex128 if values.is_complex() else torch.float64)
+        array: Any = np.ma.asarray(values)
         if array.dtype.kind not in "fiub":
             raise UserError(f"{source}: found values of type {array.dtype}, expected numbers")
-        tensor = torch.from_numpy(array.astype(np.float64))
+        tensor = torch.from_numpy(array.astype(np.float64).filled(np.nan))
     except (TypeError, ValueError, RuntimeError):
         raise UserError(f"{source}: found {type(values).__name__}, expected an array of numbers") from None
     if tensor.ndim not in ranks or 0 in tensor.shape:
@@ -188,40 +193,58 @@ def as_vectors(values: Any, source: str, ranks: tuple[int, ...] = (2,)) -> Tenso
     return tensor
 
 
+def recordings_of(tensor: Tensor, speeds: Tensor | None, name: str) -> list[Recording]:
+    """One recording ``(S, F)``, or N of them ``(N, S, F)``, with speeds of the same leading axes.
+
+    Example:
+        >>> [one.name for one in recordings_of(torch.zeros(2, 9, 3), None, "walks.npy")]
+        ['walks.npy[0]', 'walks.npy[1]']
+    """
+    if tensor.ndim == 2:
+        return [Recording(tensor, speeds, name)]
+    parts = [None] * len(tensor) if speeds is None else list(speeds)
+    return [Recording(part, parts[place], f"{name}[{place}]") for place, part in enumerate(tensor)]
+
+
 def _recordings(values: Any, activity: Any, source: str) -> list[Recording]:
     """Recordings from an array, or from a list of them."""
-    if isinstance(values, list | tuple) and len(values) and np.ndim(values[0]) == 2:
-        each = [None] * len(values) if activity is None else list(activity)
-        require(len(each) == len(values), "activity", f"{len(each)} arrays", f"{len(values)}, one per recording")
-        return [
-            one
-            for place, (part, speed) in enumerate(zip(values, each, strict=True))
-            for one in _recordings(np.asarray(part), speed, f"{source}[{place}]")
-        ]
-    tensor = as_vectors(values, source, (2, 3))
-    several = tensor.ndim == 3
-    shape = tuple(tensor.shape[:-2]) + (tensor.shape[-2] - 1,)
-    speeds = None if activity is None else checked_activity(activity, "activity", shape)
-    if not several:
-        return [Recording(tensor, speeds, source)]
-    return [
-        Recording(clip, None if speeds is None else speeds[place], f"{source}[{place}]")
-        for place, clip in enumerate(tensor)
-    ]
+    if isinstance(values, list | tuple) and len(values) and _rank(values[0]) == 2:
+        given = activity if isinstance(activity, list | tuple) or _rank(activity) > 0 else [activity] * len(values)
+        require(len(given) == len(values), "activity", f"{len(given)} arrays", f"{len(values)}, one per recording")
+        pairs = enumerate(zip(values, given, strict=True))
+        return [one for place, pair in pairs for one in _whole(*pair, f"[{place}]", source, (2,))]
+    return _whole(values, activity, "", source, (2, 3))
+
+
+def _whole(values: Any, activity: Any, place: str, source: str, ranks: tuple[int, ...]) -> list[Recording]:
+    """Recordings from an array."""
+    tensor = as_vectors(values, source + place, ranks)
+    shape = (*tensor.shape[:-2], tensor.shape[-2] - 1)
+    speeds = None if activity is None else checked_activity(activity, f"activity{place}", shape).cpu()
+    return recordings_of(tensor, speeds, source + place)
+
+
+def _rank(values: Any) -> int:
+    """Number of axes; -1 of what is no array."""
+    try:
+        return int(np.ndim(values))
+    except ValueError:
+        return -1
 
 
 def _require_alike(recordings: Sequence[Recording], length: int) -> None:
-    """Raise a UserError unless recordings are long enough and have the same features and transformations."""
+    """Raise a UserError unless recordings are long enough, finite, and alike in features and transformations."""
     require(len(recordings) > 0, "values", "no recordings", "at least one")
     first = recordings[0]
     for one in recordings:
-        require(
-            len(one.values) >= length, one.name, f"{len(one.values)} vectors", f"at least {length}, a clip of T + 1"
-        )
-        count = one.values.shape[1]
+        size, count = one.values.shape
+        require(size >= length, one.name, f"{size} vectors", f"at least {length}, a clip of T + 1")
         require(count == first.values.shape[1], one.name, f"{count} features", f"{first.values.shape[1]}, as before")
-        found, expected = (0 if each.activity is None else each.activity.shape[1] for each in (one, first))
-        require(found == expected, one.name, f"activity of {found} transformations", f"that of {expected}, as before")
+        infinite = one.values.isinf().any(1).nonzero().flatten()[:1].tolist()
+        expected = "numbers, or NaN for what is missing"
+        require(not infinite, one.name, f"infinite values in vector {sum(infinite) + 1}", expected)
+        found, wanted = (0 if each.activity is None else each.activity.shape[1] for each in (one, first))
+        require(found == wanted, one.name, f"activity of {found} transformations", f"that of {wanted}, as before")
 
 
 def _starts(spans: Sequence[tuple[int, int]], length: int, hop: int) -> Tensor:

@@ -63,8 +63,8 @@ class FeatureLikelihood:
     Example:
         >>> from ffrl.data.features import Feature, Features
         >>> score = FeatureLikelihood(FeatureValues(Features((Feature("x"),)), scale=1.0))
-        >>> score.name, round(score.upper_bound(1), 4)
-        ('gaussian-learned', -0.9189)
+        >>> score.name, round(score.upper_bound(1), 2)
+        ('gaussian-learned', -0.92)
     """
 
     frame_kind: FeatureValues

@@ -11,6 +11,7 @@ from ffrl.core.device import wide
 from ffrl.data.features import Features
 from ffrl.evaluation.protocol.measure import Measure, Pass, Results, Seen
 from ffrl.evaluation.protocol.needs import Need
+from ffrl.models.frame_kind import FeatureValues
 from ffrl.tables.table import Column, Row, Table
 
 KINDS = {"flow": "flow", "reconstruction": "reconstruction", "raw_copy": "first vector"}
@@ -59,9 +60,10 @@ class FeatureErrors(Measure):
 
     @property
     def _features(self) -> Features:
-        features = self.task.data.features
-        assert features is not None
-        return features
+        """Those that the model was trained on, with their scales."""
+        kind = self.task.model.frame_kind
+        assert isinstance(kind, FeatureValues)
+        return kind.features
 
     @classmethod
     def tables(cls, results: Results) -> list[Table]:

@@ -70,13 +70,15 @@ class Prediction(Measure):
             apart = frame_kind.difference(images, seen.frames)[:, 1:]
             squared = apart.square().flatten(1).mean(1, dtype=widest(images.device))
             self.keep({(kind, "l1"): l1_error(images, seen.frames, frame_kind), (kind, "squared"): squared})
+        there = ~seen.frames[:, 1:].isnan()
+        self.keep({"there": there.flatten(1).to(widest(there.device)).mean(1)})
 
     def result(self, found: Results) -> dict[str, Any]:
         activity = {"activity": "given" if self.task.model.activity_kind.given else "inferred"}
         vectors = self.task.model.frame_kind.rank == 1
         errors = {}
         for kind in KINDS:
-            squared = self.kept((kind, "squared"))
+            squared = self.kept((kind, "squared")) / self.kept("there").mean().clamp(min=1e-9)
             quality = {"explained": estimate(1 - squared)} if vectors else {"psnr": psnr(squared)}
             errors[kind] = summarise(self.kept((kind, "l1"))) | quality
         return {"prediction": activity | errors}

@@ -8,6 +8,8 @@ from torch import Tensor
 from ffrl.data.base import SequenceBatch, SequenceData
 from ffrl.models.frame_kind import FeatureValues, FrameKind
 
+MOST = 60
+"""Features that have a bar; of more, the first ones."""
 DEVIATIONS = 2.5
 """Standard deviations of a feature that the bars of a vector reach."""
 LEAST, FLAT, WIDE = 12, 0.9, 3
@@ -27,7 +29,7 @@ def pictures(frames: Tensor, kind: FrameKind) -> Tensor:
     Returns:
         Images as they are; of vectors ``(..., 3, H, 3 F)``: a bar per feature, dark and up above its mean in the
         training data, lighter and down below it, :data:`DEVIATIONS` standard deviations at most, and nothing where a
-        value is missing.
+        value is missing; F is :data:`MOST` at most.
 
     Example:
         >>> from ffrl.data.features import Feature, Features
@@ -36,7 +38,7 @@ def pictures(frames: Tensor, kind: FrameKind) -> Tensor:
         >>> pictures(torch.tensor([[0.0, 2.5]]), kind).shape
         torch.Size([1, 3, 25, 6])
     """
-    return frames if kind.rank == 3 else _bars(kind.standard(frames))
+    return frames if kind.rank == 3 else _bars(kind.standard(frames)[..., :MOST])
 
 
 def as_pictures(data: SequenceData, batch: SequenceBatch) -> SequenceBatch:
