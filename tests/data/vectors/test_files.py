@@ -274,7 +274,8 @@ def arrays_that_are_none(folder: Path) -> dict[Path, str]:
     (folder / "empty.h5").touch()
     with h5py.File(folder / "nothing.h5", "w") as file:
         file["values"] = h5py.Empty("f8")
-    others = dict.fromkeys(("cut.npz", "cut.npy", "packed.npy", "empty.npy", "empty.h5"), "found damaged data")
+    others = dict.fromkeys(("cut.npz", "cut.npy", "packed.npy"), "found damaged data")
+    others |= dict.fromkeys(("empty.npy", "empty.h5"), "found an empty file")
     others |= {"nothing.h5": "found values of type object"}
     return {folder / name: text for name, (_, text) in made.items()} | {folder / name: others[name] for name in others}
 
