@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from ffrl.core.errors import UserError
+from ffrl.core.reading import shown
 
 if TYPE_CHECKING:
     from ffrl.data.base import SequenceData
@@ -62,14 +63,16 @@ class DataSpec:
         names |= {"transformations": str, "unit_steps": str}
         if not isinstance(values, dict) or values.keys() != names.keys():
             found = sorted(values) if isinstance(values, dict) else values
-            raise UserError(f"{source}: found {found!r}, expected the keys {', '.join(names)}")
+            raise UserError(f"{source}: found {shown(found)}, expected the keys {', '.join(names)}")
         made: dict[str, Any] = {}
         for key, kind in names.items():
             value = values[key]
             several = key in ("image_shape", "transformations", "unit_steps")
             items = value if several and isinstance(value, list) else [value]
             if several is not isinstance(value, list) or any(type(item) is not kind for item in items):
-                raise UserError(f"{source}: {key}: found {value!r}, expected {'a list of ' if several else ''}{kind}")
+                raise UserError(
+                    f"{source}: {key}: found {shown(value)}, expected {'a list of ' if several else ''}{kind}"
+                )
             made[key] = tuple(items) if several else value
         if len(made["image_shape"]) != 3 or min(*made["image_shape"], made["num_steps"]) < 1:
             raise UserError(f"{source}: found images of {made['image_shape']}, T = {made['num_steps']}, expected sizes")
