@@ -46,7 +46,7 @@ test: setup
 
 fuzz: setup
 	@echo "Reading mutated files for $(SECONDS) seconds (make fuzz SECONDS=3600 for an hour)"
-	OMP_NUM_THREADS=1 PYTHONPATH=.:tests/support .venv/bin/python tests/support/fuzz.py $(SECONDS)
+	OMP_NUM_THREADS=1 PYTHONPATH=.:tests/support .venv/bin/python tests/fuzz/fuzz.py $(SECONDS)
 
 lint: setup
 	@echo "Checking the code"
