@@ -1,14 +1,16 @@
-# make demo | test | lint | docs | wheel-check | gpu-check | clean. PYTHON chooses the interpreter of the virtual environment.
+# make demo | test | fuzz | lint | docs | wheel-check | gpu-check | clean. PYTHON chooses the interpreter of the virtual environment.
 PYTHON ?= python3
+SECONDS ?= 300
 RUN := runs/demo-$(shell date +%Y%m%d-%H%M%S)
 STF := .venv/bin/stf
 INSTALL := .venv/bin/python -m pip install --quiet -c constraints.txt
 
-.PHONY: help setup demo test lint docs wheel-check gpu-check clean
+.PHONY: help setup demo test fuzz lint docs wheel-check gpu-check clean
 
 help:
 	@echo "make demo         train a small unsupervised model, evaluate it and draw its fields"
 	@echo "make test         run the tests"
+	@echo "make fuzz         read mutated files of every format for SECONDS, and print counts by format"
 	@echo "make lint         check the code with ruff and its types with mypy"
 	@echo "make docs         build the documentation into site/, with its notebook run"
 	@echo "make wheel-check  build a wheel and use it outside this folder"
@@ -41,6 +43,10 @@ demo: setup
 test: setup
 	@echo "Running the tests"
 	OMP_NUM_THREADS=1 .venv/bin/python -m pytest -n 2 -q
+
+fuzz: setup
+	@echo "Reading mutated files for $(SECONDS) seconds (make fuzz SECONDS=3600 for an hour)"
+	OMP_NUM_THREADS=1 PYTHONPATH=.:tests/support .venv/bin/python tests/fuzz/fuzz.py $(SECONDS)
 
 lint: setup
 	@echo "Checking the code"

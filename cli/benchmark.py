@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 import os
 import shlex
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -15,6 +14,7 @@ import tyro
 
 from ffrl.core.device_name import DEVICES, DeviceName
 from ffrl.core.errors import UserError, require
+from ffrl.core.terminal import Console, say
 from ffrl.training.folders import RUNS
 from stf.benchmark.run.cell import Cell, Settings, cells
 from stf.benchmark.suites import SUITES, Suite, find_suite
@@ -150,14 +150,13 @@ def _seeds(command: Benchmark, suite: Suite) -> list[int]:
 def _show(grid: Sequence[Cell], left_out: Sequence[str]) -> None:
     """Print the cells and their commands."""
     for cell in grid:
-        print(f"# {cell.name}")
-        print(*cell.commands().values(), sep="\n")
+        say("\n".join([f"# {cell.name}", *cell.commands().values()]))
     _say_left_out(left_out)
 
 
 def _say_left_out(left_out: Sequence[str]) -> None:
     if left_out:
-        print(f"left out, as they need --data.root: {', '.join(left_out)}", file=sys.stderr)
+        say(f"left out, as they need --data.root: {', '.join(left_out)}", error=True)
 
 
 def _require_sequences(grid: Sequence[Cell]) -> None:
@@ -189,8 +188,6 @@ def _threads(command: Benchmark) -> int | None:
 
 def _run(command: Benchmark, suite: Suite, grid: Sequence[Cell], left_out: Sequence[str], line: str) -> int:
     """Run the cells that are not done, write and print what is finished."""
-    from rich.console import Console
-
     from ffrl.core.files import locked, remove_leftovers
     from stf.benchmark.run.jobs import JOBS, Submitter, end_leftovers
     from stf.benchmark.run.process import Child, Launcher, Start
@@ -214,9 +211,10 @@ def _run(command: Benchmark, suite: Suite, grid: Sequence[Cell], left_out: Seque
         remove_leftovers(out)
         end_leftovers(out / JOBS)
         records = Records(out / RESULTS)
+        records.check()
         _say_left_out(left_out)
         if suite.codes and not settings.codes:
-            print("scikit-learn is not installed: DCI, MIG and linear probes are left out", file=sys.stderr)
+            say("scikit-learn is not installed: DCI, MIG and linear probes are left out", error=True)
         launcher = Launcher(f"{__package__}.main", _threads(command))
         with Progress(Console(stderr=True)) as progress:
             outcome = Runner(records, launcher, command.jobs, progress, line, start).run(grid)
@@ -224,9 +222,9 @@ def _run(command: Benchmark, suite: Suite, grid: Sequence[Cell], left_out: Seque
         write_tables(suite, lines, out)
         if outcome.signal is not None:
             done = sum(records.done(cell.name) for cell in grid)
-            print(f"stopped, {done} of {len(grid)} cells are done; to go on: {line}", file=sys.stderr)
+            say(f"stopped, {done} of {len(grid)} cells are done; to go on: {line}", error=True)
             return exit_code(outcome)
-        print_tables(suite, lines, Console())
         write_plots(suite, lines, out)
-    print(out)
+        print_tables(suite, lines, Console())
+    say(str(out))
     return exit_code(outcome)

@@ -12,6 +12,7 @@ import tyro
 from ffrl.config import DataConfig
 from ffrl.config.data import DATA_SETS
 from ffrl.core.errors import UserError, require
+from ffrl.core.terminal import Console, say
 from stf.registry import default_config
 
 from .flags import build, flags_of, peek, split
@@ -68,8 +69,6 @@ def main(arguments: Sequence[str]) -> int:
     command = build(_defaults(given.flags.get("--data.name") or "mnist"), given)
     out = command.out or Path(f"data-{command.data.name}")
 
-    from rich.console import Console
-
     import ffrl.data
     from ffrl.evaluation.protocol.data_summary import print_summary, summarise
     from stf.plot.samples import write_samples
@@ -78,7 +77,7 @@ def main(arguments: Sequence[str]) -> int:
     summary = summarise(data, command.split, command.seed)
     write_samples(data, summary, out)
     print_summary(summary, Console())
-    print(out)
+    say(str(out))
     return 0
 
 
@@ -111,12 +110,12 @@ def _fetch(arguments: Sequence[str]) -> int:
         for flag, wanted in (("--verify", command.verify), ("--unpack", command.unpack)):
             if wanted:
                 raise UserError(f"{flag}: found no --root, expected the folder of the files beside it")
-        print(explain(command.name))
+        say(explain(command.name))
         return 0
     if command.verify:
         if command.unpack:
             raise UserError("--unpack: found --verify beside it, expected one of the two")
-        print(verify(command.name, command.root))
+        say(verify(command.name, command.root))
     else:
-        print(fetch(command.name, command.root, command.unpack))
+        say(fetch(command.name, command.root, command.unpack))
     return 0

@@ -11,6 +11,7 @@ import tyro
 
 from ffrl.core.device_name import DEVICES, DeviceName
 from ffrl.core.errors import UserError, require
+from ffrl.core.terminal import Console
 from ffrl.training.folders import newest
 
 from .flags import build, flags_of, split
@@ -67,8 +68,6 @@ def main(arguments: Sequence[str]) -> int:
         raise UserError(f"--json: found no folder {str(command.json.parent)!r}, expected one to write into")
     run = command.run or newest()
 
-    from rich.console import Console
-
     from ffrl.core.files import to_json, write_atomically
     from ffrl.evaluation.report.terminal import print_report
     from stf.report.run_verdict import print_verdict, verdict_of
@@ -83,7 +82,7 @@ def main(arguments: Sequence[str]) -> int:
         sequences=command.sequences,
         codes=command.codes,
     )
-    if command.json is not None:
+    if command.json is not None:  # before anything is printed, which may fail
         write_atomically(command.json, to_json(report))
     console = Console()
     print_report(report, console)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import shlex
-import sys
 from itertools import chain
 from pathlib import Path
+
+from ffrl.core.terminal import say
 
 
 def hint(command: str, run: Path, **flags: Path | None) -> None:
@@ -18,4 +19,4 @@ def hint(command: str, run: Path, **flags: Path | None) -> None:
         flags: its flags, those that are None left out; ``_`` stands for a full stop.
     """
     given = [(f"--{name.replace('_', '.')}", os.fspath(value)) for name, value in flags.items() if value is not None]
-    print(f"next: stf {shlex.join([command, os.fspath(run), *chain(*given)])}", file=sys.stderr)
+    say(f"next: stf {shlex.join([command, os.fspath(run), *chain(*given)])}", error=True)

@@ -7,9 +7,10 @@ import importlib
 import os
 import sys
 from collections.abc import Sequence
-from io import TextIOWrapper
 
-from ffrl.core.errors import UserError
+from ffrl.core.errors import UserError, memory_lack
+from ffrl.core.signals import interruptible_imports
+from ffrl.core.terminal import one_line, prepare_streams
 from stf import __version__
 
 COMMANDS = {
@@ -17,6 +18,7 @@ COMMANDS = {
     "evaluate": ("evaluate", "measure a trained model"),
     "visualize-fields": ("visualize", "draw the fields of a trained model and what they do"),
     "transfer": ("transfer", "apply what happens in one sequence to other images"),
+    "verify": ("verify", "check that the files of a run are what was written"),
     "benchmark": ("benchmark", "train and measure a grid of models, as tables and plots"),
     "load-example": ("load_example", "write a trained model that comes with the package as a run folder"),
     "data": ("data", "show what a data set holds, and draw sample sequences"),
@@ -76,13 +78,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         0
     """
     os.environ["MPLBACKEND"] = "agg"  # notebooks name one that is not there, and nothing is shown on a screen
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, TextIOWrapper):
-            stream.reconfigure(errors="replace")
+    prepare_streams()
     try:
-        code = dispatch(sys.argv[1:] if arguments is None else arguments)
-        sys.stdout.flush()
-        return code
+        with interruptible_imports():
+            code = dispatch(sys.argv[1:] if arguments is None else arguments)
+            sys.stdout.flush()
+            return code
     except UserError as error:
         return _complain(str(error), USAGE_ERROR)
     except BrokenPipeError:
@@ -90,14 +91,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return BROKEN_PIPE
     except OSError as error:
         _discard_output()
-        where = "" if error.filename is None else f"{error.filename}: "
+        where = "" if error.filename is None else f"{os.fsdecode(error.filename)}: "
         return _complain(f"{where}{error.strerror or error}", FAILURE)
     except KeyboardInterrupt:
         return INTERRUPTED
+    except (MemoryError, RuntimeError, ValueError) as error:
+        lack = memory_lack(error)
+        if lack is None:
+            raise
+        return _complain(f"found {lack}, expected something smaller, or a machine with more", FAILURE)
 
 
 def _complain(message: str, code: int) -> int:
-    print("stf: error: " + " ".join(message.split()), file=sys.stderr)
+    print("stf: error: " + one_line(message), file=sys.stderr)
     return code
 
 

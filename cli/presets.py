@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import tomllib
 from pathlib import Path
 from typing import Any
 
 from ffrl.core.errors import UserError
+from ffrl.core.reading import read_toml
 
 FOLDER = Path(__file__).parents[1] / "configs"
 """The presets: ``stf/configs`` beside ``stf/cli`` when installed, ``configs`` beside ``cli`` in a checkout."""
@@ -37,14 +37,12 @@ def find(name: str) -> Path:
 
 
 def read(path: Path) -> dict[str, Any]:
-    """Return the contents of a TOML file.
+    """Return the contents of a TOML file, see :func:`ffrl.core.reading.read_toml`.
 
     Raises:
         UserError: it cannot be read, or is not TOML; the message has the position.
     """
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
-    except OSError as error:
-        raise UserError(f"--config: cannot read {path}: {error.strerror or error}") from None
-    except ValueError as error:
-        raise UserError(f"{path}: found invalid TOML, {error}") from None
+        return read_toml(path)
+    except UserError as error:
+        raise UserError(f"--config: {error}") from None

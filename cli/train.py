@@ -6,7 +6,6 @@ import dataclasses
 import inspect
 import os
 import shlex
-import sys
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -17,6 +16,7 @@ import tyro
 from ffrl.config import ClipsConfig, DataConfig, RunConfig, VectorsConfig
 from ffrl.config.data import DATA_SETS
 from ffrl.core.errors import UserError, require
+from ffrl.core.terminal import Console, say
 from ffrl.training.folders import CONFIG, EVALUATION, newest, reserved
 from stf.registry import CONFIGS, MODES, default_config, fine_tuning
 
@@ -223,17 +223,15 @@ def _resume(given: dict[str, str | None]) -> int:
 
 def _train(config: RunConfig, run: Path, resume: bool, init: str | None = None) -> int:
     """Train and say where the run is, or how to go on with it."""
-    from rich.console import Console
-
     from ffrl.training.parallel import join
     from stf.run import train
 
     result = train(config, run, resume=resume, console=Console(stderr=True), init=init)
     if join().first:
-        print(run)
+        say(str(run))
         if result.signal is not None:
             command = f"stf train --resume {shlex.quote(os.fspath(run))}"
-            print(f"stopped at step {result.steps} of {config.steps}; to go on: {command}", file=sys.stderr)
+            say(f"stopped at step {result.steps} of {config.steps}; to go on: {command}", error=True)
         else:
             hint("evaluate", run, json=run / EVALUATION)
     return 0 if result.signal is None else 128 + result.signal

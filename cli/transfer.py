@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -14,6 +13,7 @@ import tyro
 from ffrl.config import ClipsConfig
 from ffrl.core.device_name import DEVICES, DeviceName
 from ffrl.core.errors import UserError, require
+from ffrl.core.terminal import say
 from ffrl.training.folders import CONFIG, newest
 
 from .flags import build, flags_of, split
@@ -141,6 +141,6 @@ def main(arguments: Sequence[str]) -> int:
         seed=command.seed,
     )
     result = transfer(run, request, command.out, command.data.root, command.device)
-    print("\n".join(result.lines), file=sys.stderr)
-    print(result.folder)
+    say("\n".join(result.lines), error=True)
+    say(str(result.folder))
     return 0

@@ -11,6 +11,7 @@ import tyro
 
 from ffrl.core.device_name import DEVICES, DeviceName
 from ffrl.core.errors import require
+from ffrl.core.terminal import Console, say
 from ffrl.training.folders import newest
 
 from .evaluate import DataLocation
@@ -55,8 +56,6 @@ def main(arguments: Sequence[str]) -> int:
     command = build(VisualizeFields(), split(arguments, flags_of(VisualizeFields), positional=["RUN"]))
     run = command.run or newest()
 
-    from rich.console import Console
-
     from stf.api import report as draw
 
     *_, report = draw(
@@ -70,6 +69,6 @@ def main(arguments: Sequence[str]) -> int:
         motion=command.motion,
         console=Console(stderr=True),
     )
-    print(report)
+    say(str(report))
     hint("transfer", run, data_root=command.data.root)
     return 0

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from numpy.typing import ArrayLike
-from rich.console import Console
 from torch import Tensor, nn
 
 import ffrl.data
 from ffrl.config import DataConfig, RunConfig
 from ffrl.core.device import flush_denormals, resolve_device
 from ffrl.core.errors import UserError
+from ffrl.core.terminal import Console
 from ffrl.data.arrays import arrays
 from ffrl.data.base import SequenceData
 from ffrl.data.catalogue import IN_MEMORY
@@ -30,7 +30,7 @@ from ffrl.training.folders import CONFIG, reserved
 from ffrl.training.parallel import join
 from ffrl.training.trainer import train as train_model
 from stf.registry import CONFIGS, MODES, default_config, fine_tuning
-from stf.run import Run, build_model, start_from
+from stf.run import Run, build_new, start_from
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -128,7 +128,7 @@ def fit(
     if encoder is not None:
         settings = _with_latent_dim(settings, mode, encoder, spec)
     config = configure(mode, settings, named, spec, init is not None)
-    model = build_model(config, spec.image_shape, encoder, decoder, spec.features)
+    model = build_new(config, spec.image_shape, encoder, decoder, spec.features)
     if init is not None:
         start_from(model, init)
     if resume and out is not None and (Path(out).expanduser() / CONFIG).is_file():

@@ -16,9 +16,12 @@ from safetensors import safe_open
 from safetensors.torch import save
 
 from ffrl.core.errors import UserError, require
-from ffrl.core.files import is_empty, read_json_object, reporting, write_atomically
+from ffrl.core.files import is_empty, reporting, write_atomically
+from ffrl.core.reading import json_object, read_json_object
 from ffrl.data.digits.assets import asset
-from ffrl.training.checkpoint import CONFIG, FOLDER, MODEL, find_checkpoint, read_tensors
+from ffrl.storage.checksums import CHECKSUMS, checksums
+from ffrl.storage.tensors import encode_tensors, read_tensors
+from ffrl.training.checkpoint import CONFIG, FOLDER, MODEL, find_checkpoint
 from ffrl.training.config_io import config_from_dict, encode_config
 from ffrl.training.log import METRICS, read_metrics
 from ffrl.training.run_folder import DESCRIPTION
@@ -73,20 +76,26 @@ def load_example(name: str, out: str | Path) -> Path:
     tensors = {
         key: tensor.float() if tensor.dtype == torch.float16 else tensor for key, tensor in read_tensors(path).items()
     }
-    values = json.loads(about["config"])
+    values, described = (json_object(about[key].encode(), f"{path}: {key}") for key in ("config", "description"))
     mode = CONFIGS[values["mode"]]
     config = config_from_dict(mode, values, str(path), base=mode())  # keys that came later have their defaults
     if VALUES in tensors:
-        write_vectors(tensors.pop(VALUES), tensors.pop(ACTIVITY), json.loads(about["description"]), out / SEQUENCES)
+        write_vectors(tensors.pop(VALUES), tensors.pop(ACTIVITY), described, out / SEQUENCES)
         config = replace(config, data=replace(config.data, root=(out / SEQUENCES).resolve()))
     checkpoint = out / FOLDER / f"step-{int(about['step']):08d}"
     with reporting("write", checkpoint):
         checkpoint.mkdir(parents=True)
-    write_atomically(checkpoint / MODEL, save({key: tensor.contiguous() for key, tensor in tensors.items()}))
-    write_atomically(checkpoint / CONFIG, encode_config(config))
-    write_atomically(out / DESCRIPTION, about["description"].encode())
-    write_atomically(out / METRICS, about["metrics"].encode())
-    write_atomically(out / CONFIG, encode_config(config))
+    of_run = {
+        DESCRIPTION: about["description"].encode(),
+        METRICS: about["metrics"].encode(),
+        CONFIG: encode_config(config),
+    }
+    for file_name, content in of_run.items():
+        write_atomically(out / file_name, content)
+    files = {MODEL: encode_tensors(tensors), CONFIG: encode_config(config)}
+    files[CHECKSUMS] = checksums(out, files)
+    for file_name, content in files.items():
+        write_atomically(checkpoint / file_name, content)
     return out
 
 

@@ -14,7 +14,7 @@ from torch import nn
 import ffrl.data
 from ffrl.config import RunConfig
 from ffrl.core.device import flush_denormals, resolve_device
-from ffrl.core.errors import UserError, require
+from ffrl.core.errors import UserError, fitting, require
 from ffrl.core.progress import say
 from ffrl.data.base import SequenceData, Split
 from ffrl.data.features import Features
@@ -22,8 +22,10 @@ from ffrl.data.inventory import Inventory
 from ffrl.data.on_device import on_device, where_made
 from ffrl.data.spec import DataSpec
 from ffrl.models.interface import Calibrated, SequenceModel, WithFields
-from ffrl.training.checkpoint import CONFIG, checkpoint_step, find_checkpoint, load_weights
-from ffrl.training.config_io import read_config
+from ffrl.storage.room import Room
+from ffrl.storage.tensors import read_header
+from ffrl.training.checkpoint import CONFIG, MODEL, checkpoint_step, find_checkpoint, load_weights
+from ffrl.training.config_io import config_to_dict, flat, read_config
 from ffrl.training.log import METRICS, read_metrics
 from ffrl.training.parallel import join
 from ffrl.training.run_folder import DESCRIPTION, Description, require_run
@@ -58,6 +60,24 @@ def build_model(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         return MODES[config.mode].build(config, image_shape, encoder, decoder, features)
+
+
+def build_new(
+    config: RunConfig,
+    image_shape: tuple[int, ...],
+    encoder: nn.Module | None = None,
+    decoder: nn.Module | None = None,
+    features: Features | None = None,
+) -> SequenceModel:
+    """:func:`build_model`, where the configuration is a user's.
+
+    Raises:
+        UserError: there is no memory for such sizes.
+    """
+    sizes = flat(config_to_dict(config.model))
+    told = ", ".join(f"{name} {value}" for name, value in sizes.items() if type(value) is int)
+    with fitting(f"model ({told}, images of {' x '.join(map(str, image_shape))})"):
+        return build_model(config, image_shape, encoder, decoder, features)
 
 
 @dataclass
@@ -117,7 +137,8 @@ class Run:
         described = Description.read(path)
         _require_modules(path, described.modules, {"encoder": encoder, "decoder": decoder})
         spec = described.data or _spec_by_name(config)
-        model = build_model(config, spec.image_shape, encoder, decoder, spec.features)
+        with Room(read_header(checkpoint / MODEL), f"{checkpoint / CONFIG}: model"):
+            model = build_model(config, spec.image_shape, encoder, decoder, spec.features)
         load_weights(checkpoint, model)
         model = model.eval().requires_grad_(False).to(resolve_device(device))
         return cls(path, checkpoint_step(checkpoint), config, spec, model, data, described.recordings)
@@ -146,7 +167,8 @@ class Run:
         if self.given is not None:
             return on_device(self.given, self.device)
         config = replace(self.config.data, root=self.config.data.root if root is None else root, download=False)
-        data = ffrl.data.load(config, self.device)
+        with fitting(f"data {config.name}"):
+            data = ffrl.data.load(config, self.device)
         self._hold_out(where_made(data))
         return data
 
@@ -205,7 +227,8 @@ class Run:
                 f"one: what {self.config.mode} predicts with is estimated after the last step"
             )
         data = self.data if data is None else on_device(data, self.device)
-        measured = evaluate_model(self.model, data, split=split, seed=seed, sequences=sequences, codes=codes)
+        with fitting(f"{self.path}: measuring {data.title}, T = {data.num_steps}"):
+            measured = evaluate_model(self.model, data, split=split, seed=seed, sequences=sequences, codes=codes)
         return measured | {"run": str(self.path), "step": self.step}
 
     def figures(
@@ -225,7 +248,8 @@ class Run:
         """Write all figures, animations and ``report.html``; see :func:`stf.report.build.draw`."""
         from stf.report.build import draw
 
-        return draw(self, out, **options)
+        with fitting(f"{self.path}: drawing fields of {self.model.latent_dim} dimensions, T = {self.spec.num_steps}"):
+            return draw(self, out, **options)
 
     def export(self, folder: str | Path) -> list[Path]:
         """Write encoder, flow and decoder as programs of :mod:`torch.export`; see :func:`stf.export.export`."""
@@ -285,9 +309,9 @@ def train(
         UserError: configuration, data or run folder cannot be used.
     """
     flush_denormals()
-    with join().in_turn():
+    with join().in_turn(), fitting(f"data {config.data.name}"):
         data = ffrl.data.load(config.data, resolve_device(config.device))
-    model = build_model(config, data.image_shape, features=data.features)
+    model = build_new(config, data.image_shape, features=data.features)
     if init is not None:
         start_from(model, init)
     return train_model(config, model, data, run_dir, resume, console)

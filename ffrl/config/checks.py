@@ -6,6 +6,9 @@ import math
 
 from ffrl.core.errors import require
 
+LARGEST = 2**20
+"""Of what a layer has of anything; memory ends before."""
+
 
 def positive(key: str, value: float) -> None:
     """Raise a UserError unless ``value`` is finite and above 0."""
@@ -25,3 +28,9 @@ def at_least(key: str, value: int, least: int) -> None:
 def probability(key: str, value: float) -> None:
     """Raise a UserError unless ``value`` is strictly between 0 and 1."""
     require(0.0 < value < 1.0, key, value, "a probability strictly between 0 and 1")
+
+
+def size(key: str, value: int) -> None:
+    """Raise a UserError unless ``value`` is a size that a network can have."""
+    at_least(key, value, 1)
+    require(value <= LARGEST, key, value, f"an integer of at most {LARGEST:,}")

@@ -5,9 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from ffrl.config.checks import at_least, positive
+from ffrl.config.checks import at_least, positive, size
 from ffrl.config.field_types import FIELDS
+from ffrl.core.errors import require
 from ffrl.core.registry import Registry
+
+DEEPEST = 1000
+"""Most layers of a network."""
 
 
 @dataclass(frozen=True)
@@ -44,8 +48,11 @@ class ModelConfig:
     """What ``fields`` may be."""
 
     def __post_init__(self) -> None:
-        for key in ("latent_dim", "num_fields", "width", "depth", "substeps"):
-            at_least("model." + key.replace("_", "-"), getattr(self, key), 1)
+        for key in ("latent_dim", "num_fields", "width", "substeps"):
+            size("model." + key.replace("_", "-"), getattr(self, key))
+        at_least("model.depth", self.depth, 1)
+        require(self.depth <= DEEPEST, "model.depth", self.depth, f"an integer of at most {DEEPEST}")
         self.field_types.require("model.fields", self.fields)
         at_least("model.potential-width", self.potential_width, self.narrowest_potential)
+        size("model.potential-width", max(1, self.potential_width))
         positive("model.diffusion", self.diffusion)

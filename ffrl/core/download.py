@@ -22,7 +22,16 @@ ATTEMPTS = 5
 """Connections in a row that may break off without bringing anything new."""
 PAUSE = 2.0
 """Seconds between them."""
-BLOCK = 2**20
+BLOCK = 2**16
+SLOWEST = 1024
+"""Least bytes per second, over :data:`PATIENCE` seconds: a connection that is slower is given up."""
+PATIENCE = 60.0
+MARGIN = 1.1
+"""How many times its usual size a file may have."""
+
+
+class TooSlowError(TimeoutError):
+    """A connection brings something, but too little."""
 
 
 def sha256_of(path: Path) -> str:
@@ -42,7 +51,7 @@ def require_sha256(path: Path, sha256: str, advice: str) -> None:
         raise UserError(f"{path}: found SHA-256 {found}, expected {sha256}: {advice}")
 
 
-def download(url: str, path: Path, sha256: str) -> None:
+def download(url: str, path: Path, sha256: str, size: int) -> None:
     """Fetch ``url`` into ``path``, unless it is there; what an earlier attempt brought is not fetched again.
 
     The bytes go to ``path`` with ``.part`` appended, which is renamed once its checksum is right. A part that is
@@ -52,18 +61,19 @@ def download(url: str, path: Path, sha256: str) -> None:
         url: HTTP or HTTPS.
         path: where the file is wanted; its folder is made.
         sha256: what its SHA-256 has to be.
+        size: about how many bytes it has; not much more is fetched.
 
     Raises:
         UserError: no network, an answer that is no file, a wrong checksum, or a folder that cannot be written.
     """
-    if path.is_file():
+    if _size(path):  # an empty one is what a power failure leaves
         require_sha256(path, sha256, f"remove it, or rename it, to fetch {url}")
         return
     part, failures = path.with_name(path.name + PART), 0
     while True:
-        before = _size(part)
+        before, slow = _size(part), False
         try:
-            if _fetch(url, part):
+            if _fetch(url, part, int(MARGIN * size) + BLOCK):
                 break
             reason = "the connection was cut"
         except HTTPError as error:
@@ -71,9 +81,12 @@ def download(url: str, path: Path, sha256: str) -> None:
                 raise UserError(f"{url}: found HTTP {error.code} {error.reason}, expected the file") from None
         except (URLError, HTTPException, TimeoutError, ConnectionError) as error:
             reason = reason_of(getattr(error, "reason", error))
+            slow = isinstance(error, TooSlowError)
+            if isinstance(error, URLError) and not _size(part):  # no server was reached at all
+                failures = ATTEMPTS
         have = _size(part)
-        failures = 0 if have > before else failures + 1
-        if failures >= ATTEMPTS or have == 0:
+        failures = 0 if have > before and not slow else failures + 1
+        if failures >= ATTEMPTS:
             kept = f"; {have:,} bytes are in {part}, and the same command goes on from there" if have else ""
             raise UserError(f"{url}: found no way to fetch it ({reason}), expected a network{kept}")
         say(f"{reason} after {have:,} bytes; going on")
@@ -93,7 +106,7 @@ def _size(path: Path) -> int:
     return path.stat().st_size if path.is_file() else 0
 
 
-def _fetch(url: str, part: Path) -> bool:
+def _fetch(url: str, part: Path, most: int) -> bool:
     """Append to ``part`` what is missing, over one connection, and tell whether all of it is there then."""
     have = _size(part)
     request = Request(url, headers={"Range": f"bytes={have}-"} if have else {})
@@ -107,7 +120,7 @@ def _fetch(url: str, part: Path) -> bool:
                 return True
         with reporting("write", part):  # longer than the file: something else
             part.unlink()
-        return _fetch(url, part)
+        return _fetch(url, part, most)
     with response:
         if have and not _continues(response, have):
             have = 0
@@ -118,11 +131,18 @@ def _fetch(url: str, part: Path) -> bool:
                 part.parent.mkdir(parents=True, exist_ok=True)
                 file = open(part, "ab" if have else "wb")
             with file:
-                while content := response.read(BLOCK):
+                begun, before = time.monotonic(), have
+                while content := response.read1(BLOCK):  # what has come, so that nothing is lost when it breaks off
+                    have += len(content)
+                    if have > most:
+                        raise UserError(f"{url}: found more than {most:,} bytes, expected at most as many")
                     with reporting("write", part):
                         file.write(content)
-                    have += len(content)
                     advance(len(content))
+                    if time.monotonic() - begun >= PATIENCE:
+                        if have - before < SLOWEST * PATIENCE:
+                            raise TooSlowError(f"less than {SLOWEST:,} bytes per second")
+                        begun, before = time.monotonic(), have
                 with reporting("write", part):
                     file.flush()
                     os.fsync(file.fileno())

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class UserError(Exception):
     """Input that cannot be used; the command line prints its message as one line and exits with code 2.
@@ -30,3 +34,59 @@ def reason_of(error: BaseException) -> str:
         ('no space', 'KeyError')
     """
     return " ".join(str(error).split()) or type(error).__name__
+
+
+_NO_MEMORY = ("DefaultCPUAllocator", "out of memory", "bad_alloc", "Unable to allocate", "not enough memory")
+_SIZES = (
+    "Storage size calculation overflowed",
+    "numel: integer multiplication overflow",
+    "Overflow when unpacking long",
+    "negative dimension",
+    "array is too big",
+    "Maximum allowed dimension exceeded",
+)
+
+
+def memory_lack(error: BaseException) -> str | None:
+    """Return what could not be had if an error says that there is no memory, or no such size; else None.
+
+    It is a :class:`MemoryError`, or what torch and C++ raise in its place.
+
+    Example:
+        >>> memory_lack(RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9000 bytes."))
+        'no memory for 9,000 bytes'
+        >>> memory_lack(RuntimeError("odd"))
+    """
+    said = str(error)
+    if isinstance(error, RuntimeError | ValueError) and any(sign in said for sign in _SIZES):
+        return "more bytes than there can be"
+    if not isinstance(error, MemoryError) and not any(sign in said for sign in _NO_MEMORY):
+        return None
+    found = re.search(r"allocate (\d[\d.]* ?(?:bytes|[KMGT]i?B))", said)
+    if found is None:
+        return "no memory"
+    count, _, unit = found[1].partition(" ")
+    return f"no memory for {f'{int(count):,} {unit}' if unit == 'bytes' else found[1]}"
+
+
+@contextmanager
+def fitting(what: str) -> Iterator[None]:
+    """Turn the lack of memory inside the context into a :class:`UserError` that says what was too large.
+
+    Args:
+        what: names it, and its sizes.
+
+    Example:
+        >>> with fitting("a step (batch-size 10000000)"):
+        ...     raise MemoryError
+        Traceback (most recent call last):
+        ...
+        ffrl.core.errors.UserError: a step (batch-size 10000000): found no memory, expected something smaller
+    """
+    try:
+        yield
+    except (MemoryError, RuntimeError, ValueError) as error:
+        lack = memory_lack(error)
+        if lack is None:
+            raise
+        raise UserError(f"{what}: found {lack}, expected something smaller") from None

@@ -57,8 +57,8 @@ def write_atomically(path: Path, data: bytes) -> None:
         >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     write_atomically(Path(folder, "a.json"), to_json({"step": 1}))
-        ...     read_json_object(Path(folder, "a.json"))
-        {'step': 1}
+        ...     len(Path(folder, "a.json").read_bytes())
+        16
     """
     with reporting("write", path), replacing(path) as file:
         file.write(data)
@@ -97,25 +97,67 @@ def to_json(data: Any) -> bytes:
     return (json.dumps(data, indent=2, allow_nan=False) + "\n").encode()
 
 
-def read_json_object(path: Path) -> dict[str, Any]:
-    """Return the JSON object in ``path``.
+def require_own(path: Path) -> None:
+    """Raise a UserError if what would be written or removed under ``path`` is elsewhere, because it is a link."""
+    if path.is_symlink():
+        raise UserError(
+            f"{path}: found a link to {os.readlink(path)}, expected none: what is written stays in its folder"
+        )
+
+
+class Held:
+    """A folder that is kept open, so that it is known again if it is moved.
 
     Raises:
-        UserError: it cannot be read, is not JSON, or is not an object.
+        UserError: it cannot be read.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     Path(folder, "a").mkdir()
+        ...     held = Held(Path(folder, "a"))
+        ...     before = held.there
+        ...     _ = Path(folder, "a").rename(Path(folder, "b"))
+        ...     before, held.there, held.now().name
+        (True, False, 'b')
     """
-    with reporting("read", path):
-        raw = path.read_bytes()
-    try:
-        data = json.loads(raw)
-    except ValueError as error:
-        raise UserError(f"{path}: found no valid JSON ({error}), expected a JSON object") from error
-    if not isinstance(data, dict):
-        raise UserError(f"{path}: found a JSON {type(data).__name__}, expected a JSON object")
-    return data
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        with reporting("read", path):
+            self._descriptor = os.open(path, os.O_RDONLY)
+        self._stat = os.fstat(self._descriptor)
+
+    @property
+    def there(self) -> bool:
+        """Whether its path leads to it."""
+        return self._is(self.path)
+
+    def now(self) -> Path | None:
+        """Where it is; None if it has been removed, or the system does not tell."""
+        with suppress(OSError):
+            path = Path(os.readlink(f"/proc/self/fd/{self._descriptor}"))
+            return path if self._is(path) else None
+        return None
+
+    def _is(self, path: Path) -> bool:
+        with suppress(OSError):
+            return os.path.samestat(path.stat(), self._stat)
+        return False
+
+    def close(self) -> None:
+        """Let it go."""
+        with suppress(OSError):
+            os.close(self._descriptor)
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Remove what writers that were killed left in ``folder``."""
+    """Remove what writers that were killed left in ``folder``; of one that is a link, whose files are others', nothing.
+
+    Raises:
+        UserError: it is a link, or something cannot be removed.
+    """
+    require_own(folder)
     with reporting("clean up", folder):
         for path in folder.glob(TEMPORARY + "*") if folder.is_dir() else ():
             if path.is_dir() and not path.is_symlink():
@@ -135,7 +177,7 @@ def locked(folder: Path) -> Iterator[None]:
     """Hold the lock of ``folder`` inside the context; the system frees it when the process dies.
 
     Raises:
-        UserError: another process holds it, or the folder cannot be written.
+        UserError: another process holds it, the lock is a link, or the folder cannot be written.
 
     Example:
         >>> import tempfile
@@ -145,6 +187,7 @@ def locked(folder: Path) -> Iterator[None]:
     """
     from filelock import FileLock, Timeout  # not needed to parse a command line
 
+    require_own(folder / LOCK)
     lock = FileLock(folder / LOCK, blocking=False)
     try:
         lock.acquire()

@@ -6,15 +6,17 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
+from ffrl.core import terminal
+from ffrl.core.terminal import Console
 
 PLAIN_SECONDS = 10.0
 
 
 def say(line: str) -> None:
     """Print one line on standard error."""
-    Console(stderr=True).print(line, markup=False, highlight=False, soft_wrap=True)
+    terminal.say(line, error=True)
 
 
 @contextmanager
@@ -32,7 +34,7 @@ def progress(label: str, total: int | None, done: int = 0) -> Iterator[Callable[
     """
     console = Console(stderr=True)
     if console.is_terminal:
-        columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(binary_units=True))
+        columns = (TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn(binary_units=True))
         with Progress(*columns, TransferSpeedColumn(), TimeRemainingColumn(), console=console) as bar:
             task = bar.add_task(label, total=total, completed=done)
             yield lambda count: bar.advance(task, count)

@@ -1,9 +1,13 @@
-"""Turning SIGINT and SIGTERM into a request to stop after the current step."""
+"""Turning SIGINT and SIGTERM into a request to stop after the current step; SIGINT while packages are loaded."""
 
 from __future__ import annotations
 
+import os
 import signal
+import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType, TracebackType
 from typing import Any
 
@@ -46,3 +50,37 @@ class StopRequest:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._restore()
+
+
+SLOW_TO_LOAD = "torch"
+"""A package whose import loses exceptions: it imports others from C, and goes on without them."""
+INTERRUPTED = 130
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    """Raise KeyboardInterrupt, unless it might be lost: nothing has been begun then, and the process ends at once."""
+    loaded = sys.modules.get(SLOW_TO_LOAD)
+    if loaded is None or getattr(loaded.__spec__, "_initializing", False):
+        os._exit(INTERRUPTED)
+    raise KeyboardInterrupt
+
+
+@contextmanager
+def interruptible_imports() -> Iterator[None]:
+    """Inside the context SIGINT ends the process while packages are loaded, and raises KeyboardInterrupt afterwards.
+
+    Where it is handled in another way, or ignored, or outside the main thread, nothing changes.
+
+    Example:
+        >>> with interruptible_imports():
+        ...     import numpy
+    """
+    own = threading.current_thread() is threading.main_thread()
+    if not own or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        yield
+        return
+    signal.signal(signal.SIGINT, _interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from ffrl.core.errors import UserError
+from ffrl.core.reading import shown
 from ffrl.data.features import Features
 
 if TYPE_CHECKING:
@@ -68,14 +69,16 @@ class DataSpec:
         values = _without(values, "features") if vectors else values
         if not isinstance(values, dict) or values.keys() != names.keys():
             found = sorted(values) if isinstance(values, dict) else values
-            raise UserError(f"{source}: found {found!r}, expected the keys {', '.join(names)}")
+            raise UserError(f"{source}: found {shown(found)}, expected the keys {', '.join(names)}")
         made: dict[str, Any] = {}
         for key, kind in names.items():
             value = values[key]
             several = key in ("image_shape", "transformations", "unit_steps")
             items = value if several and isinstance(value, list) else [value]
             if several is not isinstance(value, list) or any(type(item) is not kind for item in items):
-                raise UserError(f"{source}: {key}: found {value!r}, expected {'a list of ' if several else ''}{kind}")
+                raise UserError(
+                    f"{source}: {key}: found {shown(value)}, expected {'a list of ' if several else ''}{kind}"
+                )
             made[key] = tuple(items) if several else value
         shape = made["image_shape"]
         fits = len(shape) == 3 if features is None else shape == (len(features),)

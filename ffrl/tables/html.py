@@ -7,7 +7,8 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
-from ffrl.tables.table import Number, Table, printable
+from ffrl.core.terminal import printable
+from ffrl.tables.table import Number, Table
 
 
 @cache

@@ -6,7 +6,8 @@ import re
 from collections.abc import Sequence
 from itertools import groupby
 
-from ffrl.tables.table import Cell, Column, Table, as_number, printable
+from ffrl.core.terminal import printable
+from ffrl.tables.table import Cell, Column, Table, as_number
 
 SIGNS = {
     "\\": r"\textbackslash{}",

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from ffrl.tables.table import Cell, Column, Number, Table, printable
+from ffrl.core.terminal import printable
+from ffrl.tables.table import Cell, Column, Number, Table
 
 SPECIAL = re.compile(r"([\\`*<|]|\](?=[(\[:]))")
 """Signs that Markdown would take for something else than themselves: emphasis, code, HTML, cells and links."""

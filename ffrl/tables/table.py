@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from ffrl.core.terminal import printable
+
 MISSING = "n/a"
 
 
@@ -148,16 +150,6 @@ class Table:
     def is_text(self, place: int) -> bool:
         """Whether a column holds nothing but texts."""
         return bool(self.rows) and all(isinstance(row.cells[place], str) for row in self.rows)
-
-
-def printable(text: str) -> str:
-    r"""Return ``text`` on one line, every other sign that is not printed as a blank.
-
-    Example:
-        >>> printable("a\nb\x1b[31m")
-        'a b [31m'
-    """
-    return text if text.isprintable() else "".join(sign if sign.isprintable() else " " for sign in text)
 
 
 def as_number(cell: Cell) -> Number | None:

@@ -8,10 +8,11 @@ from dataclasses import replace
 from itertools import groupby
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table as RichTable
+from rich.text import Text
 
-from ffrl.tables.table import Cell, Number, Table, as_number, picked, printable
+from ffrl.core.terminal import printable
+from ffrl.tables.table import Cell, Number, Table, as_number, picked
 
 UNBROKEN = "\u00a0"
 """Holds an arrow to the word before it while headings are broken into lines."""
@@ -37,7 +38,7 @@ def print_table(table: Table, console: Console) -> None:
     notes = [*table.notes, *([f"{fewer} more rows are left out here."] if fewer else [])]
     parts = in_width(replace(table, rows=rows, notes=notes), console.width)
     for part in parts:
-        console.print(escape(printable(part.title)), style="bold", highlight=False)
+        console.print(Text(printable(part.title), style="bold"))
         if part.columns:
             console.print(_rich(part))
     print_notes(notes, console)
@@ -46,7 +47,7 @@ def print_table(table: Table, console: Console) -> None:
 def print_notes(notes: Sequence[str], console: Console) -> None:
     """Print sentences under a table, dimly."""
     for note in notes:
-        console.print(escape(printable(note)), style="dim", highlight=False)
+        console.print(Text(printable(note), style="dim"))
 
 
 def in_width(table: Table, width: int) -> list[Table]:
@@ -110,17 +111,17 @@ def _lacking(cell: Cell, longest: int) -> int:
 def _rich(table: Table) -> RichTable:
     places = range(len(table.columns))
     made = RichTable()
-    made.add_column(escape(printable(table.first)), overflow="fold")
+    made.add_column(Text(printable(table.first)), overflow="fold")
     for place in places:
         text = table.is_text(place)
-        heading = escape("\n".join(_heading(table, place)))
+        heading = Text("\n".join(_heading(table, place)))
         made.add_column(heading, justify="left" if text else "right", no_wrap=not text)
     padded = [_padded(table, place) for place in places]
     for number, row in enumerate(table.rows):
         cells = [_styled(cell, column[number]) for cell, column in zip(row.cells, padded, strict=True)]
-        made.add_row(escape(printable(row.title)), *cells)
+        made.add_row(Text(printable(row.title)), *cells)
     return made
 
 
-def _styled(cell: Cell, text: str) -> str:
-    return f"[bold]{escape(text)}[/bold]" if isinstance(cell, Number) and cell.best else escape(text)
+def _styled(cell: Cell, text: str) -> Text:
+    return Text(text, style="bold" if isinstance(cell, Number) and cell.best else "")

@@ -1,4 +1,4 @@
-"""Checkpoints: ``checkpoints/step-XXXXXXXX/{model.safetensors, config.json, training_state.*}``, safe and atomic.
+"""Checkpoints: ``checkpoints/step-XXXXXXXX/{model.safetensors, config.json, training_state.*, checksums.json}``.
 
 Tensors are safetensors files and everything else is JSON, so nothing that is loaded can execute code.
 """
@@ -13,26 +13,29 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor, nn
 
 from ffrl.core.errors import UserError
 from ffrl.core.files import (
     TEMPORARY,
     fsync_folder,
-    read_json_object,
     remove_leftovers,
     reporting,
+    require_own,
     to_json,
     write_durably,
 )
+from ffrl.core.reading import read_json_object, shown
+from ffrl.storage.checksums import CHECKSUMS, checksums, require_unchanged
+from ffrl.storage.tensors import encode_tensors, read_header, read_tensors, require_alike, require_finite
 
 FOLDER = "checkpoints"
 MODEL, CONFIG = "model.safetensors", "config.json"
 STATE_TENSORS, STATE = "training_state.safetensors", "training_state.json"
 STATE_VERSION = 1
-_NAME = re.compile(r"step-(\d{8,})")
+MOMENTS = ("step", "exp_avg", "exp_avg_sq")
+"""What Adam keeps of every parameter that it has updated."""
+_NAME = re.compile(r"step-(\d{8,15})", re.ASCII)
 
 
 class TrainingState(NamedTuple):
@@ -84,49 +87,25 @@ def checkpoint_step(checkpoint: Path) -> int:
     return int(match[1])
 
 
-def _encode(tensors: dict[str, Tensor]) -> bytes:
-    """Return a safetensors file; of tensors that share memory, which the format has no place for, each is written."""
-    dense = torch.contiguous_format
-    return save({name: tensor.detach().to("cpu", copy=True, memory_format=dense) for name, tensor in tensors.items()})
-
-
-def read_tensors(path: Path) -> dict[str, Tensor]:
-    """Return the tensors of a safetensors file on the CPU.
-
-    Raises:
-        UserError: missing, unreadable or damaged.
-    """
-    with reporting("read", path):
-        path.open("rb").close()
-    try:
-        with safe_open(path, framework="pt") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}
-    except (SafetensorError, ValueError, OSError) as error:
-        raise UserError(f"{path}: found a damaged file ({error}), expected safetensors") from error
-
-
-def require_alike(path: Path, name: str, found: Tensor, expected: Tensor) -> None:
-    """Raise a UserError naming ``path`` unless two tensors have the same shape and type."""
-    if found.shape != expected.shape or found.dtype != expected.dtype:
-        kinds = [f"{tuple(tensor.shape)} {str(tensor.dtype).removeprefix('torch.')}" for tensor in (found, expected)]
-        raise UserError(f"{path}: found {name!r} of shape {kinds[0]}, expected {kinds[1]}")
-
-
 def load_weights(checkpoint: Path, model: nn.Module) -> None:
     """Load ``model.safetensors`` of a checkpoint folder into ``model``, in place and strictly.
 
     Raises:
-        UserError: damaged, or the first tensor that is missing, unexpected, or of another shape or type.
+        UserError: damaged, not what its checksum says, not finite, or the first tensor that is missing, unexpected, or
+            of another shape or type.
     """
     path = checkpoint / MODEL
-    tensors, own = read_tensors(path), model.state_dict()
+    found, own = read_header(path), model.state_dict()
     for name, expected in own.items():
-        if name not in tensors:
+        if name not in found:
             raise UserError(f"{path}: found no tensor {name!r}, expected the one of this model")
-        require_alike(path, name, tensors[name], expected)
-    for name in tensors:
+        require_alike(path, name, found[name], expected)
+    for name in found:
         if name not in own:
-            raise UserError(f"{path}: found tensor {name!r}, which this model does not have")
+            raise UserError(f"{path}: found tensor {shown(name)}, which this model does not have")
+    tensors = read_tensors(path)
+    require_finite(path, tensors)
+    require_unchanged(checkpoint, MODEL)
     model.load_state_dict(tensors)
 
 
@@ -134,16 +113,18 @@ def load_training_state(checkpoint: Path) -> TrainingState:
     """Read ``training_state.*`` of a checkpoint folder.
 
     Raises:
-        UserError: missing, damaged, of another format version or of another step than the folder's name.
+        UserError: missing, damaged, not finite, of another format version or of another step than the folder's name.
     """
     path = checkpoint / STATE
     numbers = read_json_object(path)
     version, match = numbers.get("format_version"), _NAME.fullmatch(checkpoint.name)
     if version != STATE_VERSION:
-        raise UserError(f"{path}: found format_version {version!r}, expected {STATE_VERSION}")
+        raise UserError(f"{path}: found format_version {shown(version)}, expected {STATE_VERSION}")
     if match is None or numbers.get("step") != int(match[1]):
-        raise UserError(f"{path}: found step {numbers.get('step')!r}, expected that of {checkpoint.name}")
-    return TrainingState(read_tensors(checkpoint / STATE_TENSORS), numbers)
+        raise UserError(f"{path}: found step {shown(numbers.get('step'))}, expected that of {checkpoint.name}")
+    tensors = read_tensors(checkpoint / STATE_TENSORS)
+    require_finite(checkpoint / STATE_TENSORS, tensors)
+    return TrainingState(tensors, numbers)
 
 
 def optimizer_tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
@@ -162,20 +143,21 @@ def load_optimizer(path: Path, tensors: dict[str, Tensor], model: nn.Module, opt
         UserError: an entry of a parameter that the model lacks, or of another shape.
     """
     parameters = dict(model.named_parameters())
-    entries: dict[str, int] = {}
+    entries: dict[str, set[str]] = {}
     for key, tensor in tensors.items():
         if not key.startswith("optimizer/"):
             continue
-        _, entry, name = key.split("/", 2)
-        if name not in parameters:
-            raise UserError(f"{path}: found {key!r}, of a parameter which this model does not have")
+        _, entry, name = (*key.split("/", 2), "", "")[:3]
+        if name not in parameters or entry not in MOMENTS:
+            raise UserError(f"{path}: found {shown(key)}, of a parameter which this model does not have")
         parameter = parameters[name]
         require_alike(path, key, tensor, tensor.new_zeros(()) if entry == "step" else parameter)
         optimizer.state[parameter][entry] = tensor.to(parameter.device, copy=True)
-        entries[name] = entries.get(name, 0) + 1
-    for name, count in entries.items():
-        if count != max(entries.values()):
-            raise UserError(f"{path}: found {count} of {max(entries.values())} optimiser entries of {name!r}")
+        entries.setdefault(name, set()).add(entry)
+    for name, own in entries.items():
+        for entry in MOMENTS:
+            if entry not in own:
+                raise UserError(f"{path}: found no tensor {f'optimizer/{entry}/{name}'!r}, expected one")
 
 
 def save_checkpoint(run: Path, model: nn.Module, config: bytes, state: TrainingState, keep: int) -> Path:
@@ -204,13 +186,20 @@ def save_checkpoint(run: Path, model: nn.Module, config: bytes, state: TrainingS
     folder = run / FOLDER
     target = folder / f"step-{step:08d}"
     temporary = folder / f"{TEMPORARY}{target.name}-{os.getpid()}"
+    require_own(folder)
+    files = {
+        MODEL: encode_tensors(model.state_dict()),
+        CONFIG: config,
+        STATE_TENSORS: encode_tensors(state.tensors),
+        STATE: to_json({"format_version": STATE_VERSION, **state.numbers}),
+    }
+    files[CHECKSUMS] = checksums(run, files)
     with reporting("write", target):
         try:
-            temporary.mkdir(parents=True)
-            write_durably(temporary / MODEL, _encode(model.state_dict()))
-            write_durably(temporary / CONFIG, config)
-            write_durably(temporary / STATE_TENSORS, _encode(state.tensors))
-            write_durably(temporary / STATE, to_json({"format_version": STATE_VERSION, **state.numbers}))
+            folder.mkdir(exist_ok=True)  # a run folder that has gone is not made anew
+            temporary.mkdir()
+            for name, content in files.items():
+                write_durably(temporary / name, content)
             fsync_folder(temporary)
             if target.exists():
                 _remove(target)

@@ -12,7 +12,8 @@ from typing import Any, TypeVar
 
 from ffrl.config import RunConfig
 from ffrl.core.errors import UserError
-from ffrl.core.files import PACKAGE, read_json_object, to_json, write_atomically
+from ffrl.core.files import PACKAGE, to_json, write_atomically
+from ffrl.core.reading import MOST_NUMBER, read_json_object, shown
 
 if typing.TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -66,17 +67,19 @@ def config_from_dict(cls: type[T], data: Mapping[str, Any], source: str, base: T
         name = key.replace("-", "_")
         if name not in names:
             nearest = difflib.get_close_matches(key.replace("_", "-"), names.values(), n=1, cutoff=0.0)
-            raise UserError(f"{source}: found unknown key {prefix + key!r}, nearest known key {prefix + nearest[0]!r}")
+            raise UserError(
+                f"{source}: found unknown key {shown(prefix + key)}, nearest known key {prefix + nearest[0]!r}"
+            )
         if name in found:
             raise UserError(f"{source}: found key {prefix + names[name]!r} twice, expected it once")
         found[name] = value
     values: dict[str, Any] = {}
-    for name, shown in names.items():
+    for name, flag in names.items():
         current = None if base is None else getattr(base, name)
         if name in found:
-            values[name] = _convert(hints[name], found[name], source, prefix + shown, current)
+            values[name] = _convert(hints[name], found[name], source, prefix + flag, current)
         elif base is None:
-            raise UserError(f"{source}: found no key {prefix + shown!r}, expected one")
+            raise UserError(f"{source}: found no key {prefix + flag!r}, expected one")
         else:
             values[name] = current
     try:
@@ -108,7 +111,7 @@ def _convert(hint: Any, value: Any, source: str, key: str, base: Any) -> Any:
             return config_from_dict(hint, value, source, base, prefix=f"{key}.")
         expected = "a section"
     elif origin is typing.Literal:
-        if value in options:
+        if isinstance(value, str) and value in options:
             return value
         expected = ", ".join(repr(option) for option in options)
         expected = expected if len(options) == 1 else f"one of {expected}"
@@ -122,16 +125,16 @@ def _convert(hint: Any, value: Any, source: str, key: str, base: Any) -> Any:
             return Path(value).expanduser()
         expected = "a path"
     elif hint is float:
-        if isinstance(value, (int, float)) and not isinstance(value, bool):
+        if isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= MOST_NUMBER:
             return float(value)
-        expected = "a number"
+        expected = "a finite number" if isinstance(value, (int, float)) and not isinstance(value, bool) else "a number"
     elif hint in (bool, int, str):
         if type(value) is hint:
             return value
         expected = {bool: "true or false", int: "an integer", str: "a string"}[hint]
     else:
         raise TypeError(f"{key}: fields of type {hint!r} are not supported in configurations")
-    raise UserError(f"{source}: {key}: found {value!r}, expected {expected}")
+    raise UserError(f"{source}: {key}: found {shown(value)}, expected {expected}")
 
 
 def write_config(config: RunConfig, path: Path) -> None:
@@ -154,11 +157,11 @@ def read_config(path: Path, classes: Mapping[str, type[RunConfig]]) -> RunConfig
     data = read_json_object(path)
     package, version, mode = data.pop("package", None), data.pop("format_version", None), data.get("mode")
     if package != PACKAGE:
-        raise UserError(f"{path}: found package {package!r}, expected {PACKAGE!r}")
+        raise UserError(f"{path}: found package {shown(package)}, expected {PACKAGE!r}")
     if version != FORMAT_VERSION:
-        raise UserError(f"{path}: found format_version {version!r}, expected {FORMAT_VERSION}")
+        raise UserError(f"{path}: found format_version {shown(version)}, expected {FORMAT_VERSION}")
     if not isinstance(mode, str) or mode not in classes:
-        raise UserError(f"{path}: found mode {mode!r}, expected one of {', '.join(map(repr, classes))}")
+        raise UserError(f"{path}: found mode {shown(mode)}, expected one of {', '.join(map(repr, classes))}")
     return config_from_dict(classes[mode], data, str(path))
 
 

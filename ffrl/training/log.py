@@ -9,41 +9,51 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, NotRequired, Self, TypedDict
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
+from rich.text import Text
 
-from ffrl.core.errors import UserError
 from ffrl.core.files import reporting, write_atomically
+from ffrl.core.reading import read_json_lines
+from ffrl.core.schema import check
 from ffrl.training.callbacks import Callback
 
 PLAIN_SECONDS = 10.0
 METRICS = "metrics.jsonl"
+MEASURED = ("train/", "validation/")
+"""What keys of measurements begin with."""
 TIMINGS = ("seconds", "frames_per_second", "data_share")
 """Entries that differ from run to run; the last is the share of the time spent waiting for frames or making them."""
+
+
+class Entry(TypedDict):
+    """What a line of ``metrics.jsonl`` has beside what was measured."""
+
+    step: int
+    learning_rate: NotRequired[float | None]
+    skipped_steps: NotRequired[int | None]
+    seconds: NotRequired[float | None]
+    frames_per_second: NotRequired[float | None]
+    data_share: NotRequired[float | None]
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
     """Return the entries of ``metrics.jsonl``; a last line that a killed writer left unfinished is ignored.
 
     Raises:
-        UserError: it cannot be read, or another line is no JSON object with a ``step``.
+        UserError: it cannot be read, or another line is no JSON object with a ``step`` and numbers where they belong.
     """
     if not path.exists():
         return []
-    with reporting("read", path):
-        lines = path.read_bytes().split(b"\n")
-    entries = []
-    for number, line in enumerate(lines[:-1], start=1):
-        try:
-            entry = json.loads(line)
-            entry["step"] + 0
-        except (ValueError, TypeError, KeyError):
-            message = f"{path}: found {line[:40]!r} in line {number}, expected a JSON object with a step"
-            raise UserError(message) from None
-        entries.append(entry)
+    entries = read_json_lines(path).entries
+    for number, entry in enumerate(entries, start=1):
+        check(entry, Entry, f"{path}: line {number}")
+        for key, value in entry.items():
+            if key.startswith(MEASURED):
+                check({key: value}, dict[str, float | None], f"{path}: line {number}")
     return entries
 
 
@@ -124,10 +134,10 @@ class Log:
         self._validation: dict[str, float] = {}
         self._warned: set[str] = set()
         self._progress = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
-            TextColumn("{task.fields[text]}"),
+            TextColumn("{task.fields[text]}", markup=False),
             TextColumn("{task.fields[left]}"),
             console=console,
             disable=not console.is_terminal,
@@ -194,6 +204,6 @@ class Log:
         """Print a table of two columns."""
         table = Table(show_header=False)
         for name, value in rows.items():
-            table.add_row(name, value)
+            table.add_row(Text(name), Text(value))
         self._progress.stop()
         self.console.print(table)

@@ -12,7 +12,7 @@ import torch
 from ffrl.config import RunConfig
 from ffrl.core.device import autocast
 from ffrl.core.evaluation_mode import evaluation_mode
-from ffrl.core.files import read_json_object
+from ffrl.core.reading import read_json_object
 from ffrl.models.interface import SequenceModel
 
 WORTH = 1.25
@@ -57,8 +57,9 @@ def choose(config: RunConfig, model: SequenceModel, device: torch.device, record
     if config.precision != "auto":
         return Precision(TYPES[config.precision])
     before = read_json_object(recorded) if recorded.exists() else {}
-    if before.get("device_type") == device.type and before.get("precision") in TYPES:
-        return Precision(TYPES[before["precision"]])
+    known = before.get("precision")
+    if before.get("device_type") == device.type and isinstance(known, str) and known in TYPES:
+        return Precision(TYPES[known])
     if not _computes_bfloat16(device):
         return Precision()
     speedup = measured(model, config.batch_size * config.still.frames, device)

@@ -10,7 +10,8 @@ import torch
 from ffrl.config import RunConfig
 from ffrl.core.device import environment
 from ffrl.core.errors import UserError
-from ffrl.core.files import is_empty, read_json_object, remove_leftovers, reporting, to_json, write_atomically
+from ffrl.core.files import is_empty, remove_leftovers, reporting, to_json, write_atomically
+from ffrl.core.reading import read_json_object, shown
 from ffrl.data.base import SequenceData
 from ffrl.data.inventory import Inventory
 from ffrl.data.on_device import where_made
@@ -94,7 +95,7 @@ class Description:
         values = read_json_object(path)
         modules = values.get("modules")
         if not isinstance(modules, dict) or not all(isinstance(name, str) for name in modules.values()):
-            raise UserError(f"{path}: modules: found {modules!r}, expected names by module")
+            raise UserError(f"{path}: modules: found {shown(modules)}, expected names by module")
         recordings = values.get("recordings")
         known = None if recordings is None else Inventory.read(recordings, f"{path}: recordings")
         return cls(DataSpec.read(values.get("data"), f"{path}: data"), modules, known)
@@ -183,7 +184,7 @@ def require_same(path: Path, config: RunConfig, longer: bool = False) -> None:
     data = read_json_object(path)
     version = data.pop("format_version", None)
     if version != FORMAT_VERSION:
-        raise UserError(f"{path}: found format_version {version!r}, expected {FORMAT_VERSION}")
+        raise UserError(f"{path}: found format_version {shown(version)}, expected {FORMAT_VERSION}")
     data.pop("package", None)
     stored, wanted = flat(data), flat(config_to_dict(config))
     if None not in (stored.get("data.root"), wanted.get("data.root")):
@@ -194,4 +195,4 @@ def require_same(path: Path, config: RunConfig, longer: bool = False) -> None:
     for key in sorted(stored.keys() | wanted.keys()):
         if key not in MAY_CHANGE and stored.get(key) != wanted.get(key):
             found, expected = stored.get(key), wanted.get(key)
-            raise UserError(f"{path}: found {key} = {found!r}, expected {expected!r} to resume this run")
+            raise UserError(f"{path}: found {key} = {shown(found)}, expected {shown(expected)} to resume this run")

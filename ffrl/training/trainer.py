@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import shlex
 import signal
 import time
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -15,13 +16,15 @@ import torch
 from rich.console import Console
 
 from ffrl.config import RunConfig
+from ffrl.core import terminal
 from ffrl.core.device import deterministic, indexed, resolve_device
-from ffrl.core.errors import UserError, require
-from ffrl.core.files import locked
+from ffrl.core.errors import UserError, fitting, require
+from ffrl.core.files import Held, locked
 from ffrl.core.signals import StopRequest
 from ffrl.data.base import SequenceData
 from ffrl.models.interface import Calibrated, Divisible, SequenceModel
 from ffrl.objective.elbo import elbo_terms
+from ffrl.storage.checksums import require_unchanged
 from ffrl.training import run_folder
 from ffrl.training.batch import Feed, training_size
 from ffrl.training.callbacks import Callback, TensorBoard, summary_writer
@@ -113,7 +116,7 @@ def train(
         ...     train(config, model, data, Path(folder) / "run", console=Console(quiet=True)).steps
         2
     """
-    console = console or Console(stderr=True)
+    console = console or terminal.Console(stderr=True)
     run_dir = Path(run_dir)
     device = resolve_device(config.device)
     require(indexed(data.device) == device, "device", config.device, f"{data.device}, that of the data")
@@ -127,13 +130,18 @@ def train(
     ranks = join()
     if ranks.size > 1:
         _divide(config, model, device, ranks)
+    sizes = {"batch-size": config.batch_size, "T": data.num_steps, "D": config.model.latent_dim}
+    sizes |= {"fields": config.model.num_fields, "width": config.model.width}
     with ExitStack() as stack:
+        stack.enter_context(fitting("training (" + ", ".join(f"{key} {size}" for key, size in sizes.items()) + ")"))
         stack.enter_context(deterministic(config.deterministic))
         model.to(device)
+        held: list[Held] = []
 
         def prepare() -> Precision:
             run_folder.open_folder(run_dir, resume)
             stack.enter_context(locked(run_dir))
+            held.append(stack.enter_context(closing(Held(run_dir))))
             run_folder.prepare(run_dir, config, resume, run_folder.Description.of(data, model))
             precision = choose(config, model, device, run_dir / run_folder.ENVIRONMENT)
             run_folder.record_environment(run_dir, device, precision)
@@ -145,6 +153,7 @@ def train(
         stop = stack.enter_context(StopRequest())
         feed = stack.enter_context(Feed(config, model, data, device, ranks))
         run = _Run(config, model, data, feed, run_dir, device, precision.dtype, objective)
+        run.held = held[0] if held else None
         run.restore()
         run.join()
         if resume and run.step >= config.steps:
@@ -177,6 +186,15 @@ def _divide(config: RunConfig, model: SequenceModel, device: torch.device, ranks
         torch.cuda.set_device(device)
 
 
+@contextmanager
+def _usable(checkpoint: Path) -> Iterator[None]:
+    """Turn what a state that does not fit raises inside the context into a UserError."""
+    try:
+        yield
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, RuntimeError) as error:
+        raise UserError(f"{checkpoint}: found no usable entry {error}, expected one in training_state.*") from None
+
+
 class _Run:
     """The state of a run in progress."""
 
@@ -202,6 +220,7 @@ class _Run:
         self.skipped = 0
         self.saved: int | None = None
         self.device = device
+        self.held: Held | None = None
         self.runner: Runner | None = None
         self.phase: str | None = None
         self.phase_seconds: dict[str, float] = {}
@@ -217,20 +236,21 @@ class _Run:
         state = load_training_state(path)
         load_weights(path, self.model)
         load_optimizer(path / STATE_TENSORS, state.tensors, self.model, self.take_step.optimizer)
-        try:
+        with _usable(path):
             self.window.load(state.tensors)
             self.step, self.seconds = int(state.numbers["step"]), float(state.numbers["seconds"])
             self.phase_seconds = {name: float(value) for name, value in state.numbers["phase_seconds"].items()}
             phase = state.numbers["phase"]
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise UserError(f"{path}: found no usable entry {error}, expected one in training_state.*") from None
         span = span_at(self.config, self.step)
         if not span.phase.by_gradient and span.first < self.step < span.last:
             name = span.phase.name
             require(isinstance(phase, dict), f"{path / STATE}: phase", phase, f"the state of the {name} at this step")
             runner = self.enter()
             own = {k.removeprefix(PHASE): v for k, v in state.tensors.items() if k.startswith(PHASE)}
-            runner.load(own, phase, path)
+            with _usable(path):
+                runner.load(own, phase, path)
+        for name in (STATE, STATE_TENSORS):
+            require_unchanged(path, name)
         self.saved, self.earlier_seconds = self.step, self.seconds
         self.skipped = self.window.counts()[0]
 
@@ -245,8 +265,26 @@ class _Run:
         require(self.step == first, str(self.run_dir), found, expected)
         self.ranks.broadcast(self.model)
 
+    def follow(self, log: Log) -> None:
+        """Check that the run folder is where it was; where it is elsewhere, what was learnt is saved there.
+
+        Raises:
+            UserError: it has been moved, or removed.
+        """
+        if self.held is None or self.held.there:
+            return
+        now = self.held.now()
+        if now is None:
+            found = f"{self.run_dir}: found that the run folder has gone at step {self.step}"
+            raise UserError(f"{found}, expected it to stay while training writes into it")
+        before, self.run_dir, self.held = self.run_dir, now, None
+        self.save(log)
+        command = f"stf train --resume {shlex.quote(str(now))}"
+        raise UserError(f"{before}: found it moved to {now}, expected it to stay; step {self.step} is saved: {command}")
+
     def save(self, log: Log) -> None:
         """Write a checkpoint unless this step has one; the metrics up to it reach the disk first."""
+        self.follow(log)
         if self.saved == self.step or not self.ranks.first:
             return
         log.metrics.sync()
@@ -340,6 +378,8 @@ class _Run:
                 self.seconds += time.perf_counter() - clock
                 if saves:
                     self.save(log)
+                elif logs:
+                    self.follow(log)
                 clock, clocked, waited = time.perf_counter(), self.step, self.feed.waited
                 phase_clock = clock
         now = time.perf_counter()

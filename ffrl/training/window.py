@@ -61,9 +61,22 @@ class Window:
         return {"skipped": self._skipped, "streak": self._streak, **sums}
 
     def load(self, tensors: dict[str, Tensor]) -> None:
-        """Take over the state of :meth:`tensors`; other names are ignored."""
+        """Take over the state of :meth:`tensors`; other names are ignored.
+
+        Raises:
+            KeyError: one is missing.
+            ValueError: one is of another shape or type.
+        """
+        for name in ("skipped", "streak"):
+            _require(name, tensors[name], self._skipped)
         self._skipped, self._streak = (tensors[name].to(self._device) for name in ("skipped", "streak"))
         for key, value in tensors.items():
             if key.startswith("window/"):
                 names = tuple(key.removeprefix("window/").split(_SEPARATOR))
+                _require(key, value, value.new_zeros(len(names) + 1).double())
                 self._sums[names] = value.to(self._device, widest(self._device))
+
+
+def _require(name: str, found: Tensor, expected: Tensor) -> None:
+    if found.shape != expected.shape or found.is_floating_point() != expected.is_floating_point():
+        raise ValueError(f"{name!r} of shape {tuple(found.shape)}")

@@ -15,8 +15,9 @@ from ffrl.core.seed import generator, hashed_seed
 from ffrl.data.base import SequenceData
 from ffrl.fields.build import build_fields
 from ffrl.fields.protocol import FieldModule, RowFields
+from ffrl.storage.tensors import require_alike
 from ffrl.training.batch import draw_frames, training_size
-from ffrl.training.checkpoint import STATE_TENSORS, require_alike
+from ffrl.training.checkpoint import STATE_TENSORS
 from ffrl.training.phases import RunContext
 from stf.config import UnsupervisedConfig, WeakConfig
 from stf.discovery.moves_text import describe_move

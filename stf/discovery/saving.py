@@ -8,7 +8,8 @@ from torch import Tensor
 
 from ffrl.core.errors import UserError
 from ffrl.fields.protocol import RowFields
-from ffrl.training.checkpoint import load_optimizer, optimizer_tensors, require_alike
+from ffrl.storage.tensors import require_alike
+from ffrl.training.checkpoint import load_optimizer, optimizer_tensors
 from stf.discovery.pairs import PairFit
 from stf.discovery.population import Population, Setting, rows_of, with_rows
 

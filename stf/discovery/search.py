@@ -45,7 +45,8 @@ from torch import Tensor
 from ffrl.core.errors import UserError
 from ffrl.core.seed import generator
 from ffrl.fields.protocol import RowFields
-from ffrl.training.checkpoint import STATE, STATE_TENSORS, require_alike
+from ffrl.storage.tensors import require_alike
+from ffrl.training.checkpoint import STATE, STATE_TENSORS
 from stf.config import DiscoveryConfig
 from stf.discovery.measures import lacks, on_rates, relative_residuals
 from stf.discovery.pairs import PairFit, all_pairs, promising

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ffrl.config import ModelConfig, RunConfig
-from ffrl.config.checks import at_least, non_negative
+from ffrl.config.checks import at_least, non_negative, size
 from ffrl.config.field_types import FIELDS as PLAIN
 from ffrl.config.field_types import GROUP, KIND
 from ffrl.core.errors import require
@@ -49,8 +49,8 @@ class SparseModelConfig(ModelConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         at_least("model.rotational-width", self.rotational_width, 0)
-        at_least("model.rotational-terms", self.rotational_terms, 1)
-        at_least("model.rotational-rank", self.rotational_rank, 1)
+        for key in ("rotational_width", "rotational_terms", "rotational_rank"):
+            size("model." + key.replace("_", "-"), max(getattr(self, key), key == "rotational_width"))
         non_negative("model.divergence-weight", self.divergence_weight)
         width, terms = self.rotational_width, self.rotational_terms
         curl_free, exact = self.potential_width > 0, self.divergence == "exact"

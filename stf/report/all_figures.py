@@ -219,7 +219,13 @@ def _strip(model: SequenceModel, data: SequenceData, found: Assignment, one: Tra
     name, role = f"traversal-field-{one.role.field}", one.role
     tell(name)
     known = role.row is not None and data.prescribed
-    curve = error_curve(model, data, SPLIT, found.indices[:MEASURED], role) if known else None
+    curve = (
+        error_curve(
+            model, data, SPLIT, found.indices[: max(RASTERS, MEASURED * min(8, data.num_steps) // data.num_steps)], role
+        )
+        if known
+        else None
+    )
     return Exhibit(
         name,
         ALONE,

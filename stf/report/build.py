@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self
 
 from PIL import Image
 from rich.console import Console
+from rich.text import Text
 
 from ffrl.config import RunConfig
 from ffrl.core.errors import UserError
 from ffrl.core.evaluation_mode import evaluation_mode
-from ffrl.core.files import read_json_object, reporting, write_atomically
+from ffrl.core.files import reporting, write_atomically
+from ffrl.core.reading import read_json_object
 from ffrl.data.base import SequenceData
 from ffrl.evaluation.evaluate import evaluate
 from ffrl.models.interface import SequenceModel
@@ -47,6 +49,8 @@ SMALLER = 2
 """How many times fewer dots per inch the figures inside the report have."""
 MEASURED, LEAST_MEASURED = 500, 64
 """Images that the report measures on where there is no ``evaluation.json`` of the same checkpoint; fewer large ones."""
+LONG, LARGE = 8, 6 * 48
+"""T, and controls times latent dimensions, beyond which it measures on fewer."""
 VECTOR = ("svg", "pdf")
 
 Format = Literal["png", "svg", "pdf"]
@@ -89,7 +93,7 @@ def draw(
     run_dir, config, model, data, metrics = run.path, run.config, run.model, run.data, run.metrics
     folder = run_dir / "figures" if out is None else Path(out)
     with reporting("write", folder):
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=out is not None, exist_ok=True)  # a run that has gone is not made anew
     name = run_dir.resolve().name
     written: list[Path] = []
     still: list[Picture] = []
@@ -137,7 +141,7 @@ class _Doing:
 
     def __init__(self, console: Console | None) -> None:
         self.console = console
-        self.status = console.status("loading") if console is not None and console.is_terminal else None
+        self.status = console.status(Text("loading")) if console is not None and console.is_terminal else None
 
     def __enter__(self) -> Self:
         if self.status is not None:
@@ -150,7 +154,7 @@ class _Doing:
 
     def __call__(self, doing: str) -> None:
         if self.status is not None:
-            self.status.update(doing)
+            self.status.update(Text(doing))
         elif self.console is not None:
             self.console.print(doing, markup=False, highlight=False, soft_wrap=True)
 
@@ -218,10 +222,17 @@ def evaluated(run: Run, seed: int, tell: Tell) -> Evaluated:
             if read["step"] == run.step:
                 return _described(run, read, f"From {EVALUATION} of this run: {_measured(read)}.")
     tell("evaluation")
-    small = MEASURED * 2 * 28**2 // (math.prod(data.image_shape[-2:]) if data.features is None else 1)
-    count = min(MEASURED, max(LEAST_MEASURED, small), data.size(SPLIT))
+    count = min(_count(model, data), data.size(SPLIT))
     made = evaluate(model, data, SPLIT, seed, count)
     return _described(run, made, f"Measured for this report: {_measured(made)}; by default stf evaluate takes 1,000.")
+
+
+def _count(model: SequenceModel, data: SequenceData) -> int:
+    """How many images the report measures on: fewer large ones, of long sequences, and of large models."""
+    pixels, size = math.prod(data.image_shape[1:]), model.num_controls * model.latent_dim
+    count = min(MEASURED, max(LEAST_MEASURED, MEASURED * 2 * 28**2 // pixels))
+    larger = max(1.0, (data.num_steps / LONG) ** 1.5, size / LARGE)
+    return max(min(count, LEAST_MEASURED // 2), round(count / larger))
 
 
 def _described(run: Run, evaluation: Mapping[str, Any], source: str) -> Evaluated:

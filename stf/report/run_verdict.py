@@ -53,6 +53,6 @@ def print_verdict(said: Verdict, console: Console) -> None:
     """
     for title, sentences in said.parts.items():
         if sentences:
-            console.print(title, style="bold", highlight=False)
+            console.print(title, style="bold", markup=False, highlight=False)
         for sentence in sentences:
             console.print(f"  {sentence}", markup=False, highlight=False)

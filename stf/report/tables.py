@@ -11,7 +11,7 @@ from ffrl.tables.table import Column, Row, Table
 
 __all__ = ["MAY_LACK", "Table", "configuration_table", "evaluation_tables", "to_html"]
 
-MAY_LACK = (KeyError, TypeError, IndexError, AttributeError, ValueError)
+MAY_LACK = (LookupError, TypeError, AttributeError, ValueError, ArithmeticError)
 """What :func:`evaluation_tables` raises for an evaluation of another form."""
 
 

@@ -26,11 +26,11 @@ from ffrl.core.files import (
     TEMPORARY,
     fsync_folder,
     is_empty,
-    read_json_object,
     reporting,
     to_json,
     write_atomically,
 )
+from ffrl.core.reading import read_json_object
 from ffrl.data.base import SequenceData, Split
 from ffrl.data.recordings.read import GreyAs
 from ffrl.data.states import moved, renderable

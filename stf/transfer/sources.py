@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ffrl.config import ClipsConfig, DataConfig
 from ffrl.core.errors import UserError, require
-from ffrl.core.files import read_json_object
+from ffrl.core.reading import read_json_object
 from ffrl.core.seed import generator
 from ffrl.data.base import SequenceBatch, SequenceData, Split
 from ffrl.data.catalogue import transformations

@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from benchmark_tools import Standin, alive
+from benchmark_tools import Standin, alive, line_of
 from rich.console import Console
 
 from ffrl.config import StillConfig
@@ -329,7 +329,7 @@ def test_a_torn_last_line_is_removed_and_its_cell_written_again(tmp_path):
 def test_another_damaged_line_is_an_error_that_names_it(tmp_path, line):
     path = tmp_path / RESULTS
     path.write_bytes(b'{"cell": "a"}\n' + line + b"\n")
-    with pytest.raises(UserError, match="results.jsonl: found .* in line 2"):
+    with pytest.raises(UserError, match="results.jsonl: line 2: found "):
         Records(path)
 
 
@@ -354,3 +354,33 @@ def test_a_folder_of_something_else_is_refused(out):
     with pytest.raises(UserError, match="found files but no suite.json"):
         prepare(out, SMOKE, FIXED)
     assert [path.name for path in out.iterdir()] == ["thesis.tex"]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"machine": {}}, "found no key 'machine.processor', expected one"),
+        ({"curve": True}, "curve: found True, expected a list"),
+        ({"metrics": {"error/mean": [1]}}, "metrics.error/mean: found [1], expected "),
+        ({"frames": {"hue": ["x"]}}, "frames.hue[0]: found 'x', expected a number or nothing"),
+        ({"date": 3}, "date: found 3, expected a text"),
+        ({"status": "failed"}, "found no key 'stage', expected one"),
+    ],
+)
+def test_a_line_that_lacks_something_is_named_before_anything_runs(tmp_path, change, message):
+    line = line_of(SUITES["mnist-table1"], "weak") | change
+    (tmp_path / RESULTS).write_text(json.dumps(line) + "\n")
+    with pytest.raises(UserError) as error:
+        Records(tmp_path / RESULTS).check()
+    assert str(error.value).startswith(f"{tmp_path}/results.jsonl: weak-mnist-seed0: {message}")
+
+
+def test_a_curve_of_another_form_fails_its_cell(out):
+    grid = grid_of(out)
+    run(grid)
+    path = grid[0].curve
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"points": True}))
+    (out / RESULTS).unlink()
+    outcome, found, _ = run(grid)
+    assert outcome.failed == [grid[0].name]
+    assert "points: found True, expected a list" in found[grid[0].name]["reason"]

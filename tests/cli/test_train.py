@@ -127,7 +127,7 @@ def test_default_folders_are_named_by_mode_data_and_time_and_differ(configured, 
         (["--mode", "weak", "--optimizer.learning-rate", "nan"], ["optimizer.learning-rate", "nan"]),
         (["--mode", "weak", "--config", "nowhere.toml"], ["--config", "nowhere.toml", "No such file"]),
         (["--mode", "weak", "--config", "nothing"], ["--config", "'nothing'", "compact, falcor3d"]),
-        (["--mode", "weak", "--config", "."], ["--config", "directory"]),
+        (["--mode", "weak", "--config", "."], ["--config", "found a folder"]),
         (["--mode", "weak", "runs/a"], ["'runs/a'"]),
         (["--mode", "weak", "--resume", "runs/none"], ["--resume", "'runs/none'"]),
         (["--resume"], ["runs", "config.json"]),
@@ -170,7 +170,9 @@ def test_wrong_files_are_one_line_that_names_the_file(capsys, text, parts):
 
 def test_bytes_that_are_no_text_are_one_line(capsys):
     Path("my.toml").write_bytes(b"\xff\xfe")
-    assert "my.toml: found invalid TOML" in complaint(capsys, "train", "--mode", "weak", "--config", "my.toml")
+    assert "my.toml: found UTF-16 or UTF-32, expected UTF-8" in complaint(
+        capsys, "train", "--mode", "weak", "--config", "my.toml"
+    )
 
 
 def test_a_file_of_another_mode_is_one_line(capsys):

@@ -45,6 +45,7 @@ def runs(tmp_path_factory):
         plain = CONFIGS[mode]()
         config = replace(plain, model=replace(plain.model, num_fields=3, **SIZE), data=DataConfig(num_steps=2))
         model = build_model(config, (3, 28, 28))
+        (folder / mode).mkdir()
         save_checkpoint(folder / mode, model, encode_config(config), TrainingState({}, {"step": 30}), 1)
         write_config(config, folder / mode / "config.json")
     return {path.name: path for path in folder.iterdir()}

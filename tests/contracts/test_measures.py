@@ -26,6 +26,7 @@ import ffrl.evaluation.registry as registry
 from ffrl.config import ObjectiveConfig
 from ffrl.core.errors import UserError
 from ffrl.core.registry import Registry, modules_in
+from ffrl.core.terminal import printable
 from ffrl.data.base import SequenceData
 from ffrl.evaluation.evaluate import evaluate, measured
 from ffrl.evaluation.protocol.measure import Measure, Task
@@ -35,7 +36,7 @@ from ffrl.evaluation.report.terminal import print_report
 from ffrl.tables.html import to_html
 from ffrl.tables.latex import to_latex
 from ffrl.tables.markdown import to_markdown
-from ffrl.tables.table import Column, Number, Row, Table, as_number, printable
+from ffrl.tables.table import Column, Number, Row, Table, as_number
 from ffrl.tables.terminal import print_table
 from stf.benchmark.tables.writing import write_tables
 from stf.report.tables import evaluation_tables

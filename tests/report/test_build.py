@@ -57,6 +57,7 @@ def make_run(folder: Path, mode: str) -> Path:
     model = build_model(config, (3, 28, 28))
     if mode in SPARSE:
         silenced(model)
+    folder.mkdir(exist_ok=True)
     save_checkpoint(folder, model, encode_config(config), TrainingState({}, {"step": 30}), 1)
     metrics = [{"step": step, "validation/l1": 9.0 / step, "seconds": 3.0 * step} for step in (10, 20, 30)]
     (folder / "metrics.jsonl").write_text("".join(json.dumps(entry) + "\n" for entry in metrics))

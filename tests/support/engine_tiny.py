@@ -20,7 +20,8 @@ from ffrl.config import DataConfig, ModelConfig, RunConfig, StillConfig, Supervi
 from ffrl.core.seed import generator
 from ffrl.data.base import SequenceBatch, SequenceData
 from ffrl.models.activity import Phase
-from ffrl.training.checkpoint import find_checkpoint, read_tensors
+from ffrl.storage.tensors import read_tensors
+from ffrl.training.checkpoint import find_checkpoint
 from ffrl.training.log import TIMINGS
 from ffrl.training.trainer import TrainingResult, train
 from stf.config import DiscoveryConfig, RefineConfig, SparseModelConfig, UnsupervisedConfig, WeakConfig

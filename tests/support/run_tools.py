@@ -1,7 +1,10 @@
-"""Whether two runs are the same."""
+"""Whether two runs are the same, and what things cost."""
 
 from __future__ import annotations
 
+import tracemalloc
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from engine_tiny import timeless
@@ -17,3 +20,14 @@ def assert_same_run(reference: Path, resumed: Path) -> None:
     for name in ("model.safetensors", "training_state.safetensors"):
         assert (a / name).read_bytes() == (b / name).read_bytes(), name
     assert timeless(read_metrics(reference / METRICS)) == timeless(read_metrics(resumed / METRICS))
+
+
+@contextmanager
+def within(most: int) -> Iterator[None]:
+    """Assert that Python takes no more memory inside the context than so many bytes."""
+    tracemalloc.start()
+    try:
+        yield
+        assert tracemalloc.get_traced_memory()[1] < most
+    finally:
+        tracemalloc.stop()

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from engine_tiny import TinyModel, run_tiny, tiny_config
+from engine_tiny import TinyData, TinyModel, run_tiny, tiny_config
+from run_tools import assert_same_run
 from safetensors.torch import load_file, save_file
 from torch import nn
 
@@ -43,7 +44,8 @@ def names(folder: Path) -> list[str]:
 def test_tied_and_strided_tensors_come_back(tmp_path):
     model = TinyModel()
     path = save(tmp_path, 1, model)
-    assert names(path) == ["config.json", "model.safetensors", "training_state.json", "training_state.safetensors"]
+    own = ["config.json", "model.safetensors", "training_state.json", "training_state.safetensors"]
+    assert names(path) == ["checksums.json", *own]
     stored = load_file(path / MODEL)
     assert stored.keys() == model.state_dict().keys()
     other = TinyModel()
@@ -150,7 +152,7 @@ def test_a_checkpoint_in_the_making_has_another_name(tmp_path, monkeypatch):
 
     monkeypatch.setattr(module, "write_durably", spy)
     save(tmp_path, 7)
-    assert len(seen) == 4
+    assert len(seen) == 5
     assert all(found == [] and name.startswith(".tmp-") for found, name in seen)
 
 
@@ -259,11 +261,47 @@ DAMAGES = {
     ),
     "moment missing": (
         lambda c: swap_tensors(c / STATE_TENSORS, lambda t: t.pop("optimizer/exp_avg/velocities")),
-        "{c}/training_state.safetensors: found 2 of 3 optimiser entries of 'velocities'",
+        "{c}/training_state.safetensors: found no tensor 'optimizer/exp_avg/velocities', expected one",
     ),
     "moment of another": (
         lambda c: swap_tensors(c / STATE_TENSORS, lambda t: t.update({"optimizer/exp_avg/alien": torch.ones(2)})),
         "{c}/training_state.safetensors: found 'optimizer/exp_avg/alien', of a parameter which this model does not",
+    ),
+    "moments of one kind missing": (
+        lambda c: swap_tensors(c / STATE_TENSORS, lambda t: [t.pop(key) for key in list(t) if "/exp_avg_sq/" in key]),
+        "{c}/training_state.safetensors: found no tensor 'optimizer/exp_avg_sq/",
+    ),
+    "moment without a parameter": (
+        lambda c: swap_tensors(c / STATE_TENSORS, lambda t: t.update({"optimizer/foo": torch.ones(2)})),
+        "{c}/training_state.safetensors: found 'optimizer/foo', of a parameter which this model does not",
+    ),
+    "moment not finite": (
+        lambda c: swap_tensors(c / STATE_TENSORS, lambda t: t["optimizer/exp_avg/velocities"].fill_(torch.nan)),
+        "{c}/training_state.safetensors: found 15 numbers in 'optimizer/exp_avg/velocities' that are not finite",
+    ),
+    "window of another shape": (
+        lambda c: swap_tensors(c / STATE_TENSORS, lambda t: t.update({"window/loss": torch.ones(3, 2)})),
+        "{c}: found no usable entry 'window/loss' of shape (3, 2)",
+    ),
+    "streak of another shape": (
+        lambda c: swap_tensors(c / STATE_TENSORS, lambda t: t.update({"streak": torch.ones(3)})),
+        "{c}: found no usable entry 'streak' of shape (3,)",
+    ),
+    "moment of other numbers": (
+        lambda c: swap_tensors(c / STATE_TENSORS, lambda t: t["optimizer/exp_avg/velocities"].add_(1)),
+        "{c}/training_state.safetensors: found that it has other contents than were written, expected what checksums",
+    ),
+    "weights of other numbers": (
+        lambda c: swap_tensors(c / MODEL, lambda t: t["velocities"].add_(1)),
+        "{c}/model.safetensors: found that it has other contents than were written, expected what checksums.json says",
+    ),
+    "weights not finite": (
+        lambda c: swap_tensors(c / MODEL, lambda t: t["velocities"][0].fill_(torch.inf)),
+        "{c}/model.safetensors: found 5 numbers in 'velocities' that are not finite, expected none",
+    ),
+    "deep state": (
+        lambda c: (c / STATE).write_text("[" * 100_000),
+        "{c}/training_state.json: line 1: found more than 32 levels of nesting",
     ),
     "weight missing": (
         lambda c: swap_tensors(c / MODEL, lambda t: t.pop("velocities")),
@@ -335,3 +373,61 @@ def test_a_second_run_in_the_same_folder_is_one_line(tmp_path):
             with pytest.raises(UserError, match="found another process at work in this folder"):
                 run_tiny(tmp_path, tiny_config(), resume)
     assert names(tmp_path) == [".lock"]
+
+
+def test_what_links_lead_to_is_left_alone(tmp_path, finished):
+    run, other = tmp_path / "run", tmp_path / "other"
+    shutil.copytree(finished, run)
+    shutil.copytree(finished / "checkpoints", other)
+    (other / ".tmp-theirs").mkdir()
+    before = names(other)
+    shutil.rmtree(run / "checkpoints")
+    (run / "checkpoints").symlink_to(other)
+    with pytest.raises(UserError, match=r"checkpoints: found a link to .*other, expected no"):
+        run_tiny(run, tiny_config(), resume=True)
+    with pytest.raises(UserError, match="checkpoints: found a link"):
+        save(run, 99)
+    assert names(other) == before
+    (run / ".lock").unlink()
+    (run / ".lock").symlink_to(tmp_path / "new")
+    with pytest.raises(UserError, match=r"\.lock: found a link"), locked(run):
+        pass
+    assert not (tmp_path / "new").exists()
+
+
+class Moving(TinyData):
+    """Moves or removes the run folder in the middle of training."""
+
+    def __init__(self, run: Path, to: Path | None) -> None:
+        super().__init__()
+        self.run, self.to, self.left = run, to, 15
+
+    def _batch(self, split, indices, speeds):
+        self.left -= split == "train"
+        if self.left == 0 and self.run.exists():
+            shutil.rmtree(self.run) if self.to is None else self.run.rename(self.to)
+        return super()._batch(split, indices, speeds)
+
+
+def test_a_run_folder_that_is_moved_keeps_everything_and_is_not_made_anew(tmp_path, finished):
+    run, moved = tmp_path / "run", tmp_path / "moved"
+    with pytest.raises(UserError) as error:
+        run_tiny(run, tiny_config(), data=Moving(run, moved))
+    assert str(error.value).startswith(f"{run}: found it moved to {moved}, expected it to stay; step 16 is saved: ")
+    assert not run.exists() and max(checkpoints(moved)) == 16
+    run_tiny(moved, tiny_config(), resume=True)
+    assert_same_run(finished, moved)
+
+
+def test_a_run_folder_that_is_removed_is_not_made_anew(tmp_path):
+    run = tmp_path / "run"
+    with pytest.raises(UserError) as error:
+        run_tiny(run, tiny_config(), data=Moving(run, None))
+    assert str(error.value).startswith(f"{run}: found that the run folder has gone at step 16")
+    assert not run.exists()
+
+
+def test_a_checkpoint_is_not_written_where_there_is_no_run(tmp_path):
+    with pytest.raises(UserError, match="^cannot write .*: No such file or directory$"):
+        save(tmp_path / "gone", 1)
+    assert names(tmp_path) == []

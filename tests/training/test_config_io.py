@@ -98,7 +98,7 @@ def edited(**changes):
     ("edit", "message"),
     [
         (lambda data: json.dumps(data).encode()[:-9], "found no valid JSON"),
-        (lambda data: b"\xff\xfe\xff", "found no valid JSON"),
+        (lambda data: b"\xff\xfe\xff", "found UTF-16 or UTF-32, expected UTF-8"),
         (lambda data: b"[]", "found a JSON list, expected a JSON object"),
         (edited(package="zuko"), "found package 'zuko', expected 'sparse-transformation-flow'"),
         (edited(package=...), "found package None"),

@@ -5,17 +5,23 @@ from __future__ import annotations
 import gzip
 import math
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import IO, TYPE_CHECKING, NamedTuple, cast
 
 import numpy as np
 
 from ffrl.core.errors import UserError
+from ffrl.core.reading import read_at_most
 
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
 
 IMAGE_SIZE = (28, 28)
+MOST_BYTES = 2**30
+"""Values of the largest file that is read."""
+AGAIN = "; stf data fetch fetches it again once it is removed"
 
 
 class Digits(NamedTuple):
@@ -39,18 +45,25 @@ def read_idx(file: Path | Traversable, rank: int) -> np.ndarray:
         >>> read_idx(asset("mnist-10k-images-idx3-ubyte.gz"), rank=3).shape
         (10000, 28, 28)
     """
-    content = _content(file)
     header = 4 * (1 + rank)
-    if len(content) < header:
-        raise UserError(f"{file}: found {len(content)} bytes, expected an idx header of {header} bytes")
-    magic, *sizes = (int(value) for value in np.frombuffer(content, dtype=">u4", count=1 + rank))
-    if magic != 0x0800 + rank:
-        wanted = f"0x{0x0800 + rank:08x} (idx, unsigned bytes, rank {rank})"
-        raise UserError(f"{file}: found magic number 0x{magic:08x}, expected {wanted}")
-    found, expected = len(content) - header, math.prod(sizes)
-    if found != expected:
-        raise UserError(f"{file}: found {found} bytes of values, expected {expected} for its sizes {tuple(sizes)}")
-    return np.frombuffer(content, dtype=np.uint8, offset=header).reshape(sizes).copy()
+    with _opened(file) as stream:
+        start = stream.read(header)
+        if len(start) < header:
+            raise UserError(f"{file}: found {len(start)} bytes, expected an idx header of {header} bytes{AGAIN}")
+        magic, *sizes = (int(value) for value in np.frombuffer(start, dtype=">u4"))
+        if magic != 0x0800 + rank:
+            wanted = f"0x{0x0800 + rank:08x} (idx, unsigned bytes, rank {rank})"
+            raise UserError(f"{file}: found magic number 0x{magic:08x}, expected {wanted}")
+        expected = math.prod(sizes)
+        if expected > MOST_BYTES:
+            raise UserError(f"{file}: found sizes {tuple(sizes)}, expected at most {MOST_BYTES:,} bytes")
+        content = read_at_most(stream, expected + 1)
+    if len(content) != expected:
+        found = f"{len(content)}" if len(content) < expected else f"more than {expected}"
+        raise UserError(
+            f"{file}: found {found} bytes of values, expected {expected} for its sizes {tuple(sizes)}{AGAIN}"
+        )
+    return np.frombuffer(content, dtype=np.uint8).reshape(sizes).copy()
 
 
 def read_digits(images_file: Path | Traversable, labels_file: Path | Traversable) -> Digits:
@@ -77,17 +90,22 @@ def read_digits(images_file: Path | Traversable, labels_file: Path | Traversable
     return Digits(images, labels)
 
 
-def _content(file: Path | Traversable) -> bytes:
+@contextmanager
+def _opened(file: Path | Traversable) -> Iterator[IO[bytes]]:
+    """The values of a file, decompressed as they are read."""
     try:
         with file.open("rb") as stream:
             if not file.name.endswith(".gz"):
-                return stream.read()
+                yield stream
+                return
             with gzip.GzipFile(fileobj=stream) as unzipped:
-                return unzipped.read()
+                yield cast(IO[bytes], unzipped)
     except FileNotFoundError as error:
         raise UserError(f"{file}: found no such file, expected an idx file") from error
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise UserError(f"{file}: found damaged gzip data ({error}), expected a gzip-compressed idx file") from error
+        raise UserError(
+            f"{file}: found damaged gzip data ({error}), expected a gzip-compressed idx file{AGAIN}"
+        ) from error
     except OSError as error:
         reason = error.strerror or error
         raise UserError(f"{file}: found a file that cannot be read ({reason}), expected an idx file") from error

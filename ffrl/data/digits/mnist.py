@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -13,7 +15,7 @@ from ffrl.core.errors import UserError, require
 from ffrl.data.activity_process import starts
 from ffrl.data.base import SPLITS, Split
 from ffrl.data.digits.assets import asset
-from ffrl.data.digits.idx import IMAGE_SIZE, Digits, read_digits
+from ffrl.data.digits.idx import AGAIN, IMAGE_SIZE, Digits, read_digits, read_idx
 from ffrl.data.digits.render import TRANSFORMATIONS, pad, parameters, render
 from ffrl.data.states import StateSequences
 
@@ -27,6 +29,15 @@ FILES = {
     "t10k-labels-idx1-ubyte.gz": "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6",
 }
 """The published files, and their SHA-256."""
+SIZES = (9_912_422, 28_881, 1_648_877, 4_542)
+"""Their bytes."""
+CONTENTS = {
+    "train-images-idx3-ubyte": "6bbc9ace898e44ae57da46a324031adb",
+    "train-labels-idx1-ubyte": "a25bea736e30d166cdddb491f175f624",
+    "t10k-images-idx3-ubyte": "2646ac647ad5339dbf082846283269ea",
+    "t10k-labels-idx1-ubyte": "27ae3e4e09519cfbb04c329615203637",
+}
+"""The MD5 of what they hold, however it is compressed."""
 LEAST_SCALE = 0.05
 """Smallest scale factor that is rendered."""
 UNIT_STEPS = {
@@ -161,9 +172,26 @@ def download(root: Path) -> None:
     Example:
         >>> download(Path("data"))  # doctest: +SKIP
     """
-    for name, sha256 in FILES.items():
+    for (name, sha256), size in zip(FILES.items(), SIZES, strict=True):
         if not _candidates(root, name.removesuffix(".gz")):
-            fetch.download(URL + name, root / name, sha256)
+            fetch.download(URL + name, root / name, sha256, size)
+
+
+def verify(root: Path) -> None:
+    """Check that the files under ``root`` hold MNIST as it was published.
+
+    Raises:
+        UserError: one is missing or damaged, or holds something else.
+
+    Example:
+        >>> verify(Path("data"))  # doctest: +SKIP
+    """
+    for name, md5 in CONTENTS.items():
+        path, rank = _find(root, name), 3 if "images" in name else 1
+        values = read_idx(path, rank)
+        header = np.array([0x0800 + rank, *values.shape], dtype=">u4").tobytes()
+        if hashlib.md5(header + values.tobytes(), usedforsecurity=False).hexdigest() != md5:
+            raise UserError(f"{path}: found other contents than those of MNIST, expected the published file{AGAIN}")
 
 
 def _read(root: Path, part: str) -> Digits:
@@ -180,4 +208,9 @@ def _find(root: Path, name: str) -> Path:
 def _candidates(root: Path, name: str) -> list[Path]:
     """Return the files ``name`` and ``name.gz`` in ``root`` and, as torchvision lays it out, ``root/MNIST/raw``."""
     folders = (root, root / "MNIST" / "raw")
-    return [folder / file for folder in folders for file in (name, name + ".gz") if (folder / file).is_file()]
+    return [folder / file for folder in folders for file in (name, name + ".gz") if _filled(folder / file)]
+
+
+def _filled(path: Path) -> bool:
+    """Whether a file is there; an empty one, as a power failure leaves it, is fetched again."""
+    return path.is_file() and path.stat().st_size > 0

@@ -15,6 +15,8 @@ from ffrl.data.catalogue import describe, image_shape
 
 SHAPES3D_URL = "https://storage.googleapis.com/3d-shapes/3dshapes.h5"
 SHAPES3D_SHA256 = "0a0f6ed98baff276a50f3a081a7434d788da63cb135a98189b2a5b5769be1785"
+SHAPES3D_BYTES = 255 * 2**20
+"""About how many it has."""
 FETCHED = ("mnist", "moving-mnist", "shapes3d")
 """Data sets that are fetched; others are explained."""
 
@@ -143,7 +145,7 @@ def fetch(name: str, root: Path, unpacked: bool = False) -> str:
 
         if root.suffix == ".h5":
             raise UserError(f"--root: found {root}, expected the folder to put {NAME} into")
-        download(SHAPES3D_URL, root / NAME, SHAPES3D_SHA256)
+        download(SHAPES3D_URL, root / NAME, SHAPES3D_SHA256, SHAPES3D_BYTES)
         return f"{unpack(root) if unpacked else root / NAME}: there, and its checksum is right"
     from ffrl.data.digits.mnist import download as download_mnist
 
@@ -163,11 +165,12 @@ def verify(name: str, root: Path) -> str:
     if name in ("falcor3d", "isaac3d"):
         return _verify_pictures(name, root)
     from ffrl.data import load
-    from ffrl.data.digits.mnist import read_test_digits, read_training_digits
 
     if name in FETCHED:
-        counts = [len(read(root).images) for read in (read_training_digits, read_test_digits)]
-        return f"{root}: {counts[0]:,} training and {counts[1]:,} test digits, undamaged"
+        from ffrl.data.digits.mnist import verify as verify_mnist
+
+        verify_mnist(root)
+        return f"{root}: 60,000 training and 10,000 test digits, the published ones, undamaged"
     data = load(DataConfig(name=name, root=root, num_steps=describe(name).num_steps))
     return f"{root}: {data.title}, {data.size('train'):,} training and {data.size('validation'):,} validation images"
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any
 
 import numpy as np
@@ -134,7 +135,7 @@ def map_array(path: Path) -> NDArray[Any]:
         return np.lib.format.open_memmap(path, mode="r")
     except FileNotFoundError:
         raise UserError(f"{path}: found no such file, expected an array in .npy format") from None
-    except (ValueError, EOFError, OSError) as error:
+    except (ValueError, TypeError, SyntaxError, ArithmeticError, EOFError, OSError, TokenError) as error:
         reason = reason_of(error)
         raise UserError(f"{path}: found a file that cannot be read ({reason}), expected .npy format") from None
 

@@ -200,18 +200,30 @@ def _open(path: Path, factors: Factors) -> Any:
         import h5py
     except ImportError:
         raise UserError("data.root: found no package h5py, which reads this file; pip install h5py") from None
+    wanted = {
+        "images": ((factors.count, *IMAGE), "uint8"),
+        "labels": ((factors.count, len(factors.sizes)), "float64"),
+    }
     with _reading(path):
         file = h5py.File(path, "r")
-    for key, shape, kind in (("images", (factors.count, *IMAGE), "uint8"), ("labels", None, "float64")):
-        with _reading(path):
-            array = file.get(key)
-        if not isinstance(array, h5py.Dataset):
-            found = f"{', '.join(sorted(file)) or 'nothing'}"
-            raise UserError(f"{path}: found {found}, expected the arrays images and labels")
-        if str(array.dtype) != kind or shape not in (None, array.shape):
-            found = f"{array.dtype} of shape {array.shape}"
-            raise UserError(f"{path}: {key}: found {found}, expected {kind}{f' of shape {shape}' if shape else ''}")
-    with _reading(path):
+        for key, (shape, kind) in wanted.items():
+            link, array = file.get(key, None, getlink=True), None
+            if isinstance(link, h5py.HardLink):
+                array = file[key]
+            elif link is not None:
+                raise UserError(f"{path}: {key}: found values that are elsewhere, expected them in this file")
+            if not isinstance(array, h5py.Dataset):
+                found = f"{', '.join(sorted(file)) or 'nothing'}"
+                raise UserError(f"{path}: found {found}, expected the arrays images and labels")
+            if array.external or array.is_virtual:
+                raise UserError(f"{path}: {key}: found values that are elsewhere, expected them in this file")
+            if str(array.dtype) != kind or array.shape != shape:
+                found = f"{array.dtype} of shape {array.shape}"
+                raise UserError(f"{path}: {key}: found {found}, expected {kind} of shape {shape}")
+            if array.chunks and math.prod(array.chunks) * array.dtype.itemsize > CACHE_BYTES:
+                raise UserError(
+                    f"{path}: {key}: found blocks of {array.chunks}, expected at most {CACHE_BYTES:,} bytes"
+                )
         labels = file["labels"][()]
     check_labels(labels, factors, label_values(factors.sizes), f"{path}: labels")
     return file

@@ -187,7 +187,7 @@ def print_summary(summary: dict[str, Any], console: Console) -> None:
     known = summary["activity"]["transformations"]
     if "about" in summary:
         console.print(summary["about"], markup=False, highlight=False)
-    table = Table(title=described(summary), title_justify="left", show_header=False)
+    table = Table(title=Text(described(summary)), title_justify="left", show_header=False)
     kind, sequences = ("images", "mixed sequences") if summary["prescribed"] else ("clips", "clips")
     for name, size in summary["splits"].items():
         table.add_row(f"{name} {kind}", "not there" if size is None else f"{size:,}")
@@ -209,7 +209,7 @@ def print_summary(summary: dict[str, Any], console: Console) -> None:
         mean = "–" if entry["mean"] is None else f"{entry['mean']:.2f}"
         speeds = "–" if entry["least"] is None else f"{entry['least']:.2f} to {entry['largest']:.2f}"
         shares = (_share(entry["on"]), _share(entry["persistence"]))
-        table.add_row(name, summary["unit_steps"][name], *shares, mean, speeds)
+        table.add_row(*map(Text, (name, summary["unit_steps"][name], *shares, mean, speeds)))
     console.print(table)
     active = summary["activity"]["active"]
     most = max(count for count, share in enumerate(active) if share)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from rich.console import Console
-from rich.markup import escape
+from rich.text import Text
 
+from ffrl.core.terminal import printable
 from ffrl.evaluation.registry import summaries_of, tables_of
-from ffrl.tables.table import printable
 from ffrl.tables.terminal import print_notes, print_table
 
 
@@ -26,9 +26,10 @@ def print_report(result: dict[str, Any], console: Console) -> None:
     model, data = result["model"], result["data"]
     console.print(
         f"{model['mode']} model, {model['num_fields']} fields, {model['parameters']:,} parameters, on "
-        f"{escape(printable(str(data.get('title', data['name']))))} {result['split']}: {result['sequences']} "
+        f"{printable(str(data.get('title', data['name'])))} {result['split']}: {result['sequences']} "
         f"{'images' if data.get('prescribed', data['transformations']) else 'clips'}, T = {data['num_steps']}, "
         f"seed {result['seed']}. ± is the standard error over sequences.",
+        markup=False,
         highlight=False,
     )
     predicted = [f"prediction of later frames: {model['prediction']}"] if "prediction" in model else []
@@ -36,7 +37,7 @@ def print_report(result: dict[str, Any], console: Console) -> None:
     for table in tables_of(result):
         print_table(table, console)
     if "likelihood" not in result:
-        console.print(f"no likelihood: {model['mode']} is no probabilistic model", highlight=False)
+        console.print(Text(f"no likelihood: {model['mode']} is no probabilistic model"))
     console.print("In short", style="bold")
     for name, line in summaries_of(result).items():
-        console.print(escape(printable(f"  {name}: {line}")), highlight=False)
+        console.print(Text(printable(f"  {name}: {line}")))

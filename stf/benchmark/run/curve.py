@@ -6,12 +6,15 @@ import dataclasses
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from ffrl.config import RunConfig
 from ffrl.core.device import resolve_device
 from ffrl.core.errors import UserError
-from ffrl.core.files import read_json_object, to_json, write_atomically
+from ffrl.core.files import to_json, write_atomically
+from ffrl.core.reading import read_json_object
+from ffrl.core.schema import check
+from ffrl.core.terminal import one_line, say
 from ffrl.data import load as load_data
 from ffrl.data.base import SequenceData
 from ffrl.evaluation.evaluate import measured
@@ -42,7 +45,7 @@ def training_summary(run: Path, config: RunConfig) -> dict[str, Any]:
         UserError: a file of the run cannot be used.
     """
     found = checkpoints(run)
-    seconds = float(read_json_object(found[max(found)] / STATE)["seconds"])
+    seconds = _seconds(found[max(found)])
     frames = frames_until(config, config.data.num_steps, max(found))
     waited, before = 0.0, 0
     for entry in read_metrics(run / METRICS):
@@ -85,9 +88,21 @@ def error_curve(run: Path, sequences: int = SEQUENCES, device: str = "auto") -> 
         if data is None:
             data = load_data(dataclasses.replace(config.data, download=False), resolve_device(device))
             sequences = min(sequences, data.size("validation"))
-        seconds = float(read_json_object(found[step] / STATE)["seconds"])
+        seconds = _seconds(found[step])
         points.append({"step": step, "seconds": seconds, "error": errors(model, data, sequences)})
     return points
+
+
+class _State(TypedDict):
+    seconds: float
+
+
+def _seconds(checkpoint: Path) -> float:
+    """Seconds of training until a checkpoint."""
+    path = checkpoint / STATE
+    found = read_json_object(path)
+    check(found, _State, str(path))
+    return float(found["seconds"])
 
 
 def errors(model: SequenceModel, data: SequenceData, sequences: int) -> dict[str, float | None]:
@@ -106,7 +121,7 @@ def main(arguments: Sequence[str]) -> int:
         summary = {"training": training_summary(run, config), "points": error_curve(run, device=device)}
         write_atomically(run / "curve.json", to_json(summary))
     except UserError as error:
-        print(f"stf: error: {error}", file=sys.stderr)
+        say(f"stf: error: {one_line(str(error))}", error=True)
         return 2
     return 0
 

@@ -98,7 +98,7 @@ class Child:
             file = open(log, "ab")
         with file:
             with reporting("write", log):
-                file.write(f"$ {shown}\n".encode())
+                file.write(os.fsencode(f"$ {shown}\n"))
                 file.flush()
             self._process = subprocess.Popen(
                 command,

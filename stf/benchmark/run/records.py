@@ -6,11 +6,14 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
 from ffrl.core.errors import UserError
-from ffrl.core.files import PACKAGE, is_empty, read_json_object, reporting, to_json, write_atomically
+from ffrl.core.files import PACKAGE, is_empty, reporting, require_own, to_json, write_atomically
+from ffrl.core.reading import read_json_lines, read_json_object, shown
+from ffrl.core.schema import check
 from stf.benchmark.run.cell import Settings
+from stf.benchmark.run.lines import check_lines
 from stf.benchmark.suites import Suite
 
 SUITE, RESULTS, STEPS = "suite.json", "results.jsonl", "steps.json"
@@ -23,6 +26,16 @@ FLAGS = {
     "device": "--device",
 }
 """Settings that a folder keeps, and the flags they come from."""
+
+
+class _Named(TypedDict):
+    cell: str
+    status: NotRequired[str]
+
+
+class _Steps(TypedDict):
+    steps: int
+    seconds_per_step: NotRequired[float]
 
 
 class Records:
@@ -49,17 +62,16 @@ class Records:
         self.by_cell: dict[str, dict[str, Any]] = {}
         if not path.exists():
             return
-        with reporting("read", path):
-            *lines, rest = path.read_bytes().split(b"\n")
-        for number, line in enumerate(lines, start=1):
-            try:
-                entry = json.loads(line)
-                self.by_cell[entry["cell"]] = entry
-            except (ValueError, TypeError, KeyError):
-                found = f"{path}: found {line[:40]!r} in line {number}, expected a JSON object with a cell"
-                raise UserError(found) from None
-        if rest or len(self.by_cell) < len(lines):
+        entries, finished = read_json_lines(path)
+        for number, entry in enumerate(entries, start=1):
+            check(entry, _Named, f"{path}: line {number}")
+            self.by_cell[entry["cell"]] = entry
+        if not finished or len(self.by_cell) < len(entries):
             self._rewrite()
+
+    def check(self) -> None:
+        """Raise a UserError unless every line has what the tables and plots need."""
+        check_lines(self.by_cell.values(), str(self.path))
 
     def put(self, entry: Mapping[str, Any]) -> None:
         """Write the line of a cell, in place of the one that it may have, and wait until it is on the disk.
@@ -67,6 +79,7 @@ class Records:
         Raises:
             UserError: it cannot be written.
         """
+        require_own(self.path)
         again = entry["cell"] in self.by_cell
         self.by_cell[entry["cell"]] = dict(entry)
         if again:
@@ -128,12 +141,12 @@ def prepare(out: Path, suite: Suite, settings: Settings) -> None:
         return
     found = read_json_object(path)
     if found.get("suite") != suite.name:
-        raise UserError(f"{path}: found suite {found.get('suite')!r}, expected {suite.name!r}, or another --out")
+        raise UserError(f"{path}: found suite {shown(found.get('suite'))}, expected {suite.name!r}, or another --out")
     kept = found.get("settings")
     for key, flag in FLAGS.items():
         before, now = kept.get(key) if isinstance(kept, dict) else None, wanted["settings"][key]
         if before != now:
-            raise UserError(f"{flag}: found {now!r}, expected {before!r} as in {path}, or another --out")
+            raise UserError(f"{flag}: found {now!r}, expected {shown(before)} as in {path}, or another --out")
     for key in ("package", "format_version", "models", "data", "flags"):
         if found.get(key) != wanted[key]:
             raise UserError(f"{path}: found other {key} than this version has, expected the same, or another --out")
@@ -157,9 +170,7 @@ def read_steps(out: Path) -> dict[str, dict[str, Any]]:
     """
     path = out / STEPS
     found = read_json_object(path) if path.exists() else {}
-    for pair, one in found.items():
-        if not isinstance(one, dict) or type(one.get("steps")) is not int:
-            raise UserError(f"{path}: found {one!r} for {pair!r}, expected an object with steps")
+    check(found, dict[str, _Steps], str(path))
     return found
 
 

@@ -11,18 +11,20 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ffrl.core.errors import UserError
-from ffrl.core.files import PACKAGE, locked, read_json_object
+from ffrl.core.files import PACKAGE, locked
+from ffrl.core.reading import read_json_object
+from ffrl.core.schema import check
 from ffrl.core.signals import StopRequest
 from ffrl.evaluation.protocol.statistics import mean_of
-from ffrl.evaluation.registry import numbers_of
 from stf import __version__
 from stf.benchmark.run import machine
 from stf.benchmark.run.budget import steps_within
 from stf.benchmark.run.cell import Cell, command
+from stf.benchmark.run.lines import Curve, Evaluation, check_line
 from stf.benchmark.run.process import POLL, Child, Launcher, Start, Started, describe_exit, stop
 from stf.benchmark.run.progress import Progress
 from stf.benchmark.run.records import Records, read_steps, write_steps
-from stf.benchmark.tables.series import frame_curves
+from stf.benchmark.tables.series import measures_of
 
 TRAIN, RESUME = "train", "resume"
 """Stages of a cell."""
@@ -230,37 +232,37 @@ class Runner:
     def _done(self, cell: Cell) -> dict[str, Any]:
         """The line of a finished cell."""
         evaluation, curve = read_json_object(cell.evaluation), read_json_object(cell.curve)
-        try:
-            training = curve["training"]
-            environment = training["environment"]
-            return self._head(cell) | {
-                "status": "done",
-                "data_title": evaluation["data"].get("title", evaluation["data"]["name"]),
-                "data_of": {key: evaluation["data"].get(key) for key in ("name", "title", "protocol", "num_steps")},
-                "label": cell.model.title,
-                "told": cell.model.told,
-                "sequences": evaluation["sequences"],
-                "training_seconds": training["seconds"],
-                "frames_per_second": training["frames_per_second"],
-                "data_share": training["data_share"],
-                "parameters": evaluation["model"]["parameters"],
-                "prediction": evaluation["model"].get("prediction"),
-                "machine": {
-                    "processor": machine.processor(),
-                    "cores": machine.cores(),
-                    "threads": environment["threads"],
-                    "at_a_time": self.jobs,
-                    "torch": environment["torch"],
-                    "device": environment["device"] if environment["device_type"] == "cuda" else "cpu",
-                    "precision": environment["precision"],
-                },
-                "metrics": numbers_of(evaluation),
-                "curve": curve["points"],
-                "frames": frame_curves(evaluation),
-                "trained_steps": evaluation["data"]["num_steps"],
-            }
-        except (KeyError, TypeError, AttributeError) as error:
-            raise UserError(f"{cell.evaluation}: found no usable entry {error}, expected an evaluation") from None
+        check(evaluation, Evaluation, str(cell.evaluation))
+        check(curve, Curve, str(cell.curve))
+        training = curve["training"]
+        environment = training["environment"]
+        line = self._head(cell) | {
+            "status": "done",
+            "data_title": evaluation["data"].get("title", evaluation["data"]["name"]),
+            "data_of": {key: evaluation["data"].get(key) for key in ("name", "title", "protocol", "num_steps")},
+            "label": cell.model.title,
+            "told": cell.model.told,
+            "sequences": evaluation["sequences"],
+            "training_seconds": training["seconds"],
+            "frames_per_second": training["frames_per_second"],
+            "data_share": training["data_share"],
+            "parameters": evaluation["model"]["parameters"],
+            "prediction": evaluation["model"].get("prediction"),
+            "machine": {
+                "processor": machine.processor(),
+                "cores": machine.cores(),
+                "threads": environment["threads"],
+                "at_a_time": self.jobs,
+                "torch": environment["torch"],
+                "device": environment["device"] if environment["device_type"] == "cuda" else "cpu",
+                "precision": environment["precision"],
+            },
+            "curve": curve["points"],
+            "trained_steps": evaluation["data"]["num_steps"],
+            **measures_of(evaluation, str(cell.evaluation)),
+        }
+        check_line(line, str(cell.evaluation))
+        return line
 
 
 def _remove(folder: Path) -> None:

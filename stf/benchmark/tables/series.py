@@ -7,7 +7,9 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Any, NamedTuple
 
+from ffrl.core.errors import UserError
 from ffrl.evaluation.protocol.statistics import inside
+from ffrl.evaluation.registry import numbers_of
 from stf.benchmark.suites import Data, Model, Suite
 
 BASE = ""
@@ -51,6 +53,22 @@ def frame_curves(evaluation: Mapping[str, Any]) -> dict[str, list[float | None]]
         longer = inside(further.get(name), "flow", "l1", "per_frame", "mean")
         curves[name] = longer or inside(kinds, "flow", "per_frame", "mean") or []
     return curves
+
+
+def measures_of(evaluation: Mapping[str, Any], source: str) -> dict[str, Any]:
+    """What a line has of an evaluation: its ``metrics``, and the errors of ``frames``.
+
+    Raises:
+        UserError: it is of another form; ``source`` is named in the message.
+
+    Example:
+        >>> measures_of({"confusion": {"accuracy": 0.5}}, "evaluation.json")
+        {'metrics': {'confusion_accuracy': 0.5}, 'frames': {}}
+    """
+    try:
+        return {"metrics": numbers_of(evaluation), "frames": frame_curves(evaluation)}
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        raise UserError(f"{source}: found no usable entry {error!r}, expected an evaluation") from None
 
 
 def error_against_time(suite: Suite, lines: Sequence[Line]) -> list[Panel]:

@@ -36,8 +36,8 @@ def write_tables(suite: Suite, lines: Lines, out: Path) -> list[Table]:
     """
     end = _footer(suite, lines)
     found = [replace(table, notes=[*table.notes, *end]) for table in tables(suite, lines)]
-    write_atomically(out / MARKDOWN, "\n".join(map(to_markdown, found)).encode())
-    write_atomically(out / LATEX, (HEAD + "\n".join(map(to_latex, found))).encode())
+    write_atomically(out / MARKDOWN, "\n".join(map(to_markdown, found)).encode("utf-8", "replace"))
+    write_atomically(out / LATEX, (HEAD + "\n".join(map(to_latex, found))).encode("utf-8", "replace"))
     return found
 
 

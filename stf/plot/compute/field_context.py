@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from ffrl.data.base import SequenceData, Split
 from ffrl.evaluation.protocol.sequences import batch_size, choose
 from ffrl.fields.protocol import Fields, some_fields
+from ffrl.flow.rollout import roll_out
 from ffrl.models.flow_vae import FlowFactorizedVAE
 from ffrl.models.interface import SequenceModel
 from stf.plot.compute.observed import Observed, alone, starting_images
@@ -30,7 +31,7 @@ from stf.plot.compute.plane import (
     typical,
     window,
 )
-from stf.plot.compute.roles import FieldRole
+from stf.plot.compute.roles import FieldRole, drawn
 
 IMAGES = 128
 """Images that a field is applied to; the most typical one is drawn."""
@@ -39,6 +40,8 @@ GRID, COARSE, FINE = 41, 33, 81
 PICTURES, MARGIN = 3, 0.08
 JACOBIANS = 2**22
 """Entries of the Jacobians that are held at once."""
+ALL_JACOBIANS, COARSEST = 2**28, 9
+"""Entries of all that the maps of derivatives take, and their least points per side."""
 
 
 @dataclass(frozen=True)
@@ -252,17 +255,26 @@ def field_context(
     )
 
 
-def drawn(roles: Sequence[FieldRole]) -> list[FieldRole]:
-    """Roles of the fields that are not silent."""
-    return [role for role in roles if not role.silent]
-
-
 def path_plane(context: FieldContext, path: Tensor) -> Plane:
     """The plane on which a path ``(T+1, D)`` is shown: its own, or the one that was asked for."""
     encoded = context.encoded.flatten(0, 1)
     if context.plane == "trajectories":
         return trajectory_plane(path, encoded)
     return pca_plane(encoded) if context.plane == "pca" else axis_plane(encoded, *context.plane)
+
+
+def acting(context: FieldContext, activity: Tensor) -> tuple[Fields, Tensor]:
+    """The fields that an activity ``(T, C)`` has at work, as fields of c controls, and their activity ``(T, c)``."""
+    controls = activity.any(0).nonzero()[:, 0].tolist() or [0]
+    return some_fields(context.exact.field_model.units(), controls), activity[:, controls]
+
+
+def moved_along(context: FieldContext, starts: Tensor, activity: Tensor) -> Tensor:
+    """Latents ``(N, D)`` moved by one activity ``(T, C)``: ``(N, T+1, D)``. Fields that are off cost nothing."""
+    exact, (units, speeds) = context.exact, acting(context, activity)
+    times = context.time(torch.arange(1, len(activity) + 1))
+    steady = speeds.expand(len(starts), -1, -1)
+    return roll_out(units, starts, steady, times, exact.integrator, exact.substeps)[0]
 
 
 def potential(model: FlowFactorizedVAE, z: Tensor, t: Tensor) -> Tensor:
@@ -280,10 +292,10 @@ def plane_fields(context: FieldContext, roles: Sequence[FieldRole]) -> list[Plan
         return []
     activity = alone(active, exact.num_fields, exact.num_controls).double()
     time = context.time(context.middle)
-    fields, split = [], exact.field_model.split()[1] is not None
+    fields = []
     for role, speeds in zip(active, activity, strict=True):
         starts = context.starts if role.row is None else context.begun.get(role.row, context.starts)
-        paths = exact.flow(starts, speeds.expand(len(starts), steps, -1))
+        paths = moved_along(context, starts, speeds.expand(steps, -1))
         path = paths[typical(paths)]
         plane = path_plane(context, path)
         seen = plane.coordinates(encoded)
@@ -291,7 +303,8 @@ def plane_fields(context: FieldContext, roles: Sequence[FieldRole]) -> list[Plan
         corners = torch.cat([plane.coordinates(path), (middle - 1.5 * spread)[None], (middle + 1.5 * spread)[None]])
         x, y, points = grid(window(corners, MARGIN), GRID)
         z = plane.lift(points)
-        gradient, rotational = (part[..., role.field, :] * role.direction for part in exact.fields(z, time))
+        first, second = parts_of(exact, role.field)
+        gradient = first.per_control(z, time)[..., 0, :] * role.direction
         chosen = sorted({round(place * steps / (PICTURES - 1)) for place in range(PICTURES)})
         fields.append(
             PlaneField(
@@ -301,7 +314,7 @@ def plane_fields(context: FieldContext, roles: Sequence[FieldRole]) -> list[Plan
                 y=y,
                 potential=role.direction * potential(exact, z, time)[..., role.field],
                 curl_free=gradient,
-                divergence_free=rotational if split else None,
+                divergence_free=None if second is None else second.per_control(z, time)[..., 0, :] * role.direction,
                 density=mixture_density(points, seen, bandwidth(seen) ** 2 * torch.eye(2, dtype=torch.float64)),
                 path=path,
                 heights=role.direction * potential(exact, path, time)[..., role.field],
@@ -318,9 +331,11 @@ def plane_fields(context: FieldContext, roles: Sequence[FieldRole]) -> list[Plan
 def plane_derivatives(context: FieldContext, fields: Sequence[PlaneField]) -> list[PlaneDerivatives]:
     """Derivatives of fields on the planes and windows on which they are shown."""
     time, found = context.time(context.middle), []
+    dim = context.exact.latent_dim
+    side = min(COARSE, max(COARSEST, math.isqrt(ALL_JACOBIANS // (dim**2 * max(1, len(fields))))))
     for one in fields:
         limits = (float(one.x[0]), float(one.x[-1]), float(one.y[0]), float(one.y[-1]))
-        x, y, points = grid(limits, COARSE)
+        x, y, points = grid(limits, side)
         first, second = parts_of(context.exact, one.role.field)
         given = one.plane.lift(points), one.role.direction, time
         curl_free, divergence_free = derivatives(first, *given), None if second is None else derivatives(second, *given)
@@ -339,10 +354,11 @@ def shares(context: FieldContext, observed: Observed, roles: Sequence[FieldRole]
         if not len(sequence):
             continue
         z, t = context.encoded[sequence, step], context.time(step + 1)
-        gradient, rotational = (part[:, role.field] for part in exact.fields(z, t))
+        parts = [part for part in parts_of(exact, role.field) if part is not None]
+        vectors = [part.per_control(z, t)[:, 0] for part in parts]
+        gradient, rotational = vectors[0], vectors[1] if len(parts) > 1 else torch.zeros_like(vectors[0])
         few = slice(None, None, math.ceil(z.numel() * z.shape[-1] / JACOBIANS))
         unit = z[few].new_ones(len(z[few]), 1)
-        parts = [part for part in parts_of(exact, role.field) if part is not None]
         jacobian = torch.stack([part.jacobian(z[few], unit, t[few]) for part in parts]).sum(0)
         symmetric, rotation = (jacobian + jacobian.mT) / 2, (jacobian - jacobian.mT) / 2
         expansion = jacobian.diagonal(dim1=-2, dim2=-1).sum(-1).square() / z.shape[-1]

@@ -22,7 +22,7 @@ from ffrl.models.frame_kind import PIXELS, FrameKind
 from ffrl.models.interface import SequenceModel
 from stf.plot.compute.certainty import Certainty, certainty_of, joined, per_field
 from stf.plot.compute.pictures import pictures
-from stf.plot.compute.roles import FieldRole
+from stf.plot.compute.roles import FieldRole, drawn
 
 MOST_FRAMES = 18
 """Frames in a row of a traversal; longer ones are thinned out."""
@@ -228,21 +228,21 @@ def move_images(
     model: SequenceModel, data: SequenceData, split: Split, indices: Tensor, roles: Sequence[FieldRole]
 ) -> list[Traversal]:
     """Traversals of all fields that are not silent, from -T/2 to 3T/2, with the true frames where they are known."""
-    drawn = [role for role in roles if not role.silent]
+    shown = drawn(roles)
     trained = data.num_steps
     backward, forward = reach(trained)
     stride = math.ceil((backward + forward) / (MOST_FRAMES - 1))
     steps = tuple(step for step in range(-backward, forward + 1) if step % stride == 0)
-    if not drawn:
+    if not shown:
         return []
-    truths = [{} if role.row is None else true_frames(data, split, indices, role.row, steps) for role in drawn]
+    truths = [{} if role.row is None else true_frames(data, split, indices, role.row, steps) for role in shown]
     images = data.images(split, indices)
     inputs = torch.stack([truth.get(0, images) for truth in truths])
-    frames = traverse(model, inputs, alone(drawn, model.num_fields, model.num_controls), backward, forward)
+    frames = traverse(model, inputs, alone(shown, model.num_fields, model.num_controls), backward, forward)
     frames = frames[:, :, [step + backward for step in steps]].cpu()
     return [
         Traversal(role, start.cpu(), steps, moved, trained, _on_cpu(truth), model.frame_kind)
-        for role, start, moved, truth in zip(drawn, inputs, frames, truths, strict=True)
+        for role, start, moved, truth in zip(shown, inputs, frames, truths, strict=True)
     ]
 
 

@@ -11,6 +11,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from stf.plot.compute.numbers import percent
 
+MOST_DRAWN = 8
+"""Fields that have pictures of their own; the first ones, which are the most telling."""
+
 
 @dataclass(frozen=True)
 class FieldRole:
@@ -161,19 +164,35 @@ def listed(fields: Sequence[int]) -> str:
     return f"fields {', '.join(head)} and {last}" if head else f"field {last}"
 
 
+def drawn(roles: Sequence[FieldRole]) -> list[FieldRole]:
+    """Roles of the fields that have pictures of their own: those that are not silent, but not too many of them.
+
+    Example:
+        >>> [role.field for role in drawn([FieldRole(0), FieldRole(1, silent=True), FieldRole(2)])]
+        [0, 2]
+        >>> len(drawn([FieldRole(field) for field in range(99)])) == MOST_DRAWN
+        True
+    """
+    return [role for role in roles if not role.silent][:MOST_DRAWN]
+
+
 def silence(roles: Sequence[FieldRole]) -> str:
-    """Return a sentence that lists the silent fields.
+    """Return a sentence that lists the silent fields, and one that lists those of :func:`drawn` that were too many.
 
     Example:
         >>> silence([FieldRole(0), FieldRole(1, silent=True), FieldRole(2, silent=True)])
         'Silent, not drawn: fields 1 and 2.'
+        >>> silence([FieldRole(field) for field in range(MOST_DRAWN + 2)])
+        'No field is silent. Left out here, beyond the first 8: fields 8 and 9.'
     """
-    fields = silent_fields(roles)
+    fields, shown = silent_fields(roles), {role.field for role in drawn(roles)}
+    left = sorted(role.field for role in roles if not role.silent and role.field not in shown)
+    more = f" Left out here, beyond the first {MOST_DRAWN}: {listed(left)}." if left else ""
     if not fields:
-        return "No field is silent."
+        return "No field is silent." + more
     if len(fields) == len(roles):
         return f"All fields are silent ({listed(fields)}): there is nothing to draw."
-    return f"Silent, not drawn: {listed(fields)}."
+    return f"Silent, not drawn: {listed(fields)}.{more}"
 
 
 def remainder(roles: Sequence[FieldRole]) -> str:

@@ -14,11 +14,14 @@ from ffrl.flow.density import substep_jacobian
 from ffrl.flow.integrate import Tableau, integrate
 from ffrl.models.interface import SequenceModel
 from stf.plot.compute.certainty import Certainty, certainty
-from stf.plot.compute.field_context import FINE, MARGIN, FieldContext, path_plane
+from stf.plot.compute.field_context import FINE, MARGIN, FieldContext, acting, moved_along, path_plane
 from stf.plot.compute.observed import Observed
 from stf.plot.compute.pictures import pictures
 from stf.plot.compute.plane import Plane, bandwidth, grid, mixture_density, window
 from stf.plot.compute.roles import FieldRole
+
+ENTRIES, FEWEST = 2**22, 16
+"""Of the Jacobians of all images together, which limit how many images are carried, and least number of images."""
 
 
 @dataclass(frozen=True)
@@ -85,6 +88,16 @@ def step_jacobian(units: Fields, points: Tensor, g: Tensor, t: Tensor, tableau: 
     return functools.reduce(lambda total, one: one @ total, maps.unbind(-3))
 
 
+def _moves(context: FieldContext, path: Tensor, activity: Tensor) -> Tensor:
+    """What every control adds to each step of a path ``(T+1, D)``: ``(T, C, D)``."""
+    units, speeds = acting(context, activity)
+    found = path.new_zeros(*activity.shape, path.shape[-1])
+    controls = activity.any(0).nonzero()[:, 0]
+    if len(controls):
+        found[:, controls] = speeds[..., None] * units.per_control(path[:-1], context.time(torch.arange(1, len(path))))
+    return found
+
+
 @torch.no_grad()
 def transported_density(
     model: SequenceModel, context: FieldContext, observed: Observed, roles: Sequence[FieldRole]
@@ -96,15 +109,17 @@ def transported_density(
     truth = torch.from_numpy(observed.truth[example])
     activity = truth if model.activity_kind.given else model.infer(frames[None])[0].cpu().double()
     sure = certainty(model, frames[None])
-    units, z = exact.field_model.units(), context.encoded[:, 0]
-    path = exact.flow(z[example : example + 1], activity[None])[0]
+    units, moving = acting(context, activity)
+    z = context.encoded[:, 0]
+    path = moved_along(context, z[example : example + 1], activity)[0]
+    z = z[: max(FEWEST, ENTRIES // z.shape[-1] ** 2)]
     plane = path_plane(context, path)
     start = plane.coordinates(z)
     width = bandwidth(start)
     means, log_det = [start], [z.new_zeros(len(z))]
     jacobian = torch.eye(z.shape[-1], dtype=z.dtype).expand(len(z), -1, -1)
     maps = [plane.axes.expand(len(z), -1, -1)]
-    for transition, g in enumerate(activity, 1):
+    for transition, g in enumerate(moving, 1):
         t, speeds = context.time(transition), g.expand(len(z), -1)
         z, points = integrate(functools.partial(units.velocity, g=speeds, t=t), z, tableau, exact.substeps)
         step = step_jacobian(units, points, speeds, t, tableau)
@@ -128,7 +143,7 @@ def transported_density(
         log_det=torch.stack(log_det),
         path=path,
         activity=activity,
-        moves=activity[..., None] * units.per_control(path[:-1], context.time(torch.arange(1, len(path)))),
+        moves=_moves(context, path, activity),
         frames=pictures(frames, model.frame_kind).cpu(),
         decoded=pictures(exact.decode(path), exact.frame_kind),
         width=width,

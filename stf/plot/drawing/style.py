@@ -17,15 +17,19 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
+from matplotlib.text import Text
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from ffrl.core.files import write_atomically
+from ffrl.core.terminal import visible
 
 OKABE_ITO = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442")
 """Okabe and Ito's colour-blind-safe colours without black, which stands for the truth."""
 COLOURS = (*OKABE_ITO, "#2900A6", "#592D00", "#B3F29D", "#3E2459", "#8561F2")
 """These and five more that differ from them and from each other for the colour-blind too."""
+FORMULAS = ("\\mathdefault", "\\Sigma_k")
+"""What only the formulas have that figures and Matplotlib write themselves."""
 HATCHES = ("", "////", "....", "xxxx", "oo", "++")
 LINES = ("-", "--", ":", "-.", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 4)))
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
@@ -180,6 +184,7 @@ def encode(figure: Figure, form: str = "png") -> bytes:
     """
     buffer = BytesIO()
     timeless = {"png": {}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}[form]
+    _plain_texts(figure)
     with house_style(), warnings.catch_warnings(), rc_context({"svg.hashsalt": "stf"}):
         warnings.filterwarnings("ignore", "Glyph .* missing", UserWarning)  # of names in scripts the font lacks
         if figure.get_layout_engine() is not None:
@@ -187,6 +192,16 @@ def encode(figure: Figure, form: str = "png") -> bytes:
             figure.set_layout_engine("none")
         figure.savefig(buffer, format=form, dpi=DPI, metadata=timeless)
     return buffer.getvalue()
+
+
+def _plain_texts(figure: Figure) -> None:
+    """Let no name in a figure steer how it is drawn, or keep it from being drawn."""
+    for text in figure.findobj(Text):
+        said = text.get_text()
+        if not said.replace("\n", "").isprintable():
+            text.set_text(visible(said).encode("utf-8", "replace").decode())
+        if "$" in said and not any(sign in said for sign in FORMULAS):
+            text.set_parse_math(False)
 
 
 def save(figure: Figure, path: Path) -> Path:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from run_tools import within
 
 from ffrl.core.errors import UserError
 from ffrl.data.digits.idx import read_digits, read_idx
@@ -106,12 +107,24 @@ def test_wrong_length(tmp_path: Path, name: str, change: int) -> None:
     content = idx_bytes(random_bytes(3, 28, 28))
     content = content[:change] if change < 0 else content + bytes(change)
     file = write(tmp_path / name, content)
-    refused(f"^{file}: found {3 * 784 + change} bytes of values, expected {3 * 784} for", read_idx, file, 3)
+    found = f"{3 * 784 + change}" if change < 0 else f"more than {3 * 784}"
+    refused(f"^{file}: found {found} bytes of values, expected {3 * 784} for", read_idx, file, 3)
 
 
 def test_huge_sizes_in_a_damaged_header_allocate_nothing(tmp_path: Path) -> None:
     file = write(tmp_path / "images", struct.pack(">4I", 0x0803, *[2**32 - 1] * 3) + bytes(100))
-    refused(f"^{file}: found 100 bytes of values, expected {(2**32 - 1) ** 3} for", read_idx, file, 3)
+    refused(f"^{file}: found sizes .4294967295, .*, expected at most 1,073,741,824 bytes", read_idx, file, 3)
+
+
+@pytest.mark.parametrize("header", [bytes(16), struct.pack(">4I", 0x0803, 3, 28, 28)])
+def test_a_bomb_is_refused_for_what_it_says_of_itself(tmp_path: Path, header: bytes) -> None:
+    file = tmp_path / "images.gz"
+    with gzip.open(file, "wb", compresslevel=1) as bomb:
+        bomb.write(header)
+        for _ in range(64):
+            bomb.write(bytes(2**20))
+    with within(2**20):
+        refused(f"^{file}: found (magic number 0x00000000|more than 2352 bytes)", read_idx, file, 3)
 
 
 @pytest.mark.parametrize("shape", [(3, 32, 32), (3, 28, 27), (3, 14, 56)])

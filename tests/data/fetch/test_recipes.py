@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import socket
+import struct
 import threading
+import time
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
@@ -44,10 +48,25 @@ class Handler(BaseHTTPRequestHandler):
         self.send_response(206 if start else 200)
         if start:
             self.send_header("Content-Range", f"bytes {start}-{len(CONTENT) - 1}/{len(CONTENT)}")
-        if server.behaviour != "no length":
+        if server.behaviour not in ("no length", "endless"):
             self.send_header("Content-Length", str(len(CONTENT) - start))
         self.end_headers()
         end = len(CONTENT)
+        if server.behaviour == "endless":
+            with suppress(OSError):
+                while True:
+                    self.wfile.write(CONTENT)
+        if server.behaviour == "reset":
+            self.wfile.write(CONTENT[start : start + 100_000])
+            self.wfile.flush()
+            time.sleep(0.05)
+            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            return self.connection.close()
+        if server.behaviour == "trickle":
+            with suppress(OSError):
+                for place in range(start, end):
+                    self.wfile.write(CONTENT[place : place + 1])
+                    time.sleep(0.01)
         if server.behaviour == "cut" or (server.behaviour == "cut once" and len(server.asked) == 1):
             end = start + 100_000
         elif server.behaviour == "silent" and len(server.asked) > 1:
@@ -79,34 +98,85 @@ def names(folder):
 def test_a_file_is_fetched_once(server, tmp_path, behaviour, capsys):
     server.behaviour = behaviour
     path = tmp_path / "new" / "3dshapes.h5"
-    download(server.url, path, SHA256)
+    download(server.url, path, SHA256, len(CONTENT))
     assert path.read_bytes() == CONTENT and names(path.parent) == ["3dshapes.h5"] and server.asked == [None]
     lines = capsys.readouterr().err.splitlines()
     assert lines[0].startswith(f"fetching {server.url}") and "0.3" in lines[-1] and lines[-1].endswith("done")
-    download(server.url, path, SHA256)
+    download(server.url, path, SHA256, len(CONTENT))
     assert server.asked == [None]
 
 
 def test_what_is_there_is_not_fetched_again(server, tmp_path):
     (tmp_path / "a.part").write_bytes(CONTENT[:123_456])
-    download(server.url, tmp_path / "a", SHA256)
+    download(server.url, tmp_path / "a", SHA256, len(CONTENT))
     assert server.asked == ["bytes=123456-"] and (tmp_path / "a").read_bytes() == CONTENT and names(tmp_path) == ["a"]
 
 
 def test_a_server_without_ranges_sends_everything(server, tmp_path):
     server.behaviour = "no ranges"
     (tmp_path / "a.part").write_bytes(CONTENT[:123_456])
-    download(server.url, tmp_path / "a", SHA256)
+    download(server.url, tmp_path / "a", SHA256, len(CONTENT))
     assert server.asked == ["bytes=123456-"] and (tmp_path / "a").read_bytes() == CONTENT
 
 
 @pytest.mark.parametrize(("behaviour", "asked"), [("cut once", 2), ("cut", 3)])
 def test_a_cut_connection_is_taken_up_again(server, tmp_path, behaviour, asked, capsys):
     server.behaviour = behaviour
-    download(server.url, tmp_path / "a", SHA256)
+    download(server.url, tmp_path / "a", SHA256, len(CONTENT))
     assert server.asked == [None, "bytes=100000-", "bytes=200000-"][:asked]
     assert (tmp_path / "a").read_bytes() == CONTENT and names(tmp_path) == ["a"]
     assert "the connection was cut after 100,000 bytes; going on" in capsys.readouterr().err
+
+
+def test_what_came_before_a_reset_is_kept(server, tmp_path):
+    server.behaviour = "reset"
+    with suppress(UserError):
+        download(server.url, tmp_path / "a", SHA256, len(CONTENT))
+    begun = [int(asked[6:-1]) for asked in server.asked if asked]
+    assert begun == sorted(begun) and begun and begun[0] > 0
+    server.behaviour = "good"
+    download(server.url, tmp_path / "a", SHA256, len(CONTENT))
+    assert (tmp_path / "a").read_bytes() == CONTENT
+
+
+def test_a_server_that_never_ends_is_left(server, tmp_path):
+    server.behaviour = "endless"
+    with pytest.raises(UserError, match=f"^{server.url}: found more than 395,536 bytes, expected at most as many$"):
+        download(server.url, tmp_path / "a", SHA256, len(CONTENT))
+    assert (tmp_path / "a.part").stat().st_size <= 395_536
+
+
+def test_a_trickle_is_given_up(server, tmp_path, monkeypatch):
+    monkeypatch.setattr(downloading, "PATIENCE", 0.2)
+    monkeypatch.setattr(downloading, "ATTEMPTS", 2)
+    monkeypatch.setattr(downloading, "SLOWEST", 10**6)
+    server.behaviour = "trickle"
+    with pytest.raises(UserError, match=r"less than 1,000,000 bytes per second.*; \d+ bytes are in"):
+        download(server.url, tmp_path / "a", SHA256, len(CONTENT))
+
+
+def test_an_empty_file_is_fetched_again(server, tmp_path):
+    (tmp_path / "a").touch()
+    download(server.url, tmp_path / "a", SHA256, len(CONTENT))
+    assert (tmp_path / "a").read_bytes() == CONTENT
+
+
+def idx(rank, *sizes):
+    return np.array([0x0800 + rank, *sizes], dtype=">u4").tobytes() + bytes(int(np.prod(sizes)))
+
+
+def test_noise_is_no_mnist(tmp_path, monkeypatch):
+    for part in ("train", "t10k"):
+        (tmp_path / f"{part}-images-idx3-ubyte").write_bytes(idx(3, 4, 28, 28))
+        (tmp_path / f"{part}-labels-idx1-ubyte").write_bytes(idx(1, 4))
+    with pytest.raises(UserError, match="train-images-idx3-ubyte: found other contents than those of MNIST"):
+        verify("mnist", tmp_path)
+    held = {name: hashlib.md5((tmp_path / name).read_bytes()).hexdigest() for name in mnist.CONTENTS}
+    monkeypatch.setattr(mnist, "CONTENTS", held)
+    assert verify("mnist", tmp_path).endswith("the published ones, undamaged")
+    (tmp_path / "t10k-labels-idx1-ubyte").write_bytes(b"")
+    with pytest.raises(UserError, match="found no t10k-labels-idx1-ubyte"):
+        verify("mnist", tmp_path)
 
 
 def test_a_part_is_kept_when_nothing_more_comes(server, tmp_path):
@@ -114,31 +184,31 @@ def test_a_part_is_kept_when_nothing_more_comes(server, tmp_path):
     server.asked.append("earlier")
     server.behaviour = "silent"
     with pytest.raises(UserError) as caught:
-        download(server.url, tmp_path / "a", SHA256)
+        download(server.url, tmp_path / "a", SHA256, len(CONTENT))
     assert "(the connection was cut), expected a network; 50,000 bytes are in" in str(caught.value)
     assert len(server.asked) == 1 + downloading.ATTEMPTS
     assert names(tmp_path) == ["a.part"] and (tmp_path / "a.part").read_bytes() == CONTENT[:50_000]
     server.behaviour = "good"
-    download(server.url, tmp_path / "a", SHA256)
+    download(server.url, tmp_path / "a", SHA256, len(CONTENT))
     assert (tmp_path / "a").read_bytes() == CONTENT
 
 
 def test_a_whole_part_is_only_checked(server, tmp_path):
     (tmp_path / "a.part").write_bytes(CONTENT)
-    download(server.url, tmp_path / "a", SHA256)
+    download(server.url, tmp_path / "a", SHA256, len(CONTENT))
     assert server.asked == ["bytes=300000-"] and names(tmp_path) == ["a"]
 
 
 def test_a_part_that_is_longer_than_the_file_is_dropped(server, tmp_path):
     (tmp_path / "a.part").write_bytes(CONTENT + b"more")
-    download(server.url, tmp_path / "a", SHA256)
+    download(server.url, tmp_path / "a", SHA256, len(CONTENT))
     assert server.asked == ["bytes=300004-", None] and (tmp_path / "a").read_bytes() == CONTENT
 
 
 def test_a_wrong_checksum_is_refused_and_the_part_removed(server, tmp_path):
     (tmp_path / "a.part").write_bytes(b"x" * 1000)
     with pytest.raises(UserError) as caught:
-        download(server.url, tmp_path / "a", SHA256)
+        download(server.url, tmp_path / "a", SHA256, len(CONTENT))
     found = hashlib.sha256(b"x" * 1000 + CONTENT[1000:]).hexdigest()
     message = f"{tmp_path}/a.part: found SHA-256 {found}, expected {SHA256}: what was fetched has been removed"
     assert str(caught.value).startswith(message) and names(tmp_path) == []
@@ -147,21 +217,21 @@ def test_a_wrong_checksum_is_refused_and_the_part_removed(server, tmp_path):
 def test_a_wrong_file_in_place_is_left_alone(server, tmp_path):
     (tmp_path / "a").write_bytes(b"mine")
     with pytest.raises(UserError, match=f"^{tmp_path}/a: found SHA-256 .* remove it, or rename it, to fetch"):
-        download(server.url, tmp_path / "a", SHA256)
+        download(server.url, tmp_path / "a", SHA256, len(CONTENT))
     assert (tmp_path / "a").read_bytes() == b"mine" and server.asked == []
 
 
 def test_no_such_file_and_no_network_are_one_line(server, tmp_path):
     server.behaviour = "404"
     with pytest.raises(UserError, match=f"^{server.url}: found HTTP 404 Not Found, expected the file$"):
-        download(server.url, tmp_path / "new" / "a", SHA256)
+        download(server.url, tmp_path / "new" / "a", SHA256, len(CONTENT))
     for url in ("http://127.0.0.1:9/a", "http://no-such-host.invalid/a"):
         with pytest.raises(UserError, match=f"^{url}: found no way to fetch it .*, expected a network$"):
-            download(url, tmp_path / "new" / "a", SHA256)
+            download(url, tmp_path / "new" / "a", SHA256, len(CONTENT))
     assert names(tmp_path) == []
     with pytest.raises(UserError, match="^cannot write /proc/new/a.part: "):
         server.behaviour = "good"
-        download(server.url, tmp_path.joinpath("/proc/new/a"), SHA256)
+        download(server.url, tmp_path.joinpath("/proc/new/a"), SHA256, len(CONTENT))
 
 
 def test_sha256_is_that_of_hashlib(tmp_path):

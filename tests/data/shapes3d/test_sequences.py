@@ -148,7 +148,7 @@ SPOILT = {
     "other type": (spoilt(images=IMAGES * 1.0, labels=LABELS), "images: found float64 of shape"),
     "channels first": (spoilt(images=IMAGES.transpose(0, 3, 1, 2), labels=LABELS), r"images: found .*\(6, 3, 64, 64\)"),
     "float32 labels": (spoilt(images=IMAGES, labels=LABELS.astype("f4")), "labels: found float32 of shape"),
-    "few labels": (spoilt(images=IMAGES, labels=LABELS[:5]), r"labels: found float64 labels of shape \(5, 6\)"),
+    "few labels": (spoilt(images=IMAGES, labels=LABELS[:5]), r"labels: found float64 of shape \(5, 6\)"),
     "order": (spoilt(images=IMAGES, labels=LABELS[::-1]), "labels: found .* in row 0, expected"),
 }
 
@@ -275,3 +275,19 @@ def test_unit_steps_in_words_are_those_of_the_labels():
     assert [shapes3d_file.FACTORS.names[column] for column in shapes3d.MOVED] == [
         name.replace("-", "_") for name in RenderedShapes3D(DataConfig(name="shapes3d")).transformations
     ]
+
+
+def test_values_in_other_files_are_refused(tmp_path):
+    (tmp_path / "secret").write_bytes(bytes(6 * 64 * 64 * 3))
+    path = tmp_path / "3dshapes.h5"
+    with h5py.File(path, "w") as file:
+        external = [(str(tmp_path / "secret"), 0, h5py.h5f.UNLIMITED)]
+        file.create_dataset("images", (6, 64, 64, 3), "u1", external=external)
+        file["labels"] = LABELS
+    with pytest.raises(UserError, match="3dshapes.h5: images: found values that are elsewhere"):
+        open_shapes3d(path, SMALL)
+    with h5py.File(path, "w") as file:
+        file["images"] = h5py.ExternalLink(str(tmp_path / "other.h5"), "images")
+        file["labels"] = LABELS
+    with pytest.raises(UserError, match="3dshapes.h5: images: found values that are elsewhere"):
+        open_shapes3d(path, SMALL)

@@ -1,0 +1,1 @@
+"""Tensors and checksums on disk."""
