@@ -177,8 +177,8 @@ class Run:
         known, found = self.recordings, data.inventory
         if known is None or found is None:
             return
-        change = known.change(found)
-        if change is None:
+        change = known.change(replace(found, held_out=known.held_out))
+        if change is None and set(known.held_out) == set(found.held_out):
             return
         if not known.sizes.keys() & found.sizes.keys():
             say(f"warning: {self.path}: none of its recordings is among these: other data, of which a part is measured")
@@ -190,6 +190,8 @@ class Run:
             raise UserError(f"{self.path}: found other recordings than in training ({change}), expected {expected}")
         if known.held_out or unseen:
             data.hold_out(held if known.held_out else unseen)
+        if change is None:
+            return
         seen = "what was held out then is" if known.held_out else "what is new is" if unseen else "a part of them is"
         say(f"warning: {self.path}: found other recordings than in training ({change}); {seen} measured")
 

@@ -43,6 +43,36 @@ class Displacements(nn.Module):
         each = torch.einsum("...d,ked->...ke", z, self.matrix) + self.offset
         return torch.einsum("...k,...ke->...e", g, each)
 
+    def estimate_of_sequences(self, latents: Tensor, activity: Tensor) -> None:
+        r"""Set A and b to the least-squares estimate from sequences in which several transformations may act.
+
+        .. math:: \min_{A, b} \sum_i \| z'_i - z_i - \sum_k g_i^k (A_k z_i + b_k) \|^2
+            + \lambda \sum_k (\|A_k\|^2 + \|b_k\|^2)
+
+        computed in float64, with lambda as in :meth:`estimate`; zero for what never acts.
+
+        Args:
+            latents: z_0 .. z_T, ``(N, T+1, D)``.
+            activity: g_1 .. g_T, ``(N, T, K)``.
+
+        Example:
+            >>> displacements, activity = Displacements(2, dim=3), torch.rand(40, 5, 2)
+            >>> moved = activity @ torch.tensor([[1.0, 0.0, 2.0], [0.0, 1.0, 0.0]])
+            >>> displacements.estimate_of_sequences(torch.nn.functional.pad(moved.cumsum(1), (0, 0, 1, 0)), activity)
+            >>> displacements(torch.zeros(1, 3), torch.tensor([[1.0, 0.0]])).round(decimals=1)
+            tensor([[1., 0., 2.]])
+        """
+        z, g = exact(latents[:, :-1]).flatten(0, 1), exact(activity).flatten(0, 1)
+        step = exact(latents[:, 1:]).flatten(0, 1) - z
+        count, (kinds, dim) = len(z), self.offset.shape
+        columns = torch.cat([(g[..., None] * z[:, None]).flatten(1), g], 1) if self.affine else g
+        ridge = RIDGE * count * z.square().mean().clamp_min(1e-12)
+        normal = columns.T @ columns + ridge * torch.eye(columns.shape[1], dtype=z.dtype, device=z.device)
+        found = torch.linalg.solve(normal, columns.T @ step)
+        matrix = found[: kinds * dim].view(kinds, dim, dim).mT if self.affine else z.new_zeros(kinds, dim, dim)
+        self.matrix.copy_(matrix)
+        self.offset.copy_(found[-kinds:])
+
     def estimate(self, before: Tensor, after: Tensor) -> None:
         r"""Set A and b to the least-squares estimate from pairs of latents one unit step apart.
 

@@ -101,6 +101,9 @@ class FrameVAE(VariationalAutoencoder):
         """Estimate the displacements from the first images of the training split, :data:`CALIBRATION` at most."""
         device = next(self.parameters()).device
         indices = torch.arange(min(images, CALIBRATION), device=data.device)
+        if not data.prescribed:
+            self._calibrate_as_they_are(data, indices, device)
+            return
         before, after = [], []
         with evaluation_mode(self):
             for which in range(self.num_fields):
@@ -112,6 +115,16 @@ class FrameVAE(VariationalAutoencoder):
                 before.append(latents[:, :-1].flatten(0, 1))
                 after.append(latents[:, 1:].flatten(0, 1))
             self.displacements.estimate(torch.stack(before), torch.stack(after))
+
+    def _calibrate_as_they_are(self, data: SequenceData, indices: Tensor, device: torch.device) -> None:
+        """Estimate the displacements from sequences of which no single transformation can be asked for."""
+        means, activity = [], []
+        with evaluation_mode(self):
+            for part in indices.split(BATCH):
+                batch = data.mixed("train", part, torch.Generator(data.device))
+                means.append(self.encode(batch.frames.to(device)))
+                activity.append(batch.activity.to(device))
+            self.displacements.estimate_of_sequences(torch.cat(means), torch.cat(activity))
 
     def codes(self, latents: Tensor, activity: Tensor) -> Tensor:
         """What frames are decoded from, given the latents of all of them, ``(..., T+1, D)``: the latents."""

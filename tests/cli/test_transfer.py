@@ -156,13 +156,11 @@ WRONG = [
     (["--from", "no.npy"], ["--from", "'no.npy'"]),
     (["--to", "no.npy"], ["--to", "'no.npy'"]),
     (["--from", "notes.txt"], ["notes.txt", "'.txt'"]),
-    (["--from", "small.npy"], ["small.npy", "(3, 9, 9)", "(3, 28, 28)"]),
-    (["--from", "small.gif"], ["small.gif", "9 x 9", "28 x 28"]),
+    (["--from", "small.gif"], ["small.gif", "one frame"]),
     (["--from", "nan.npy"], ["nan.npy", "NaN"]),
     (["--from", "one.npy"], ["one.npy", "one frame"]),
     (["--from", "cut.gif"], ["cut.gif"]),
     (["--from", "empty"], ["empty", "no pictures"]),
-    (["--from", "mixed"], ["mixed/frame-1.png", "9 x 9"]),
     (["--to", "grey.png"], ["grey.png", "--grey-as"]),
     (["--from", "notes.json"], ["notes.json", "JSON"]),
     (["--from", "mnist:2000"], ["--from", "'2000'", "0 to 1999"]),
@@ -194,7 +192,6 @@ WRONG = [
 
 @pytest.mark.parametrize(("arguments", "parts"), WRONG, ids=[" ".join(arguments) for arguments, _ in WRONG])
 def test_what_cannot_be_used_is_one_line_and_nothing_is_written(capsys, runs, files, arguments, parts):
-    np.save("small.npy", files[:, :9, :9])
     Image.fromarray(files[0, :9, :9]).save("small.gif")
     np.save("nan.npy", np.full((3, 3, 28, 28), np.nan))
     np.save("one.npy", files[:1])
@@ -202,9 +199,6 @@ def test_what_cannot_be_used_is_one_line_and_nothing_is_written(capsys, runs, fi
     Path("notes.txt").write_text("x")
     Path("notes.json").write_text("x")
     Path("empty").mkdir()
-    shutil.copytree("folder", "mixed")
-    shutil.copy("small.gif", "mixed/frame-1.gif")
-    Image.fromarray(files[0, :9, :9]).save("mixed/frame-1.png")
     before = sorted(Path().rglob("*"))
     out = [] if "--out" in arguments else ["--out", "out"]
     line = complaint(capsys, "transfer", runs["unsupervised"], *arguments, *out)
