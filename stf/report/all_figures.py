@@ -20,7 +20,7 @@ from stf.plot.compute.pictures import pictures
 from stf.plot.compute.roles import FieldRole, activity_rows
 from stf.plot.compute.search_log import read_search
 from stf.plot.curves import draw_curves
-from stf.plot.drawing.style import field_name
+from stf.plot.drawing.style import field_name, legible
 from stf.plot.overview import draw_overview
 from stf.plot.raster import draw_raster
 from stf.plot.search import draw_search
@@ -52,7 +52,8 @@ def figures(model: SequenceModel, data: SequenceData, seed: int = 0, plane: str 
         UserError: there is no validation split, or no such plane.
     """
     with evaluation_mode(model):
-        return {one.name: one.figure for one in exhibits(model, data, assign(model, data, SPLIT, seed), seed, plane)}
+        drawn = exhibits(model, data, assign(model, data, SPLIT, seed), seed, plane)
+        return {one.name: legible(one.figure) for one in drawn}
 
 
 def exhibits(

@@ -13,7 +13,9 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
+from matplotlib.mathtext import MathTextParser
 from matplotlib.patheffects import withStroke
+from matplotlib.text import Text
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
@@ -151,6 +153,25 @@ class ShownFigure(Figure):
         return encode(self)
 
 
+def legible(figure: Figure) -> Figure:
+    """Return ``figure`` with text that is no formula, though it has dollars in it like one, as it stands.
+
+    Example:
+        >>> figure = Figure()
+        >>> words = [figure.text(0, 0, word) for word in ("$x^2$", "$x^$")]
+        >>> [word.get_parse_math() for word in legible(figure).texts]
+        [True, False]
+    """
+    parser = MathTextParser("path")
+    for text in figure.findobj(Text):
+        if isinstance(text, Text) and "$" in text.get_text():
+            try:
+                parser.parse(text.get_text())
+            except ValueError:
+                text.set_parse_math(False)
+    return figure
+
+
 def encode(figure: Figure, form: str = "png") -> bytes:
     """Return ``figure`` as a PNG of 200 dots per inch, or as SVG or PDF; the same figure gives the same bytes.
 
@@ -162,6 +183,7 @@ def encode(figure: Figure, form: str = "png") -> bytes:
     """
     buffer = BytesIO()
     timeless = {"png": {}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}[form]
+    legible(figure)
     with rc_context({"svg.hashsalt": "stf"}):
         if figure.get_layout_engine() is not None:
             figure.draw_without_rendering()
