@@ -164,9 +164,10 @@ def legible(figure: Figure) -> Figure:
     """
     parser = MathTextParser("path")
     for text in figure.findobj(Text):
-        if isinstance(text, Text) and "$" in text.get_text():
+        for line in text.get_text().split("\n") if isinstance(text, Text) else ():
             try:
-                parser.parse(text.get_text())
+                if "$" in line:
+                    parser.parse(line)
             except ValueError:
                 text.set_parse_math(False)
     return figure
