@@ -241,10 +241,12 @@ class Run:
         Raises:
             UserError: the data cannot be used, the model has no fields, or there is no such plane.
         """
+        from stf.plot.drawing.style import legible
         from stf.report.all_figures import figures
 
         self.require_fields()
-        return figures(self.model, self.data if data is None else on_device(data, self.device), seed, plane)
+        drawn = figures(self.model, self.data if data is None else on_device(data, self.device), seed, plane)
+        return {name: legible(figure) for name, figure in drawn.items()}
 
     def report(self, out: str | Path | None = None, **options: Any) -> list[Path]:
         """Write all figures, animations and ``report.html``; see :func:`stf.report.build.draw`."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from vector_tools import NAMES, vector_data, walks
 import stf
 from ffrl.core.errors import UserError
 from ffrl.data.vectors.sequences import VectorSequences
+from stf.plot.drawing import style
 
 SMALL: dict[str, Any] = {
     "batch_size": 8,
@@ -80,6 +82,16 @@ def test_what_is_measured_without_and_with_activity(run) -> None:
     assert found["data"]["features"] == list(NAMES) and "psnr" not in found["prediction"]["flow"]
     known = run.evaluate(vector_data(known=True), sequences=8)
     assert set(known["alignment"]["transformations"]) == {"scaling", "rotation", "hue"} and "fields" not in known
+
+
+def test_a_report_says_nothing_of_images(run, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(style, "DPI", 40)
+    written = {path.name for path in run.report(tmp_path, motion="none")}
+    assert {"features.png", "overview.png", "traversals.png", "report.html"} <= written
+    page = (tmp_path / "report.html").read_text()
+    said = re.sub(r"<style>.*?</style>|<script>.*?</script>|<[^>]*>", " ", page, flags=re.DOTALL)
+    assert "Error of each feature" in said and "heading" in said
+    assert re.findall(r"(?i).{30}\b(?:images?|pictures?|pixels?)\b.{30}", said.replace("data.train-images", "")) == []
 
 
 def test_data_of_other_features_are_refused(run) -> None:

@@ -35,6 +35,8 @@ from stf.plot.drawing.style import (
 PREDICTED = OKABE_ITO[1]
 MOST = 12
 """Features that are drawn; of more, the first ones."""
+LONGEST = 24
+"""Letters of a name that are drawn."""
 ROW, ACTIVITY_ROW, WIDE = 0.55, 0.6, 3.4
 """Height of a feature and of a field, and width of a sequence, in inches."""
 
@@ -70,7 +72,8 @@ def plot_feature(
         if period is not None and len(apart):
             guess = guess + period * np.round(np.median(apart) / period)  # the turn that the true one is in
         ax.plot(guess, color=PREDICTED, linewidth=1.3, linestyle="--", gid="predicted")
-    ax.set_ylabel(name, fontsize=fitted(name or " ", SMALL, 1.2), rotation=0, ha="right", va="center")
+    _name(ax, name)
+    ax.locator_params(axis="y", nbins=3)
     ax.grid(axis="y", color=FAINT, linewidth=0.5)
     ax.margins(x=0.02, y=0.12)
     return ax
@@ -181,7 +184,7 @@ def draw_features_alone(
             ax.axvspan(trained, max(steps), color=FAINT, alpha=0.4, linewidth=0, zorder=-1)
             ax.margins(x=0)
             if column == 0:
-                ax.set_ylabel(feature.name, fontsize=fitted(feature.name, SMALL, 1.2), rotation=0, ha="right")
+                _name(ax, feature.name)
         heading = dict(xycoords="axes fraction", textcoords="offset points", annotation_clip=False)
         top = grid[0, column]
         top.annotate(field_name(role.field), (0, 1), (4, 9), fontsize=SMALL, **chip(role.field), **heading)
@@ -189,6 +192,12 @@ def draw_features_alone(
         top.annotate(role.caption, (0.45, 1), (4, 9), fontsize=size, va="baseline", **heading)
         grid[-1, column].set_xlabel("steps", fontsize=TEXT)
     return figure
+
+
+def _name(ax: Axes, name: str) -> None:
+    """Write the name of a feature, or its beginning, beside its panel."""
+    shown = name if len(name) <= LONGEST else f"{name[: LONGEST - 1]}…"
+    ax.set_ylabel(shown, fontsize=fitted(shown or " ", SMALL, 1.2), rotation=0, ha="right", va="center")
 
 
 def _unwrapped(values: NDArray[np.float64], period: float | None) -> NDArray[np.float64]:

@@ -27,7 +27,7 @@ SHOWN, MOST_FIELDS = 6, 9
 """Most frames in a row of the right half, and most fields there."""
 
 WITHOUT_LABELS = (
-    "Which transformations act, when, and how fast – learned from image sequences alone",
+    "Which transformations act, when, and how fast – learned from sequences alone",
     "Without labels, a sequence is explained by its first image and a few fields that switch on and off (left);\n"
     "a field found like this applies to any other image (right).",
 )
@@ -35,12 +35,12 @@ WORDS = {
     "unsupervised": WITHOUT_LABELS,
     "sta": WITHOUT_LABELS,
     "weak": (
-        "Which transformation acts – inferred from image sequences, one per sequence",
+        "Which transformation acts – inferred from sequences, one per sequence",
         "A sequence is explained by its first image and one field, which is inferred (left);\n"
         "a field found like this applies to any other image (right).",
     ),
     "supervised": (
-        "Transformations as flows in latent space – learned from labelled image sequences",
+        "Transformations as flows in latent space – learned from labelled sequences",
         "A sequence is its first image moved by the field of its transformation, which is given (left);\n"
         "a field learned like this applies to any other image (right).",
     ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,7 @@ from stf.report import captions
 from stf.report.exhibit import ALONE, GLANCE, TRAINING, WHICH, Exhibit, Tell
 from stf.report.exhibits import Shown, own_exhibits
 from stf.report.field_figures import field_exhibits
+from stf.report.words import draw_of_vectors, of_vectors
 
 SPLIT: Split = "validation"
 IMAGES, RASTERS, MEASURED = 3, 4, 64
@@ -77,15 +79,23 @@ def exhibits(
     taken = {"curves", "search"}
     for one in _built_in(model, data, found, seed, plane, tell):
         taken.add(one.name)
-        yield one
+        yield one if data.features is None else _of_vectors(one, (*data.features.names, *data.transformations))
     yield from own_exhibits(Shown(model, data, found, seed), tell, taken)
+
+
+def _of_vectors(one: Exhibit, names: Sequence[str]) -> Exhibit:
+    """The same with what it says of images said of vectors."""
+    figure, caption = draw_of_vectors(one.figure, names), of_vectors(one.caption, names)
+    if one.name in ("overview", "traversals"):
+        caption += " A frame is a bar for each feature: dark above its mean, grey below it."
+    return replace(one, figure=figure, caption=caption, alt=of_vectors(one.alt, names))
 
 
 def _built_in(
     model: SequenceModel, data: SequenceData, found: Assignment, seed: int, plane: str, tell: Tell
 ) -> Iterator[Exhibit]:
     """The figures that need one another's numbers."""
-    tell("applying each field to real images")
+    tell("applying each field to real frames")
     moved = move_images(model, data, SPLIT, found.indices[:IMAGES], found.roles)
     seen = [one.shown() for one in moved]
     tell("overview")

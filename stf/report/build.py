@@ -128,6 +128,7 @@ def draw(
             source=measured.source,
             configuration=configuration_table(flat(config_to_dict(config))),
             explorer=explorer,
+            vectors=data.features is not None,
         )
         path = folder / REPORT
         write_atomically(path, render_report(report).encode("utf-8", "replace"))
@@ -186,7 +187,7 @@ def _animate(one: Traversal, folder: Path, motion: Motion) -> tuple[Path, Pictur
     png = encode_animation(frames, folder / f"{name}.png", seconds)
     write_atomically(path, png if motion == "png" else encode_animation(frames, path, seconds))
     title = captions.upper(field_name(one.role.field)) + " in motion"
-    alt = f"Animation: real images moved by {field_name(one.role.field)} forwards and backwards."
+    alt = f"Animation: held-out frames moved by {field_name(one.role.field)} forwards and backwards."
     height, width = frames[0].shape[:2]
     still = _png(Image.fromarray(frames[0]))
     picture = Picture(name, ALONE, title, captions.of_motion(one), alt, png, (width, height), width / MOTION_DPI, still)

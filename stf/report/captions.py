@@ -190,8 +190,9 @@ def of_motion(one: Traversal) -> str:
     name = does(one.role)
     last, first = one.steps[-1], f"{one.steps[0]}".replace("-", "−")
     true = "; below them, what is true" if one.truth else ""
+    frames = "real images" if one.frame_kind.rank == 3 else "held-out vectors"
     return (
-        f"{upper(field_name(one.role.field))} ({name}) moves real images forwards to t = {last}, beyond the "
+        f"{upper(field_name(one.role.field))} ({name}) moves {frames} forwards to t = {last}, beyond the "
         f"{one.trained} steps of training, and backwards to t = {first}{true}."
     )
 

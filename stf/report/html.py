@@ -16,6 +16,7 @@ from stf.plot.drawing.style import field_name, field_style
 from stf.report.explorer import SPEEDS, Explorer
 from stf.report.tables import Table, to_html
 from stf.report.verdict import Verdict
+from stf.report.words import of_vectors
 
 LEGIBLE = 72
 """Pixels per inch below which a figure scrolls sideways instead of getting smaller still."""
@@ -95,6 +96,7 @@ class Report:
         source: where the numbers of these tables come from.
         configuration: table.
         explorer: sliders, which stand in the section of the traversals; None for none.
+        vectors: whether frames are vectors.
     """
 
     run: str
@@ -106,6 +108,11 @@ class Report:
     source: str
     configuration: Table
     explorer: Explorer | None = None
+    vectors: bool = False
+
+    def said(self, text: str) -> str:
+        """What is said of images, of vectors if frames are vectors."""
+        return of_vectors(text) if self.vectors else text
 
     @property
     def sections(self) -> list[Section]:

@@ -13,6 +13,7 @@ from stf.discovery.moves_text import quantity
 from stf.plot.compute.numbers import percent
 from stf.plot.compute.search_log import Search
 from stf.report.reading import Errors, Reading, blind, read_errors, read_fields
+from stf.report.words import of_vectors
 
 LIMITED = 0.75
 """Share of the error of prediction that encoder and decoder make by themselves, if they are what limits it."""
@@ -101,11 +102,15 @@ def verdict(evaluation: Mapping[str, Any], run: Circumstances) -> Verdict:
         'Train longer (--steps 13000): most of the error that is left, 35 of 40, is that of encoder and decoder alone.'
     """
     reading, errors = read_fields(evaluation, run.has_fields, run.unit_steps), read_errors(evaluation)
-    return Verdict(
+    said = Verdict(
         found=(reading.headline, *reading.fields, _prediction(evaluation, errors, run.has_fields)),
         sure=tuple(_sure(evaluation, run)),
         next=tuple(_next(evaluation, reading, errors, run)) or (_use(evaluation, run),),
     )
+    if "features" not in evaluation["data"]:
+        return said
+    names = (*evaluation["data"]["transformations"], run.path)
+    return Verdict(*(tuple(of_vectors(sentence, names) for sentence in part) for part in said.parts.values()))
 
 
 def _prediction(evaluation: Mapping[str, Any], errors: Errors, has_fields: bool) -> str:

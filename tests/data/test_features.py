@@ -12,6 +12,7 @@ import torch
 
 from ffrl.core.errors import UserError
 from ffrl.data.features import Feature, Features
+from ffrl.data.spec import DataSpec
 
 NAN, INF = math.nan, math.inf
 
@@ -53,6 +54,7 @@ def test_an_angle_keeps_its_unit() -> None:
         (random(4, 2), {"names": ("x",)}, "^features: found .*, expected 2 different names"),
         (random(4, 2), {"names": ("x", "x")}, "^features: found .*, expected 2 different names"),
         (random(4, 2), {"names": ("x", "")}, "^features: found .*, expected 2 different names"),
+        (random(4, 2), {"names": ("x", "two\nlines")}, "^features: found .*, expected 2 different names"),
         (random(4, 2), {"names": ("x", 3)}, "^features: found .*, expected 2 different names"),
         (random(4, 2), {"periods": {"z": 1}}, "^periodic: found 'z', expected one of feature 1, feature 2"),
         (random(4, 2), {"periods": ["feature 1"]}, "^periodic: found .*, expected periods by name"),
@@ -84,6 +86,17 @@ def test_what_is_written_is_read_back_exactly() -> None:
     made = of([[4.6e6, NAN, 1], [4.6e6 + 0.1, 2, 3], [0, 4, 5]], "x", 'ünicode, "y"', "z", periods={"z": 360})
     assert Features.read(json.loads(json.dumps(made.plain(), allow_nan=False)), "run.json") == made
     assert made.is_like(made) and not made.is_like(of(random(5, 3)))
+
+
+def test_data_describe_their_features() -> None:
+    features = of([[1.0, 2], [3, 5]], "x", "y")
+    spec = DataSpec("vectors", "two", (2,), 4, features=features)
+    assert DataSpec.read(json.loads(json.dumps(spec.plain())), "run.json: data") == spec
+    for change in ({"image_shape": [3]}, {"image_shape": [3, 8, 8]}, {"num_steps": 0}):
+        with pytest.raises(UserError, match="^run.json: data: found frames of"):
+            DataSpec.read(spec.plain() | change, "run.json: data")
+    images = DataSpec("arrays", "some", (1, 8, 8), 4)
+    assert "features" not in images.plain() and DataSpec.read(images.plain(), "run.json") == images
 
 
 @pytest.mark.parametrize(

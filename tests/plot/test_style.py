@@ -9,6 +9,7 @@ import matplotlib.image
 import numpy as np
 import pytest
 from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
 
 from ffrl.core.errors import UserError
 from stf.plot.drawing.page import Page
@@ -114,3 +115,15 @@ def test_a_picture_keeps_its_proportions(shape, extent):
     (border,) = page.sheet.patches
     assert (border.get_x(), border.get_width()) == pytest.approx((extent[0], extent[1] - extent[0]))
     assert (border.get_y(), border.get_height()) == pytest.approx((extent[3], extent[2] - extent[3]))
+
+
+def test_names_with_dollars_are_formulas_only_if_they_can_be() -> None:
+    figure = Figure(layout="constrained")
+    ax = figure.subplots()
+    ax.set_xticks([0.0, 1.0], labels=["$x^$", "$y_1$"])
+    ax.set(ylabel="$\\frac$", title="5 $ each", yscale="log")
+    ax.plot([0.0, 1.0], [1.0, 1e6])
+    assert encode(figure)[1:4] == b"PNG"
+    drawn = [text.get_parse_math() for text in (*ax.get_xticklabels(), ax.yaxis.label, ax.title)]
+    assert drawn == [False, True, False, False]
+    assert any("10^" in text.get_text() and text.get_parse_math() for text in ax.get_yticklabels())

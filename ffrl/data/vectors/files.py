@@ -54,6 +54,7 @@ def find_tables(root: Path) -> list[Path]:
     kinds = f"a file of vectors ({', '.join(KINDS)}), or a folder of them"
     if not root.exists():
         raise UserError(f"data.root: found nothing at {root}, expected {kinds}")
+    require(root.is_dir() or root.is_file(), "data.root", f"no file {root}", kinds)
     paths = [
         path
         for path in (_below(root, {os.path.realpath(root)}) if root.is_dir() else [root])

@@ -66,7 +66,7 @@ def places_of(
         >>> places_of(("t", "x", "y"), 3, ("y", "x"), Path("a.csv"))
         (('y', 'x'), [2, 1])
     """
-    known = tuple(names) or tuple(f"feature {place + 1}" for place in range(count))
+    known = tuple(" ".join(name.split()) for name in names) or tuple(f"feature {place + 1}" for place in range(count))
     if len(known) != count:
         raise UserError(f"{path}: found {len(known)} names of features, expected {count}, one for each column")
     for name in columns:

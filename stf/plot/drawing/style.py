@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from matplotlib import rc_context, rcdefaults
@@ -16,6 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
+from matplotlib.mathtext import MathTextParser
 from matplotlib.patheffects import withStroke
 from matplotlib.text import Text
 from numpy.typing import ArrayLike, NDArray
@@ -28,16 +29,6 @@ OKABE_ITO = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "
 """Okabe and Ito's colour-blind-safe colours without black, which stands for the truth."""
 COLOURS = (*OKABE_ITO, "#2900A6", "#592D00", "#B3F29D", "#3E2459", "#8561F2")
 """These and five more that differ from them and from each other for the colour-blind too."""
-FORMULAS = ("\\mathdefault", "\\Sigma_k")
-"""What only the formulas have that figures and Matplotlib write themselves."""
-HATCHES = ("", "////", "....", "xxxx", "oo", "++")
-LINES = ("-", "--", ":", "-.", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 4)))
-MARKERS = ("o", "s", "^", "D", "v", "P", "X")
-TRUTH = "black"
-NEUTRAL, FAINT, SHADE = "#6E6E6E", "#C8C8C8", "#ECECEC"
-DPI = 200
-TITLE, HEADING, TEXT, SMALL = 14.0, 10.5, 9.0, 8.0
-"""Font sizes in points."""
 
 
 @dataclass(frozen=True)
@@ -173,6 +164,31 @@ class ShownFigure(Figure):
         return encode(self)
 
 
+def legible(figure: Figure) -> Figure:
+    """Return ``figure`` with no name in it that steers how it is drawn, or keeps it from being drawn.
+
+    What cannot be printed is made visible, and what is no formula, though it has dollars in it like one, stands as it is.
+
+    Example:
+        >>> figure = Figure()
+        >>> words = [figure.text(0, 0, word) for word in ("$x^2$", "$x^$")]
+        >>> [word.get_parse_math() for word in legible(figure).texts]
+        [True, False]
+    """
+    parser = MathTextParser("path")
+    for text in figure.findobj(Text):
+        said = cast(Text, text).get_text()
+        if not said.replace("\n", "").isprintable():
+            text.set_text(visible(said).encode("utf-8", "replace").decode())
+        for line in said.split("\n"):
+            try:
+                if "$" in line:
+                    parser.parse(line)
+            except ValueError:
+                text.set_parse_math(False)
+    return figure
+
+
 def encode(figure: Figure, form: str = "png") -> bytes:
     """Return ``figure`` as a PNG of 200 dots per inch, or as SVG or PDF; the same figure gives the same bytes.
 
@@ -184,7 +200,7 @@ def encode(figure: Figure, form: str = "png") -> bytes:
     """
     buffer = BytesIO()
     timeless = {"png": {}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}[form]
-    _plain_texts(figure)
+    legible(figure)
     with house_style(), warnings.catch_warnings(), rc_context({"svg.hashsalt": "stf"}):
         warnings.filterwarnings("ignore", "Glyph .* missing", UserWarning)  # of names in scripts the font lacks
         if figure.get_layout_engine() is not None:
@@ -192,16 +208,6 @@ def encode(figure: Figure, form: str = "png") -> bytes:
             figure.set_layout_engine("none")
         figure.savefig(buffer, format=form, dpi=DPI, metadata=timeless)
     return buffer.getvalue()
-
-
-def _plain_texts(figure: Figure) -> None:
-    """Let no name in a figure steer how it is drawn, or keep it from being drawn."""
-    for text in figure.findobj(Text):
-        said = text.get_text()
-        if not said.replace("\n", "").isprintable():
-            text.set_text(visible(said).encode("utf-8", "replace").decode())
-        if "$" in said and not any(sign in said for sign in FORMULAS):
-            text.set_parse_math(False)
 
 
 def save(figure: Figure, path: Path) -> Path:

@@ -99,6 +99,7 @@ DIALECTS = {
     "quotes": ('"x","y"\n"1","2"\n"3",""\n', 2),
     "commas in names": ('"x, left",y\n1,2\n3,\n', 2),
     "blanks in names": ("pos x,pos y\n1,2\n3,\n", 2),
+    "line ends in names": ('"x\nm",y\n1,2\n3,\n', 2),
     "semicolons in names": ('"x; m",y\n1,2\n3,\n', 2),
     "carriage returns": ("x,y\r\n1,2\r\n3,\r\n", 2),
     "old line ends": ("x,y\r1,2\r3,\r", 2),
@@ -298,11 +299,14 @@ def test_all_files_of_a_folder_in_natural_order_each_once(tmp_path: Path) -> Non
     (root / "broken.csv").symlink_to(tmp_path / "nothing.csv")
     (root / "itself.csv").symlink_to(root / "itself.csv")
     found = [str(path.relative_to(root)) for path in find_tables(root)]
+    os.mkfifo(root / "pipe.csv")
+    assert found == [str(path.relative_to(root)) for path in find_tables(root)], "files alone"
     assert found == ["again.csv", "deep/er/WALK.CSV", "far.csv", "walk9.npy"]
     assert find_tables(root / ".hidden.csv") == [root / ".hidden.csv"], "if it is asked for"
     for path, message in (
         (tmp_path / "nothing", "data.root: found nothing at .*nothing, expected a file of vectors"),
         (root / "notes.txt", "data.root: found 'no vectors in .*notes.txt', expected a file of vectors"),
+        (root / "pipe.csv", "data.root: found 'no file .*pipe.csv', expected a file of vectors"),
         (root / "deep" / "er" / "..", None),
     ):
         if message is None:
