@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import math
 import pickletools
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -15,7 +14,6 @@ from numpy.typing import NDArray
 from ffrl.core.errors import UserError, require
 from ffrl.data.poses.tracks import Track, Tracked
 from ffrl.data.skeleton import Skeleton
-from ffrl.data.vectors.files import MISSING
 
 HEAD = ("scorer", "individuals", "bodyparts", "coords")
 """What the lines above the numbers are; that of individuals only where there may be several."""
@@ -119,7 +117,7 @@ def _from_csv(path: Path) -> tuple[Columns, list[int], NDArray[np.float64]]:
             fits = line[0].isdecimal() and len(line) == len(columns) + 1
             require(fits, f"{path}: line {number}", ",".join(line)[:80], f"a frame number and {len(columns)} numbers")
             try:
-                rows.append([math.nan if word.strip().lower() in MISSING else float(word) for word in line[1:]])
+                rows.append([float(word.strip() or "nan") for word in line[1:]])
             except ValueError as error:
                 raise UserError(f"{path}: line {number}: found {error}, expected {EXPECTED}") from None
             frames.append(int(line[0]))
