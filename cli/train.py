@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 import tyro
 
-from ffrl.config import ClipsConfig, DataConfig, RunConfig, VectorsConfig
+from ffrl.config import ClipsConfig, DataConfig, PosesConfig, RunConfig, VectorsConfig
 from ffrl.config.data import DATA_SETS
 from ffrl.core.errors import UserError, require
 from ffrl.core.terminal import Console, say
@@ -175,6 +175,9 @@ def _data_set(given: Mapping[str, str | None], file: Mapping[str, Any], path: Pa
         data = dataclasses.replace(data, sequences=ClipsConfig(size=int(size)))
     with suppress(UserError, TypeError):
         data = dataclasses.replace(data, vectors=VectorsConfig(columns=columns or ""))
+    poses = {key: _early(f"poses.{key}", given, file) for key in ("nodes", "align", "centre", "heading")}
+    with suppress(UserError, TypeError):
+        data = dataclasses.replace(data, poses=PosesConfig(**{key: text for key, text in poses.items() if text}))
     return data
 
 

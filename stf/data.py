@@ -1,4 +1,4 @@
-"""Data for :func:`stf.fit`: arrays, vectors and Datasets in memory, and the benchmark data sets.
+"""Data for :func:`stf.fit`: arrays, vectors, poses and Datasets in memory, and the benchmark data sets.
 
 Example:
     >>> import numpy as np
@@ -8,9 +8,10 @@ Example:
 
 from __future__ import annotations
 
-from ffrl.config import ClipsConfig, DataConfig, VectorsConfig
+from ffrl.config import ClipsConfig, DataConfig, PosesConfig, VectorsConfig
 from ffrl.data import load
 from ffrl.data.arrays import arrays, dataset
+from ffrl.data.poses.sequences import poses
 from ffrl.data.vectors.sequences import vectors
 
-__all__ = ["ClipsConfig", "DataConfig", "VectorsConfig", "arrays", "dataset", "load", "vectors"]
+__all__ = ["ClipsConfig", "DataConfig", "PosesConfig", "VectorsConfig", "arrays", "dataset", "load", "poses", "vectors"]

@@ -5,7 +5,7 @@ Every dataclass is frozen and checks its own values. The string under a field is
 
 from __future__ import annotations
 
-from ffrl.config.data import ClipsConfig, DataConfig, VectorsConfig
+from ffrl.config.data import ClipsConfig, DataConfig, PosesConfig, VectorsConfig
 from ffrl.config.model import ModelConfig
 from ffrl.config.objective import ObjectiveConfig
 from ffrl.config.optimizer import OptimizerConfig
@@ -18,6 +18,7 @@ __all__ = [
     "ModelConfig",
     "ObjectiveConfig",
     "OptimizerConfig",
+    "PosesConfig",
     "RunConfig",
     "StillConfig",
     "SupervisedConfig",

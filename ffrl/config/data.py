@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
 
-from ffrl.config.checks import at_least, probability
+from ffrl.config.checks import at_least, non_negative, probability
 from ffrl.core.errors import require
 from ffrl.core.registry import Registry, modules_in
 
@@ -99,6 +99,40 @@ class VectorsConfig:
 
 
 @dataclass(frozen=True)
+class PosesConfig:
+    """How poses of animals become clips (--data.name poses)."""
+
+    nodes: str = ""
+    """Points to take, NAME,NAME,... as the file calls them; all of them if left out."""
+    edges: str = ""
+    """Points that figures join, NAME-NAME,...; left out: those that the file joins."""
+    align: Literal["none", "start", "each"] = "none"
+    """start: move and turn every clip so that its first pose has the centre at the origin and the heading ahead of it
+    on the x axis; each: do so with every pose, which is then egocentric and no longer says where the animal goes."""
+    centre: str = ""
+    """Point at the origin of aligned poses."""
+    heading: str = ""
+    """Point ahead of the centre in aligned poses."""
+    confidence: float = 0.0
+    """Least score of a point, as the file has them; points with a lower one are missing."""
+    stride: int = 1
+    """Take every stride-th frame."""
+    hop: int = 0
+    """Poses, after the stride, between the starts of two clips; 0 is half a clip."""
+    validation: float = 0.2
+    """Share of the clips that is held out: whole videos, or the last part of a single one."""
+
+    def __post_init__(self) -> None:
+        for key in ("centre", "heading") if self.align != "none" else ():
+            name = getattr(self, key)
+            require(bool(name), f"data.poses.{key}", name, f"the name of a point: data.poses.align is {self.align!r}")
+        non_negative("data.poses.confidence", self.confidence)
+        at_least("data.poses.stride", self.stride, 1)
+        at_least("data.poses.hop", self.hop, 0)
+        probability("data.poses.validation", self.validation)
+
+
+@dataclass(frozen=True)
 class DataConfig:
     """Which sequences the model sees."""
 
@@ -141,6 +175,7 @@ class DataConfig:
     """moving-mnist: digits per frame, each with transformations of its own."""
     sequences: ClipsConfig = field(default_factory=ClipsConfig)
     vectors: VectorsConfig = field(default_factory=VectorsConfig)
+    poses: PosesConfig = field(default_factory=PosesConfig)
 
     def __post_init__(self) -> None:
         at_least("data.num-steps", self.num_steps, 1)

@@ -9,6 +9,7 @@ from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 from ffrl.core.errors import UserError, require
+from ffrl.data.skeleton import Skeleton
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -44,6 +45,7 @@ class Features:
     Args:
         each: the features.
         missing: whether some values of the training data are missing (NaN).
+        skeleton: of poses, whose coordinates the features are; None for others.
 
     Example:
         >>> import torch
@@ -54,6 +56,7 @@ class Features:
 
     each: tuple[Feature, ...]
     missing: bool = False
+    skeleton: Skeleton | None = None
 
     def __len__(self) -> int:
         return len(self.each)
@@ -126,8 +129,9 @@ class Features:
         return torch.where(period.isinf(), apart, torch.remainder(apart + period / 2, period) - period / 2)
 
     def plain(self) -> dict[str, Any]:
-        """JSON values."""
-        return {"missing": self.missing, "each": [asdict(feature) for feature in self.each]}
+        """JSON values; ``skeleton`` only of poses."""
+        values = {"missing": self.missing, "each": [asdict(feature) for feature in self.each]}
+        return values if self.skeleton is None else values | {"skeleton": self.skeleton.plain()}
 
     @classmethod
     def read(cls, values: Any, source: str) -> Features:
@@ -137,13 +141,17 @@ class Features:
             UserError: something is missing or of another type.
         """
         expected = "missing, and each with name, mean, scale and period"
+        skeleton = None
+        if isinstance(values, dict) and "skeleton" in values:
+            skeleton = Skeleton.read(values["skeleton"], source)
+            values = {key: value for key, value in values.items() if key != "skeleton"}
         each = values.get("each") if isinstance(values, dict) else None
         if not isinstance(each, list) or not each or type(values.get("missing")) is not bool or len(values) != 2:
             raise UserError(f"{source}: features: found {values!r:.200}, expected {expected}")
         for entry in each:
             if not _is_feature(entry):
                 raise UserError(f"{source}: features: found {entry!r:.200}, expected {expected}")
-        return cls(tuple(Feature(**entry) for entry in each), values["missing"])
+        return cls(tuple(Feature(**entry) for entry in each), values["missing"], skeleton)
 
 
 def _periods(periods: Any, names: Sequence[str]) -> dict[str, float]:

@@ -129,4 +129,4 @@ def test_describe_says_what_each_kind_of_flag_takes():
     assert describe(known["--device"].hint) == "auto, cpu, cuda, cuda:N or mps"
     assert describe(known["--out"].hint) == "a path"
     assert describe(known["--data.protocol"].hint) == "ffrl or sta"
-    assert describe(known["--data.name"].hint).endswith("moving-mnist, sequences, shapes3d, sprites or vectors")
+    assert describe(known["--data.name"].hint).endswith("moving-mnist, poses, sequences, shapes3d, sprites or vectors")

@@ -1,4 +1,4 @@
-"""What figures show of frames: images as they are, vectors as rows of bars."""
+"""What figures show of frames: images as they are, poses as their skeletons, other vectors as rows of bars."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from torch import Tensor
 
 from ffrl.data.base import SequenceBatch, SequenceData
 from ffrl.models.frame_kind import FeatureValues, FrameKind
+from stf.plot.compute.pose_pictures import pose_pictures
 
 MOST = 60
 """Features that have a bar; of more, the first ones."""
@@ -27,9 +28,10 @@ def pictures(frames: Tensor, kind: FrameKind) -> Tensor:
         kind: which of them.
 
     Returns:
-        Images as they are; of vectors ``(..., 3, H, 3 F)``: a bar per feature, dark and up above its mean in the
-        training data, lighter and down below it, :data:`DEVIATIONS` standard deviations at most, and nothing where a
-        value is missing; F is :data:`MOST` at most.
+        Images as they are; of poses those of :func:`~stf.plot.compute.pose_pictures.pose_pictures`; of other vectors
+        ``(..., 3, H, 3 F)``: a bar per feature, dark and up above its mean in the training data, lighter and down below
+        it, :data:`DEVIATIONS` standard deviations at most, and nothing where a value is missing; F is :data:`MOST` at
+        most.
 
     Example:
         >>> from ffrl.data.features import Feature, Features
@@ -38,7 +40,11 @@ def pictures(frames: Tensor, kind: FrameKind) -> Tensor:
         >>> pictures(torch.tensor([[0.0, 2.5]]), kind).shape
         torch.Size([1, 3, 25, 6])
     """
-    return frames if kind.rank == 3 else _bars(kind.standard(frames)[..., :MOST])
+    if not isinstance(kind, FeatureValues):
+        return frames
+    if kind.features.skeleton is not None:
+        return pose_pictures(frames, kind.features)
+    return _bars(kind.standard(frames)[..., :MOST])
 
 
 def as_pictures(data: SequenceData, batch: SequenceBatch) -> SequenceBatch:

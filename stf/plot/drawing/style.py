@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from matplotlib import rc_context, rcdefaults
@@ -29,6 +29,14 @@ OKABE_ITO = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "
 """Okabe and Ito's colour-blind-safe colours without black, which stands for the truth."""
 COLOURS = (*OKABE_ITO, "#2900A6", "#592D00", "#B3F29D", "#3E2459", "#8561F2")
 """These and five more that differ from them and from each other for the colour-blind too."""
+HATCHES = ("", "////", "....", "xxxx", "oo", "++")
+LINES = ("-", "--", ":", "-.", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 4)))
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+TRUTH = "black"
+NEUTRAL, FAINT, SHADE = "#6E6E6E", "#C8C8C8", "#ECECEC"
+DPI = 200
+TITLE, HEADING, TEXT, SMALL = 14.0, 10.5, 9.0, 8.0
+"""Font sizes in points."""
 
 
 @dataclass(frozen=True)
@@ -167,7 +175,7 @@ class ShownFigure(Figure):
 def legible(figure: Figure) -> Figure:
     """Return ``figure`` with no name in it that steers how it is drawn, or keeps it from being drawn.
 
-    What cannot be printed is made visible, and what is no formula, though it has dollars in it like one, stands as it is.
+    What cannot be printed is made visible; what is no formula, though it has dollars like one, stands as it is.
 
     Example:
         >>> figure = Figure()
@@ -177,7 +185,7 @@ def legible(figure: Figure) -> Figure:
     """
     parser = MathTextParser("path")
     for text in figure.findobj(Text):
-        said = cast(Text, text).get_text()
+        said = text.get_text()
         if not said.replace("\n", "").isprintable():
             text.set_text(visible(said).encode("utf-8", "replace").decode())
         for line in said.split("\n"):

@@ -25,7 +25,7 @@ from ffrl.data.grids import falcor3d
 from ffrl.data.grids.factors import Factors
 from ffrl.data.shapes3d import file as shapes3d_file
 
-OWN = ("sequences", "vectors")
+OWN = ("poses", "sequences", "vectors")
 """Data sets that are a user's own."""
 CONTENT = np.random.default_rng(0).bytes(300_000)
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
