@@ -28,7 +28,7 @@ def test_an_example_has_a_field_for_each_transformation(name: str, tmp_path: Pat
     run = stf.Run.open(load_example(name, tmp_path / "run"))
     found = run.evaluate(sequences=40)["alignment"]
     assert found["alive"]["fields"] == found["alive"]["transformations"]
-    assert all(one["share"] > 0.9 for one in found["transformations"].values())
+    assert all(one["f1"] > 0.95 for one in found["transformations"].values())
     assert run.finished and any("search" in entry for entry in run.metrics)
 
 
