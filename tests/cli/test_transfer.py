@@ -155,8 +155,7 @@ WRONG = [
     (["--from", "no.npy"], ["--from", "'no.npy'"]),
     (["--to", "no.npy"], ["--to", "'no.npy'"]),
     (["--from", "notes.txt"], ["notes.txt", "'.txt'"]),
-    (["--from", "small.npy"], ["small.npy", "(3, 9, 9)", "(3, 28, 28)"]),
-    (["--from", "small.gif"], ["small.gif", "9 x 9", "28 x 28"]),
+    (["--from", "small.gif"], ["small.gif", "one frame", "at least two"]),
     (["--from", "nan.npy"], ["nan.npy", "NaN"]),
     (["--from", "one.npy"], ["one.npy", "one frame"]),
     (["--from", "cut.gif"], ["cut.gif"]),
@@ -193,7 +192,6 @@ WRONG = [
 
 @pytest.mark.parametrize(("arguments", "parts"), WRONG, ids=[" ".join(arguments) for arguments, _ in WRONG])
 def test_what_cannot_be_used_is_one_line_and_nothing_is_written(capsys, runs, files, arguments, parts):
-    np.save("small.npy", files[:, :9, :9])
     Image.fromarray(files[0, :9, :9]).save("small.gif")
     np.save("nan.npy", np.full((3, 3, 28, 28), np.nan))
     np.save("one.npy", files[:1])
