@@ -45,7 +45,7 @@ def test_help_names_the_data_set_and_its_package_without_importing_it(site: Path
     code = "import sys; from cli.main import main; main(['train', '--help']); print('stf_trial' in sys.modules)"
     process = subprocess.run([sys.executable, "-c", code], env=path_with(site), capture_output=True, text=True)
     text = plain(process.stdout)
-    assert "sprites, bars (from stf-trial)." in text and text.endswith("False"), process.stderr
+    assert "vectors, bars (from stf-trial)." in text and text.endswith("False"), process.stderr
     shown = plain(stf(site, tmp_path, "train", "--data.name=bars", "--help"))
     assert "frames. (default: 4)" in shown and "--data.name bars;" in shown
 
@@ -53,7 +53,7 @@ def test_help_names_the_data_set_and_its_package_without_importing_it(site: Path
 def test_a_name_that_is_nearly_right_is_one_line(site: Path, tmp_path: Path) -> None:
     process = run(site, tmp_path, "train", "--mode=weak", "--data.name=barz")
     assert process.returncode == 2
-    assert only_line(process.stderr).endswith("sprites, bars (did you mean bars?)")
+    assert only_line(process.stderr).endswith("vectors, bars (did you mean bars?)")
 
 
 def test_the_data_set_is_shown_trained_on_and_measured(site: Path, tmp_path: Path, trained: Path) -> None:

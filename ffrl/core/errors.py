@@ -36,6 +36,20 @@ def reason_of(error: BaseException) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
+LONGEST_REASON = 200
+"""Characters of what a library says of a file, which may repeat what is in it."""
+
+
+def shortened(text: str) -> str:
+    """Return the beginning of a text that is long.
+
+    Example:
+        >>> shortened("a" * 300)[-5:]
+        'aa...'
+    """
+    return text if len(text) <= LONGEST_REASON else text[:LONGEST_REASON] + "..."
+
+
 _NO_MEMORY = ("DefaultCPUAllocator", "out of memory", "bad_alloc", "Unable to allocate", "not enough memory")
 _SIZES = (
     "Storage size calculation overflowed",

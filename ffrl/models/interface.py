@@ -64,7 +64,7 @@ class SequenceModel(nn.Module, ABC):
         """Check frames where they enter a model in evaluation mode."""
         super().__init_subclass__(**options)
         for name in CHECKED:
-            if name in vars(cls):
+            if callable(vars(cls).get(name)):
                 setattr(cls, name, checked(name, vars(cls)[name]))
 
     image_shape: tuple[int, ...]

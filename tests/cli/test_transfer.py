@@ -156,7 +156,7 @@ WRONG = [
     (["--from", "no.npy"], ["--from", "'no.npy'"]),
     (["--to", "no.npy"], ["--to", "'no.npy'"]),
     (["--from", "notes.txt"], ["notes.txt", "'.txt'"]),
-    (["--from", "small.gif"], ["small.gif", "one frame"]),
+    (["--from", "small.gif"], ["small.gif", "one frame", "at least two"]),
     (["--from", "nan.npy"], ["nan.npy", "NaN"]),
     (["--from", "one.npy"], ["one.npy", "one frame"]),
     (["--from", "cut.gif"], ["cut.gif"]),

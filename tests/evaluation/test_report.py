@@ -74,7 +74,7 @@ NAMES = [
 
 @pytest.mark.parametrize("mode", ["weak", "unsupervised"])
 def test_nine_transformations_and_twelve_fields_fit_80_columns(mode: str) -> None:
-    data = ShiftedPictures(num_steps=15, shift=tuple(0.01 * j for j in range(1, 10)))
+    data = ShiftedPictures(num_steps=15, shift=tuple(0.004 * j for j in range(1, 10)))
     data.transformations, data.title = tuple(NAMES), "Sprites of a folder"
     data.about = "Characters composed from sheets in [a folder]."
     text = printed(evaluate(small(mode, data, num_fields=12), data, sequences=6, samples=2))
@@ -141,7 +141,7 @@ def test_pairs_that_cannot_be_shown_are_printed_as_such() -> None:
 
 @pytest.mark.parametrize("total", [99.0, 8.0])
 def test_of_many_pairs_the_mean_and_the_worst_are_printed(total: float) -> None:
-    data = ShiftedStates(shift=tuple(0.01 * j for j in range(1, 10)), limit=(99.0,) * 9, total=total + 8)
+    data = ShiftedStates(shift=tuple(0.004 * j for j in range(1, 10)), limit=(99.0,) * 9, total=total + 8)
     data.transformations = tuple(NAMES)
     result = of_states("weak", data, num_fields=12)
     text = printed(result)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from ffrl.config import ClipsConfig
-from ffrl.core.errors import UserError
+from ffrl.core.errors import UserError, reason_of, shortened
 from ffrl.core.files import reporting
 from ffrl.data.recordings.checks import instead, require_size
 from ffrl.data.recordings.walk import excluded
@@ -70,8 +70,7 @@ def reason(error: Exception) -> str:
         >>> reason(ValueError("cannot  reshape\\n the array")), reason(EOFError())
         ('cannot reshape the array', 'EOFError')
     """
-    text = "not a picture of this format" if isinstance(error, UnidentifiedImageError) else str(error)
-    return " ".join(text.split()) or type(error).__name__
+    return "not a picture of this format" if isinstance(error, UnidentifiedImageError) else shortened(reason_of(error))
 
 
 def pictures_in(folder: Path, patterns: str | None = None) -> list[Path]:

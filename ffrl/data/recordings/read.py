@@ -110,7 +110,7 @@ def _read(path: Path, reading: Reading, one: bool) -> Tensor:
     if not os.path.isdir(path) and not os.path.exists(path):
         raise UserError(f"{path}: found no such file or folder, expected frames or images")
     if os.path.isdir(path) or suffix in (*ANIMATIONS, *PICTURES, *VIDEOS):
-        images = _frames(partial(_shown, path, reading), reading, str(path))
+        images = _frames(partial(_shown, path, reading), reading, str(path), one)
     elif suffix in ARRAYS:
         images = _array(path, reading, one)
     else:
@@ -132,16 +132,25 @@ def _shown(path: Path, reading: Reading) -> Iterator[Frame]:
     return (frame for number, frame in enumerate(frames_of(path, how)) if number % stride == 0)
 
 
-def _frames(frames: Callable[[], Iterable[Frame]], reading: Reading, source: str) -> NDArray[np.uint8]:
-    """Frames of pictures and videos as bytes ``(N, C, H, W)``, C = 1 if all of them are grey."""
-    setting, found, grey, sizes = reading.files.range, [], True, set()
+def _frames(frames: Callable[[], Iterable[Frame]], reading: Reading, source: str, one: bool) -> NDArray[np.uint8]:
+    """Frames of pictures and videos as bytes ``(N, C, H, W)``, C = 1 if all of them are grey.
+
+    Those of a sequence have one size; images, ``one`` or several, may have several.
+    """
+    setting, found, grey = reading.files.range, [], True
+    sizes: set[tuple[int, ...]] = set()
     own = own_levels((frame.pixels for frame in frames()), source) if setting == "own" else None
     for frame in frames():
         levels = own or levels_of(frame.pixels.dtype, setting)
         assert levels is not None
         planes = _resized(to_bytes(frame.pixels, levels, frame.source), reading, frame.source)
         grey = grey and frame.grey and bool((planes == planes[:1]).all())
-        sizes.add(frame.pixels.shape[1::-1])
+        size = frame.pixels.shape[1::-1]
+        sizes.add(size)
+        if len(sizes) > 1 and not one:
+            (first,) = sizes - {size}
+            wrong = f"a frame of {size[0]} x {size[1]} pixels"
+            raise UserError(f"{frame.source}: found {wrong}, expected {first[0]} x {first[1]} like the first")
         found.append(planes)
         _limit(len(found) * math.prod(reading.image_shape), source)
     _tell_sizes(sizes, reading)
