@@ -269,7 +269,7 @@ def test_what_is_left_to_the_end_changes_how_it_predicts(mode: str) -> None:
         return
 
     class Pictures:
-        device = torch.device("cpu")
+        device, prescribed = torch.device("cpu"), True
 
         def single(self, split: str, indices: Tensor, which: Tensor):
             made = torch.rand(len(indices), STEPS + 1, *IMAGE, generator=torch.Generator().manual_seed(int(which[0])))

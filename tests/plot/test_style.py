@@ -8,11 +8,12 @@ import matplotlib
 import matplotlib.image
 import numpy as np
 import pytest
+from matplotlib import rc_context
 from matplotlib.colors import to_rgb
 
 from ffrl.core.errors import UserError
 from stf.plot.drawing.page import Page
-from stf.plot.drawing.style import COLOURS, DPI, TRUTH, encode, field_style, ink_on, save, to_image
+from stf.plot.drawing.style import COLOURS, DPI, TRUTH, encode, field_style, house_style, ink_on, save, to_image
 
 
 def luminance(colour: str) -> float:
@@ -114,3 +115,17 @@ def test_a_picture_keeps_its_proportions(shape, extent):
     (border,) = page.sheet.patches
     assert (border.get_x(), border.get_width()) == pytest.approx((extent[0], extent[1] - extent[0]))
     assert (border.get_y(), border.get_height()) == pytest.approx((extent[3], extent[2] - extent[3]))
+
+
+@pytest.mark.parametrize("setting", [{"image.origin": "lower"}, {"text.usetex": True}, {"axes.titlesize": 40}])
+def test_figures_are_the_same_whatever_a_user_has_set(setting):
+    def drawn() -> bytes:
+        with house_style():
+            page = Page(2, 1)
+            page.picture(np.linspace(0, 1, 3 * 8 * 8).reshape(3, 8, 8), x=0.5, y=0.2, size=0.6)
+            page.title("a title")
+        return encode(page.figure)
+
+    usual = drawn()
+    with rc_context(setting):
+        assert drawn() == usual

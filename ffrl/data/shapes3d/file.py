@@ -20,6 +20,7 @@ from ffrl.core.errors import UserError, reason_of
 from ffrl.core.files import replacing, reporting
 from ffrl.data.grids.factors import Factors, check_labels, map_array
 from ffrl.data.grids.sequences import ImageSource
+from ffrl.data.recordings.array_files import require_stored
 
 NAME, UNPACKED = "3dshapes.h5", "3dshapes-images.npy"
 IMAGE = (64, 64, 3)
@@ -211,6 +212,10 @@ def _open(path: Path, factors: Factors) -> Any:
         if str(array.dtype) != kind or shape not in (None, array.shape):
             found = f"{array.dtype} of shape {array.shape}"
             raise UserError(f"{path}: {key}: found {found}, expected {kind}{f' of shape {shape}' if shape else ''}")
+        if isinstance(file.get(key, getlink=True), h5py.ExternalLink):
+            raise UserError(f"{path}: {key}: found a link to another file, expected the array in the file itself")
+        with _reading(path):
+            require_stored(array, f"{path}: {key}")
     with _reading(path):
         labels = file["labels"][()]
     check_labels(labels, factors, label_values(factors.sizes), f"{path}: labels")
