@@ -8,12 +8,13 @@ import matplotlib
 import matplotlib.image
 import numpy as np
 import pytest
+from matplotlib import rc_context
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
 from ffrl.core.errors import UserError
 from stf.plot.drawing.page import Page
-from stf.plot.drawing.style import COLOURS, DPI, TRUTH, encode, field_style, ink_on, save, to_image
+from stf.plot.drawing.style import COLOURS, DPI, TRUTH, encode, field_style, house_style, ink_on, save, to_image
 
 
 def luminance(colour: str) -> float:
@@ -127,3 +128,17 @@ def test_names_with_dollars_are_formulas_only_if_they_can_be() -> None:
     drawn = [text.get_parse_math() for text in (*ax.get_xticklabels(), ax.yaxis.label, ax.title)]
     assert drawn == [False, True, False, False]
     assert any("10^" in text.get_text() and text.get_parse_math() for text in ax.get_yticklabels())
+
+
+@pytest.mark.parametrize("setting", [{"image.origin": "lower"}, {"text.usetex": True}, {"axes.titlesize": 40}])
+def test_figures_are_the_same_whatever_a_user_has_set(setting):
+    def drawn() -> bytes:
+        with house_style():
+            page = Page(2, 1)
+            page.picture(np.linspace(0, 1, 3 * 8 * 8).reshape(3, 8, 8), x=0.5, y=0.2, size=0.6)
+            page.title("a title")
+        return encode(page.figure)
+
+    usual = drawn()
+    with rc_context(setting):
+        assert drawn() == usual

@@ -298,3 +298,18 @@ def test_without_a_first_search_there_is_no_second() -> None:
         "still", "joint", "refine",
     ]  # fmt: skip
     assert JointSettings.of(run).paused[1] == 0 and JointSettings.of(run).share == pytest.approx(0.4)
+
+
+def test_steps_beyond_those_that_were_planned_end_as_training_did():
+    before = UnsupervisedConfig(steps=1000)
+    after = before.longer(1500)
+    assert spans(after)[: len(spans(before))] == spans(before)
+    assert [(one.phase.name, one.first, one.last) for one in spans(after)[len(spans(before)) :]] == [
+        ("joint", 1000, 1470),
+        ("refine", 1470, 1500),
+    ]
+    assert cycle(after, 700) == cycle(before, 700) and cycle(after, 1200) == (1000, 470)
+    assert after.longer(1500) == after and after.longer(1600).planned_steps == 1000
+    assert after.progress(999) == before.progress(999) and after.progress(1400) == 1.0
+    plain = SupervisedConfig(steps=100).longer(150)
+    assert cycle(plain, 99) == (0, 100) and cycle(plain, 100) == (100, 50)

@@ -20,6 +20,7 @@ from ffrl.core.errors import UserError, reason_of
 from ffrl.core.files import replacing, reporting
 from ffrl.data.grids.factors import Factors, check_labels, map_array
 from ffrl.data.grids.sequences import ImageSource
+from ffrl.data.recordings.array_files import require_stored
 
 NAME, UNPACKED = "3dshapes.h5", "3dshapes-images.npy"
 IMAGE = (64, 64, 3)
@@ -224,6 +225,7 @@ def _open(path: Path, factors: Factors) -> Any:
                 raise UserError(
                     f"{path}: {key}: found blocks of {array.chunks}, expected at most {CACHE_BYTES:,} bytes"
                 )
+            require_stored(array, f"{path}: {key}")
         labels = file["labels"][()]
     check_labels(labels, factors, label_values(factors.sizes), f"{path}: labels")
     return file

@@ -16,7 +16,8 @@ import pytest
 from PIL import Image
 from recording_tools import flat, moving, save_pictures, save_video, settings
 
-from ffrl.config import ClipsConfig
+import ffrl.data
+from ffrl.config import ClipsConfig, DataConfig
 from ffrl.core.errors import UserError
 from ffrl.data.recordings import array_files, checks
 from ffrl.data.recordings.activity import known_activity
@@ -230,3 +231,11 @@ def test_transparent_videos_have_a_background(tmp_path: Path) -> None:
     refuse(tmp_path / "a.mov", "--data.sequences.background COLOUR")
     (frame,) = open_recording(tmp_path / "a.mov", how=ClipsConfig(background="lime")).frames
     assert (frame == (0, 255, 0)).all()
+
+
+def test_shapes3d_leads_to_no_other_files(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "3dshapes.h5", "w") as file:
+        file.create_dataset("images", (480_000, 64, 64, 3), "u1", chunks=(1, 64, 64, 3))
+        file["labels"] = np.zeros((480_000, 6))
+    with pytest.raises(UserError, match="images: found an array of which nothing is stored"):
+        ffrl.data.load(DataConfig(name="shapes3d", root=tmp_path))
