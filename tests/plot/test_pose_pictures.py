@@ -12,7 +12,7 @@ from ffrl.data.features import Feature, Features
 from ffrl.data.skeleton import Skeleton
 from ffrl.models.frame_kind import FeatureValues
 from stf.plot.compute.pictures import as_pictures, pictures
-from stf.plot.compute.pose_pictures import SIDE, pose_pictures
+from stf.plot.compute.pose_pictures import REACH, SIDE, pose_pictures
 
 ONE = Features((Feature("x of a", 0.0, 4.0), Feature("y of a", 0.0, 4.0)), skeleton=Skeleton(("a",)))
 TWO = Features(
@@ -34,7 +34,7 @@ def middle(image: torch.Tensor) -> tuple[float, float]:
 
 
 def test_a_point_is_where_it_says_between_pixels_too():
-    unit = (SIDE - 5) / 20  # five standard deviations of 4, and margins
+    unit = (SIDE - 5) / (2 * REACH * 4)  # deviations of 4, and margins
     for x, y in ((0.0, 0.0), (3.3, 0.0), (-2.0, 5.1)):
         found = middle(pose_pictures(torch.tensor([x, y]), ONE))
         assert found == pytest.approx((SIDE / 2 + unit * x, SIDE / 2 + unit * y), abs=0.05)
@@ -72,7 +72,8 @@ def test_points_of_poses_that_stand_still_are_at_the_origin():
     features = Features((Feature("x of b", 10.0, 1.0),), skeleton=Skeleton(("a", "b"), ((0, 1),)))
     x, y = middle(pose_pictures(torch.tensor([10.0]), features))
     assert y == pytest.approx(SIDE / 2, abs=0.05)
-    assert x == pytest.approx(SIDE / 2 + (5 - 6.25) * (SIDE - 5) / 12.5, abs=1.0)
+    wide = 10 + REACH  # from 0 to the farthest of the other
+    assert x == pytest.approx(SIDE / 2 + (5 - wide / 2) * (SIDE - 5) / wide, abs=1.0)
 
 
 def test_poses_are_drawn_where_bars_of_other_vectors_are():

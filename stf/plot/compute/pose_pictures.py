@@ -11,7 +11,7 @@ from ffrl.data.features import Features
 
 SIDE = 56
 """Pixels a side."""
-REACH = 2.5
+REACH = 3.0
 """Standard deviations around the mean of every coordinate that have to be within an image."""
 EDGE, DOT, MARGIN = 0.75, 1.7, 2.5
 """Half the width of a line and the radius of a dot, in pixels, and what is left free at the sides."""
