@@ -13,7 +13,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 HOMES = {"ffrl": "ffrl", "stf": "stf", "cli": "stf/cli", "configs": "stf/configs", "assets": "ffrl/assets"}
 """Folders of the clone, and where their files are in the wheel."""
-KINDS = (".py", ".toml", ".gz", ".md", ".typed", ".j2", ".css", ".js")
+KINDS = (".py", ".toml", ".gz", ".md", ".typed", ".j2", ".css", ".js", ".safetensors")
 """Files of these folders that a wheel has to have."""
 SMALL = ["--steps", "6", "--batch-size", "8", "--model.width", "16", "--model.depth", "1", "--model.latent-dim", "8"]
 SMALL += ["--model.num-fields", "2"]
