@@ -65,3 +65,9 @@ def test_the_command_prints_the_folder_and_names_the_next_command(
     assert main(["load-example", names()[0], "--out", str(tmp_path / "run")]) == 0
     printed = capsys.readouterr()
     assert printed.out == f"{tmp_path / 'run'}\n" and "stf visualize-fields" in printed.err
+
+
+def test_the_checkpoint_of_an_example_is_no_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = load_example(names()[0], tmp_path / "run")
+    said = complaint(capsys, "train", "--resume", find_checkpoint(run))
+    assert f"found a checkpoint, expected its run folder {run}" in said

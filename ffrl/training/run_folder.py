@@ -17,7 +17,7 @@ from ffrl.data.inventory import Inventory
 from ffrl.data.on_device import where_made
 from ffrl.data.spec import DataSpec
 from ffrl.models.interface import SequenceModel
-from ffrl.training.checkpoint import CONFIG, FOLDER, STATE, clean_checkpoints
+from ffrl.training.checkpoint import CONFIG, FOLDER, MODEL, clean_checkpoints
 from ffrl.training.config_io import FORMAT_VERSION, config_to_dict, encode_config, flat, write_config
 from ffrl.training.precision import Precision
 
@@ -53,7 +53,7 @@ def require_run(run: Path) -> None:
     Example:
         >>> require_run(Path("runs/demo"))
     """
-    if (run / STATE).is_file() and run.resolve().parent.name == FOLDER:
+    if (run / MODEL).is_file() and run.resolve().parent.name == FOLDER:
         found, expected = "a checkpoint", f"its run folder {run.parent.parent}"
         raise UserError(f"{run}: found {found}, expected {expected}")
 
