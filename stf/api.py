@@ -15,7 +15,7 @@ from torch import Tensor, nn
 import ffrl.data
 from ffrl.config import DataConfig, RunConfig
 from ffrl.core.device import flush_denormals, resolve_device
-from ffrl.core.errors import UserError
+from ffrl.core.errors import UserError, fitting
 from ffrl.core.terminal import Console
 from ffrl.data.arrays import arrays
 from ffrl.data.base import SequenceData
@@ -30,7 +30,7 @@ from ffrl.training.folders import CONFIG, reserved
 from ffrl.training.parallel import join
 from ffrl.training.trainer import train as train_model
 from stf.registry import CONFIGS, MODES, default_config, fine_tuning
-from stf.run import Run, build_new, start_from
+from stf.run import Run, build_model, sizes_of, start_from
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -128,7 +128,8 @@ def fit(
     if encoder is not None:
         settings = _with_latent_dim(settings, mode, encoder, spec)
     config = configure(mode, settings, named, spec, init is not None)
-    model = build_new(config, spec.image_shape, encoder, decoder, spec.features)
+    with fitting(sizes_of(config, spec.image_shape)):
+        model = build_model(config, spec.image_shape, encoder, decoder, spec.features)
     if init is not None:
         start_from(model, init)
     if resume and out is not None and (Path(out).expanduser() / CONFIG).is_file():

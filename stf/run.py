@@ -62,22 +62,17 @@ def build_model(
         return MODES[config.mode].build(config, image_shape, encoder, decoder, features)
 
 
-def build_new(
-    config: RunConfig,
-    image_shape: tuple[int, ...],
-    encoder: nn.Module | None = None,
-    decoder: nn.Module | None = None,
-    features: Features | None = None,
-) -> SequenceModel:
-    """:func:`build_model`, where the configuration is a user's.
+def sizes_of(config: RunConfig, frame_shape: tuple[int, ...]) -> str:
+    """What a user's configuration asks of a model, in words, for want of memory.
 
-    Raises:
-        UserError: there is no memory for such sizes.
+    Example:
+        >>> from ffrl.config import SupervisedConfig
+        >>> sizes_of(SupervisedConfig(), (3, 28, 28))[:22]
+        'model (latent-dim 48, '
     """
     sizes = flat(config_to_dict(config.model))
     told = ", ".join(f"{name} {value}" for name, value in sizes.items() if type(value) is int)
-    with fitting(f"model ({told}, images of {' x '.join(map(str, image_shape))})"):
-        return build_model(config, image_shape, encoder, decoder, features)
+    return f"model ({told}, {'images' if len(frame_shape) == 3 else 'vectors'} of {' x '.join(map(str, frame_shape))})"
 
 
 @dataclass
@@ -315,7 +310,8 @@ def train(
     flush_denormals()
     with join().in_turn(), fitting(f"data {config.data.name}"):
         data = ffrl.data.load(config.data, resolve_device(config.device))
-    model = build_new(config, data.image_shape, features=data.features)
+    with fitting(sizes_of(config, data.image_shape)):
+        model = build_model(config, data.image_shape, features=data.features)
     if init is not None:
         start_from(model, init)
     return train_model(config, model, data, run_dir, resume, console)

@@ -121,12 +121,13 @@ class Features:
             >>> Features((Feature("a", period=360.0),)).difference(torch.tensor([350.0]), torch.tensor([10.0]))
             tensor([-20.])
         """
+        return shortest(found, truth, self.periods().to(found))
+
+    def periods(self) -> Tensor:
+        """After which each begins anew, infinite for those that do not: ``(F,)``, float64."""
         import torch
 
-        turns = [feature.period or math.inf for feature in self.each]
-        period = torch.tensor(turns, dtype=found.dtype, device=found.device)
-        apart = found - truth
-        return torch.where(period.isinf(), apart, torch.remainder(apart + period / 2, period) - period / 2)
+        return torch.tensor([feature.period or math.inf for feature in self.each], dtype=torch.float64)
 
     def plain(self) -> dict[str, Any]:
         """JSON values; ``skeleton`` only of poses."""
@@ -163,6 +164,20 @@ def _periods(periods: Any, names: Sequence[str]) -> dict[str, float]:
         fits = isinstance(period, Real) and 0 < float(period) < math.inf
         require(fits, f"periodic: {name}", period, "a positive period")
     return {name: float(period) for name, period in (periods or {}).items()}
+
+
+def shortest(found: Tensor, truth: Tensor, period: Tensor) -> Tensor:
+    """found - truth, ``(..., F)``, the short way round where the ``period (F,)`` is finite.
+
+    Example:
+        >>> import torch
+        >>> shortest(torch.tensor([350.0, 3.0]), torch.tensor([10.0, 1.0]), torch.tensor([360.0, torch.inf]))
+        tensor([-20.,   2.])
+    """
+    import torch
+
+    apart = found - truth
+    return torch.where(period.isinf(), apart, torch.remainder(apart + period / 2, period) - period / 2)
 
 
 def _feature(column: Tensor, name: str, period: float | None) -> Feature:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from ffrl.config import ObjectiveConfig
 from ffrl.core.errors import require
+from ffrl.data.features import shortest
 from ffrl.distributions.features import gaussian_log_density, von_mises_log_density
 from ffrl.distributions.pixels import log_likelihood, pixel_error
 
@@ -145,6 +146,7 @@ class FeatureValues(FrameKind):
     centre: Tensor
     unit: Tensor
     period: Tensor
+    around: Tensor
     straight: Tensor
     turning: Tensor
     order: Tensor
@@ -160,6 +162,7 @@ class FeatureValues(FrameKind):
             ("centre", torch.tensor([feature.mean for feature in each], dtype=wide)),
             ("unit", torch.tensor([feature.scale for feature in each], dtype=wide)),
             ("period", torch.tensor([each[place].period for place in turning], dtype=wide)),
+            ("around", features.periods()),
             ("straight", torch.tensor(straight, dtype=torch.long)),
             ("turning", torch.tensor(turning, dtype=torch.long)),
             ("order", torch.tensor(straight + turning, dtype=torch.long).argsort()),
@@ -192,10 +195,11 @@ class FeatureValues(FrameKind):
         return torch.where(frames.isnan(), self.centre, frames)
 
     def difference(self, found: Tensor, frames: Tensor) -> Tensor:
-        return (self.features.difference(found.double(), frames.double()) / self.unit).nan_to_num(0.0).float()
+        apart = shortest(found.double(), frames.double(), self.around)
+        return (apart / self.unit).nan_to_num(0.0).float()
 
     def error(self, outputs: Tensor, frames: Tensor) -> Tensor:
-        return self.difference(self.mean(outputs), frames)
+        return self.difference(self.mean(outputs.detach()), frames)  # the likelihood does not go through it
 
     def log_prob(
         self, outputs: Tensor, frames: Tensor, config: ObjectiveConfig | None = None, error: Tensor | None = None
@@ -218,7 +222,7 @@ class FeatureValues(FrameKind):
 
     def log_scale(self) -> Tensor:
         """log sigma of every feature, ``(F,)``."""
-        return 0.5 * torch.logaddexp(2 * self.log_noise, self.log_noise.new_tensor(2 * math.log(LEAST_NOISE)))
+        return 0.5 * torch.logaddexp(2 * self.log_noise, torch.full_like(self.log_noise, 2 * math.log(LEAST_NOISE)))
 
     def most(self) -> float:
         """Largest log p(x | z) of a frame of which no value is missing, in nats."""

@@ -392,7 +392,7 @@ def endless(seconds: float) -> int:
         for name in FORMATS:
             try:
                 total[name] += fuzz(name, 200 // FORMATS[name].cost, number, until)
-            except Exception:
+            except Exception:  # any at all is a failure, which is counted and shown while the others go on
                 total[name]["failed"] += 1
                 failed += 1
                 print(f"{name}, seed {number}:\n{traceback.format_exc()}", file=sys.stderr)
