@@ -180,6 +180,33 @@ def shortest(found: Tensor, truth: Tensor, period: Tensor) -> Tensor:
     return torch.where(period.isinf(), apart, torch.remainder(apart + period / 2, period) - period / 2)
 
 
+def interpolated(frames: Tensor, period: Tensor) -> Tensor:
+    r"""Sequences whose missing values are on the line between the nearest known ones, ``(..., T+1, F)``.
+
+    .. math:: x_t = x_a + \frac{t - a}{b - a} (x_b - x_a), \qquad a < t < b \text{ the nearest that are known},
+
+    the short way round where the ``period (F,)`` is finite. Before the first and after the last known value it is that
+    one; a feature of which nothing is known stays missing.
+
+    Example:
+        >>> import torch
+        >>> values = torch.tensor([[torch.nan], [350.0], [torch.nan], [10.0]])
+        >>> interpolated(values, torch.tensor([360.0])).squeeze(-1)
+        tensor([350., 350., 360.,  10.])
+    """
+    import torch
+
+    there, steps = ~frames.isnan(), frames.shape[-2]
+    time = torch.arange(steps, device=frames.device).unsqueeze(-1).expand_as(frames)
+    before = torch.where(there, time, -1).cummax(-2).values
+    after = torch.where(there, time, steps).flip(-2).cummin(-2).values.flip(-2)
+    first, last = frames.gather(-2, before.clamp_min(0)), frames.gather(-2, after.clamp_max(steps - 1))
+    share = (time - before).to(frames.dtype) / (after - before).clamp_min(1)
+    line = first + share * shortest(last, first, period)
+    known = torch.where(before < 0, last, torch.where(after == steps, first, line))
+    return torch.where(there, frames, known)
+
+
 def _feature(column: Tensor, name: str, period: float | None) -> Feature:
     """Mean and scale of one feature, which are the same with any number of threads."""
     known = column[~column.isnan()].numpy(force=True)

@@ -137,11 +137,15 @@ class FlowFactorizedVAE(VariationalAutoencoder):
         return SequenceNoise.draw((batch_size, num_steps), self.latent_dim, uniform, generator, device)
 
     def activity_features(self, frames: Tensor, means: Tensor | None = None) -> Tensor:
-        """What activity is inferred from, ``(B, T+1, D)``: outputs of an encoder of its own, or the posterior means."""
+        """What activity is inferred from, ``(B, T+1, D)``: outputs of an encoder of its own, or the posterior means.
+
+        Missing values are taken from the frames around them: where a code without them is says nothing of motion.
+        """
+        whole = self.frame_kind.between(frames)
         if self.activity_encoder is not None:
-            seen = self.frame_kind.enter(frames.flatten(0, 1))
+            seen = self.frame_kind.enter(whole.flatten(0, 1))
             return at_least_float32(self.activity_encoder(seen)).unflatten(0, frames.shape[:2])
-        return self.encode(frames) if means is None else means
+        return means if means is not None and whole is frames else self.encode(whole)
 
     def sample_activity(
         self, means: Tensor, log_variances: Tensor, features: Tensor, uniform: Tensor, phase: Phase
@@ -226,10 +230,12 @@ class FlowFactorizedVAE(VariationalAutoencoder):
             activity: observed activity (supervised mode).
         """
         inferred = activity is None and not self.activity_kind.given
-        means, log_variances = self.posterior(frames if phase.still or inferred else frames[:, :1])
+        seen = self.frame_kind.between(frames) if inferred and not phase.still else frames
+        means, log_variances = self.posterior(seen if phase.still or inferred else seen[:, :1])
         if phase.still:
             return self.alone(means, log_variances, noise, phase)
-        features = means if activity is not None else self.activity_features(frames, means)
+        own = activity is None and self.activity_encoder is not None
+        features = self.activity_features(seen) if own else means
         mean, log_variance = means[:, 0], log_variances[:, 0]
         with torch.autocast(frames.device.type, enabled=False):
             if activity is None:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from ffrl.config import ObjectiveConfig
 from ffrl.core.errors import require
-from ffrl.data.features import shortest
+from ffrl.data.features import interpolated, shortest
 from ffrl.distributions.features import gaussian_log_density, von_mises_log_density
 from ffrl.distributions.pixels import log_likelihood, pixel_error
 
@@ -51,6 +51,10 @@ class FrameKind(nn.Module, ABC):
 
     def filled(self, frames: Tensor) -> Tensor:
         """Frames with the mean of the training data where a value is missing: here they are as they are."""
+        return frames
+
+    def between(self, frames: Tensor) -> Tensor:
+        """Sequences ``(..., T+1, *frame)`` with what is missing taken from the frames around it: here as they are."""
         return frames
 
     @abstractmethod
@@ -193,6 +197,10 @@ class FeatureValues(FrameKind):
 
     def filled(self, frames: Tensor) -> Tensor:
         return torch.where(frames.isnan(), self.centre, frames)
+
+    def between(self, frames: Tensor) -> Tensor:
+        """A missing value is on the straight line between the nearest known ones, or the nearest one at an end."""
+        return interpolated(frames, self.around) if self.features.missing else frames
 
     def difference(self, found: Tensor, frames: Tensor) -> Tensor:
         apart = shortest(found.double(), frames.double(), self.around)

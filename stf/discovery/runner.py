@@ -62,7 +62,7 @@ def encode_sequences(
     with evaluation_mode(cast(nn.Module, model)):
         for number, indices in enumerate(chosen.split(config.batch_size)):
             frames, _ = draw_frames(config, data, "train", indices, phase, number, f"{stream}-")
-            mean, log_variance = model.posterior(frames.to(device))
+            mean, log_variance = model.posterior(model.frame_kind.between(frames.to(device)))
             means.append(mean)
             variance = variance + log_variance.exp().mean(1).sum(0)
     return torch.cat(means), variance / count

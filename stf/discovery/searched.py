@@ -8,6 +8,7 @@ from torch import Tensor
 
 from ffrl.fields.protocol import RowFields
 from ffrl.models.activity import Phase
+from ffrl.models.frame_kind import FrameKind
 from stf.discovery.population import Setting
 from stf.inference.activity import ExactActivity
 
@@ -17,6 +18,7 @@ class Searched(Protocol):
 
     field_model: RowFields
     activity_model: ExactActivity
+    frame_kind: FrameKind
 
     @property
     def fields_alive(self) -> list[int]:

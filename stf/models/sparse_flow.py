@@ -128,11 +128,11 @@ class SparseTransformationFlow(FlowFactorizedVAE):
         Args:
             frames: ``(B, T+1, C, H, W)`` in [0, 1].
         """
-        return self._posterior(self.encode(frames))
+        return self._posterior(self.activity_features(frames))
 
     def infer(self, frames: Tensor) -> Tensor:
         """Speeds of all fields from frames ``(B, T+1, C, H, W)``: ``(B, T, C)``, exactly zero where a field is off."""
-        return self._posterior(self.encode(frames)).mean_on()
+        return self._posterior(self.activity_features(frames)).mean_on()
 
     def sample_activity(
         self, means: Tensor, log_variances: Tensor, features: Tensor, uniform: Tensor, phase: Phase
@@ -175,7 +175,7 @@ class SparseTransformationFlow(FlowFactorizedVAE):
         self, frames: Tensor, means: Tensor, samples: int, generator: torch.Generator | None
     ) -> ActivityDraws:
         """Draws from the exact posterior, by backward sampling; every field in turn where one acts throughout."""
-        found = self._posterior(means)
+        found = self._posterior(self.activity_features(frames, means))
         batch, steps = found.paths.marginal.shape[:2]
         device = means.device
         if self.activity_model.constant:

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from ffrl.core.errors import UserError
-from ffrl.data.features import Feature, Features
+from ffrl.data.features import Feature, Features, interpolated
 from ffrl.data.spec import DataSpec
 
 NAN, INF = math.nan, math.inf
@@ -135,3 +135,24 @@ def test_features_are_alike_up_to_rounding() -> None:
     for other in (Feature("y", 5.0, 2.0), Feature("x", 5.1, 2.0), Feature("x", 5.0, 2.1), Feature("x", 5.0, 2.0, 9.0)):
         assert not one.is_like(Features((other, one.each[1])))
     assert not one.is_like(Features(one.each, missing=True)) and not one.is_like(Features(one.each[:1]))
+
+
+def test_missing_values_are_interpolated_as_numpy_does() -> None:
+    values = random(5, 12, 3, seed=1)
+    values[np.random.default_rng(2).random(values.shape) < 0.5] = NAN
+    values[0, :, 1] = NAN
+    found = interpolated(torch.as_tensor(values), torch.full((3,), INF)).numpy()
+    time = np.arange(12)
+    for sequence, made in zip(values, found, strict=True):
+        for column, one in zip(sequence.T, made.T, strict=True):
+            known = ~np.isnan(column)
+            expected = np.interp(time, time[known], column[known]) if known.any() else column
+            np.testing.assert_allclose(one, expected, rtol=1e-12)
+
+
+def test_known_values_stay_and_angles_take_the_short_way_round() -> None:
+    turning = torch.tensor([[NAN], [350.0], [NAN], [NAN], [20.0]], dtype=torch.float64)
+    found = interpolated(turning, torch.tensor([360.0])).squeeze(-1)
+    assert found.tolist() == pytest.approx([350, 350, 360, 370, 20])
+    whole = torch.as_tensor(random(2, 4, 3))
+    assert torch.equal(interpolated(whole, torch.full((3,), INF)), whole)

@@ -55,6 +55,9 @@ class LinearFlow(nn.Module):
         velocities = torch.einsum("kij,btj->btki", self.slope, midpoints) + self.shift
         return self.activity_model.posterior(means, velocities[:, :, self.activity_model.places])
 
+    def activity_features(self, frames: Tensor, means: Tensor) -> Tensor:
+        return means
+
     def decode_logits(self, z: Tensor) -> Tensor:
         return (z @ self.weight.T).unflatten(-1, (1, 1, -1))
 

@@ -68,6 +68,17 @@ def test_what_is_said_of_a_missing_value_does_not_change_the_loss(mode: str) -> 
     assert bool((gradient[1, 2] == 0).all())
 
 
+@pytest.mark.parametrize("mode", [mode for mode in MODES if not build(mode).activity_kind.given])
+def test_a_missing_value_between_known_ones_does_not_look_like_motion(mode: str) -> None:
+    model = build(mode).eval()
+    x = frames()[:1].nan_to_num(0.5)
+    x[:, :, 0] = torch.linspace(-1, 1, STEPS + 1)
+    holes = x.clone()
+    holes[0, 2, 0] = math.nan
+    with torch.no_grad():
+        torch.testing.assert_close(model.infer(holes), model.infer(x))
+
+
 @pytest.mark.parametrize("mode", MODES)
 def test_frames_are_decoded_in_their_own_units(mode: str) -> None:
     model, x = build(mode).eval(), frames()
