@@ -128,7 +128,7 @@ class Run:
         path = Path(path).expanduser()
         require_run(path)
         checkpoint = find_checkpoint(path, step)
-        config = read_config(checkpoint / CONFIG, CONFIGS)
+        config = read_config(checkpoint / CONFIG, CONFIGS, earlier=True)
         described = Description.read(path)
         _require_modules(path, described.modules, {"encoder": encoder, "decoder": decoder})
         spec = described.data or _spec_by_name(config)

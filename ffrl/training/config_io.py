@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from ffrl.config import RunConfig
 from ffrl.core.errors import UserError
 from ffrl.core.files import PACKAGE, to_json, write_atomically
+from ffrl.core.progress import say
 from ffrl.core.reading import MOST_NUMBER, read_json_object, shown
 
 if typing.TYPE_CHECKING:
@@ -147,8 +148,14 @@ def encode_config(config: RunConfig) -> bytes:
     return to_json({"package": PACKAGE, "format_version": FORMAT_VERSION, **config_to_dict(config)})
 
 
-def read_config(path: Path, classes: Mapping[str, type[RunConfig]]) -> RunConfig:
+def read_config(path: Path, classes: Mapping[str, type[RunConfig]], earlier: bool = False) -> RunConfig:
     """Read a ``config.json``; its ``mode`` chooses among ``classes``.
+
+    Args:
+        path: the file.
+        classes: configurations by mode.
+        earlier: whether it may be of an earlier version, which knew fewer keys: those have the defaults of the mode,
+            and one line says so.
 
     Raises:
         UserError: unreadable, of another package or format version, of a mode not in ``classes``, or with keys or
@@ -162,7 +169,15 @@ def read_config(path: Path, classes: Mapping[str, type[RunConfig]]) -> RunConfig
         raise UserError(f"{path}: found format_version {shown(version)}, expected {FORMAT_VERSION}")
     if not isinstance(mode, str) or mode not in classes:
         raise UserError(f"{path}: found mode {shown(mode)}, expected one of {', '.join(map(repr, classes))}")
-    return config_from_dict(classes[mode], data, str(path))
+    if not earlier:
+        return config_from_dict(classes[mode], data, str(path))
+    config = config_from_dict(classes[mode], data, str(path), base=classes[mode]())
+    known = flat(sections(data))
+    lacking = [key for key in flat(config_to_dict(config)) if key not in known]
+    if lacking:
+        more = f" and {len(lacking) - 1} more" if len(lacking) > 1 else ""
+        say(f"warning: {path}: found no key {lacking[0]!r}{more}, as in runs of earlier versions; taking the defaults")
+    return config
 
 
 def flat(data: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

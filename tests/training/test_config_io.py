@@ -119,6 +119,27 @@ def test_damaged_files_are_one_line(tmp_path, edit, message):
     assert "\n" not in str(error.value)
 
 
+def test_a_file_of_an_earlier_version_has_the_defaults_of_the_keys_it_lacks(tmp_path, capsys):
+    path, config = tmp_path / "config.json", tiny_config(seed=5)
+    write_config(config, path)
+    data = json.loads(path.read_bytes())
+    del data["log_every"], data["data"]["stay"]
+    path.write_text(json.dumps(data))
+    found = read_config(path, MODES, earlier=True)
+    plain = MODES[config.mode]()
+    assert found == replace(config, log_every=plain.log_every, data=replace(config.data, stay=plain.data.stay))
+    line = (
+        f"warning: {path}: found no key 'data.stay' and 1 more, as in runs of earlier versions; taking the defaults\n"
+    )
+    assert capsys.readouterr().err == line
+    with pytest.raises(UserError, match="found no key 'data.stay', expected one"):
+        read_config(path, MODES)
+    data["sneed"] = 1
+    path.write_text(json.dumps(data))
+    with pytest.raises(UserError, match="unknown key 'sneed'"):
+        read_config(path, MODES, earlier=True)
+
+
 def test_an_absent_file_is_one_line(tmp_path):
     with pytest.raises(UserError, match="^cannot read .*config.json: No such file"):
         read_config(tmp_path / "config.json", MODES)
