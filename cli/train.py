@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 import tyro
 
-from ffrl.config import ClipsConfig, DataConfig, PosesConfig, RunConfig, VectorsConfig
+from ffrl.config import ClipsConfig, DataConfig, PosesConfig, RenderedConfig, RunConfig, VectorsConfig
 from ffrl.config.data import DATA_SETS
 from ffrl.core.errors import UserError, require
 from ffrl.core.terminal import Console, say
@@ -164,8 +164,8 @@ def _data_set(given: Mapping[str, str | None], file: Mapping[str, Any], path: Pa
     They are from flags or a file. What these have of another kind, or out of range, is left to their readers, but for
     the name.
     """
-    keys = ("name", "root", "digits", "sequences.size", "vectors.columns")
-    name, root, digits, size, columns = (_early(key, given, file) for key in keys)
+    keys = ("name", "root", "digits", "sequences.size", "rendered.size", "vectors.columns")
+    name, root, digits, size, rendered, columns = (_early(key, given, file) for key in keys)
     data = DataConfig() if name is None else DataConfig(name=DATA_SETS.require(f"{path}: data.name", name))
     with suppress(TypeError):
         data = dataclasses.replace(data, root=None if root is None else Path(at_home(root)))
@@ -173,6 +173,8 @@ def _data_set(given: Mapping[str, str | None], file: Mapping[str, Any], path: Pa
         data = dataclasses.replace(data, digits=int(digits))
     with suppress(UserError, TypeError, ValueError):
         data = dataclasses.replace(data, sequences=ClipsConfig(size=int(size)))
+    with suppress(UserError, TypeError, ValueError):
+        data = dataclasses.replace(data, rendered=RenderedConfig(size=int(rendered)))
     with suppress(UserError, TypeError):
         data = dataclasses.replace(data, vectors=VectorsConfig(columns=columns or ""))
     poses = {key: _early(f"poses.{key}", given, file) for key in ("nodes", "align", "centre", "heading")}

@@ -8,7 +8,7 @@ from dataclasses import replace
 from ffrl.config import DataConfig, RunConfig
 from ffrl.core.errors import require
 from ffrl.core.registry import Registry, modules_in
-from ffrl.data.catalogue import describe, transformations
+from ffrl.data.catalogue import describe, published_steps, transformations
 from ffrl.data.catalogue import image_shape as frame_shape
 from ffrl.data.spec import DataSpec
 
@@ -89,7 +89,7 @@ def default_config(mode: str, data: DataConfig | None = None, spec: DataSpec | N
     expected = "data whose transformations are known, or mode unsupervised, weak, sta or msp"
     require(known, "data.name", data.name, expected)
     config = config.for_transformations(len(names)) if names else config
-    published = describe(data.name).num_steps if data.num_steps == DataConfig.num_steps else data.num_steps
+    published = published_steps(data) if data.num_steps == DataConfig.num_steps else data.num_steps
     steps = published if spec is None else spec.num_steps
     return replace(config, data=replace(data, num_steps=steps))
 

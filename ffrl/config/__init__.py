@@ -5,7 +5,7 @@ Every dataclass is frozen and checks its own values. The string under a field is
 
 from __future__ import annotations
 
-from ffrl.config.data import ClipsConfig, DataConfig, PosesConfig, VectorsConfig
+from ffrl.config.data import ClipsConfig, DataConfig, PosesConfig, RenderedConfig, VectorsConfig
 from ffrl.config.model import ModelConfig
 from ffrl.config.objective import ObjectiveConfig
 from ffrl.config.optimizer import OptimizerConfig
@@ -19,6 +19,7 @@ __all__ = [
     "ObjectiveConfig",
     "OptimizerConfig",
     "PosesConfig",
+    "RenderedConfig",
     "RunConfig",
     "StillConfig",
     "SupervisedConfig",

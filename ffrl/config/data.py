@@ -133,6 +133,25 @@ class PosesConfig:
 
 
 @dataclass(frozen=True)
+class RenderedConfig:
+    """How many images in the manner of isaac3d and falcor3d are rendered, of which size, and where they are kept."""
+
+    sequences: int = 4000
+    """Sequences to train on; they are rendered once."""
+    held_out: int = 200
+    """Sequences to evaluate on, of other images."""
+    size: int = 64
+    """Pixels of a side; 128 is that of the published images."""
+    cache: Path | None = None
+    """Folder for the rendered images (left out: stf in the user's cache folder)."""
+
+    def __post_init__(self) -> None:
+        at_least("data.rendered.sequences", self.sequences, 1)
+        at_least("data.rendered.held-out", self.held_out, 1)
+        require(16 <= self.size <= 512, "data.rendered.size", self.size, "an integer from 16 to 512")
+
+
+@dataclass(frozen=True)
 class DataConfig:
     """Which sequences the model sees."""
 
@@ -140,7 +159,8 @@ class DataConfig:
     """Data set; its published T, and one field per transformation or three to spare, become defaults."""
     root: Path | None = None
     """Where the files are: a folder, for shapes3d also 3dshapes.h5 itself, for sequences also one recording. Left out:
-    the 10,000 digits that come with the package (mnist, moving-mnist), or rendered images (shapes3d)."""
+    the 10,000 digits that come with the package (mnist, moving-mnist), or rendered images (shapes3d, isaac3d,
+    falcor3d)."""
     download: bool = False
     """Fetch the full MNIST into --data.root first (needs a network); for other data sets see stf data fetch."""
     protocol: Literal["ffrl", "sta"] = "ffrl"
@@ -170,12 +190,14 @@ class DataConfig:
     """Read the image files of a benchmark data set into memory as a whole (shapes3d: 5.5 GiB), not as they are needed.
     3dshapes.h5 is quick in this way, or once stf data fetch shapes3d --unpack has unpacked it."""
     workers: int = 2
-    """Threads that decode pictures; batches are read ahead of the training step, for 0 when it needs them."""
+    """Threads that decode pictures, or processes that render isaac3d and falcor3d; batches are read ahead of the
+    training step, for 0 when it needs them."""
     digits: int = 1
     """moving-mnist: digits per frame, each with transformations of its own."""
     sequences: ClipsConfig = field(default_factory=ClipsConfig)
     vectors: VectorsConfig = field(default_factory=VectorsConfig)
     poses: PosesConfig = field(default_factory=PosesConfig)
+    rendered: RenderedConfig = field(default_factory=RenderedConfig)
 
     def __post_init__(self) -> None:
         at_least("data.num-steps", self.num_steps, 1)

@@ -22,7 +22,7 @@ class DataSet:
             :class:`~ffrl.config.DataConfig` and a device.
         image_shape: ``(C, H, W)``, or ``(F,)`` of vectors, or a function of the configuration that returns it.
         transformations: their names, or a function of the configuration; none if they are not known.
-        num_steps: T of the published protocol.
+        num_steps: T of the published protocol, or a function of the configuration.
         likelihood: of the pixels, by default. Where nearly all of them are black, so is the median that a Laplace
             likelihood asks for, and a decoder stays at the black image.
         downloads: whether its class fetches its files, where the configuration asks for that.
@@ -35,7 +35,7 @@ class DataSet:
     home: str
     image_shape: FrameShape | Callable[[DataConfig], FrameShape]
     transformations: tuple[str, ...] | Callable[[DataConfig], tuple[str, ...]] = ()
-    num_steps: int = 8
+    num_steps: int | Callable[[DataConfig], int] = 8
     likelihood: Literal["bernoulli", "laplace", "gaussian"] = "laplace"
     downloads: bool = False
 
@@ -91,6 +91,20 @@ def image_shape(config: DataConfig) -> FrameShape:
     """
     shape = describe(config.name).image_shape
     return shape(config) if callable(shape) else shape
+
+
+def published_steps(config: DataConfig) -> int:
+    """Return T of the published protocol of the data that ``config`` describes.
+
+    Raises:
+        UserError: there is no such data set.
+
+    Example:
+        >>> published_steps(DataConfig(name="shapes3d"))
+        7
+    """
+    steps = describe(config.name).num_steps
+    return steps(config) if callable(steps) else steps
 
 
 def _no_images(config: DataConfig) -> FrameShape:

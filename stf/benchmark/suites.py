@@ -249,6 +249,19 @@ SUITES = {
             4000,
             codes=True,
         ),
+        *(
+            Suite(
+                f"{name}-table{number}",
+                f"every model on {title}, as Table {number} of the FFRL poster: rendered, or the folder at --data.root",
+                "models",
+                MODELS,
+                (Data(name, ("--data.name", name)),),
+                (0, 1),
+                4000,
+                sequences=100,
+            )
+            for name, title, number in (("falcor3d", "Falcor3D", 3), ("isaac3d", "Isaac3D", 4))
+        ),
         Suite(
             "ablations", "STF on MNIST with one thing changed at a time", "variants", VARIANTS, (MNIST,), (0, 1), 3600
         ),

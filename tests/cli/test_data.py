@@ -149,7 +149,8 @@ def test_the_defaults_are_those_of_the_data_set(capsys, monkeypatch):
     assert "rendered Shapes3D" in capsys.readouterr().out
     assert data.main(["--data.name=falcor3d", "--help"]) == 0
     text = plain(capsys.readouterr().out)
-    assert "defaults of --data.name falcor3d" in text and "stf data fetch --help" in text and "(default: 4)" in text
+    assert "defaults of --data.name falcor3d" in text and "stf data fetch --help" in text and "(default: 8)" in text
+    assert data.main(["--data.name=shapes3d", "--help"]) == 0 and "(default: 7)" in plain(capsys.readouterr().out)
 
 
 def test_fetching_explains_or_fetches_or_verifies(capsys, monkeypatch):
@@ -179,7 +180,13 @@ WRONG = [
     (["fetch", "mnist", "--unpack", "--root", "x"], ["--unpack", "'mnist'", "shapes3d"]),
     (["fetch", "falcor3d", "--verify", "--root", "x"], ["data.root", "x", "images"]),
     (["fetch", "mnist", "--roots", "x"], ["'--roots'", "did you mean '--root'?"]),
-    (["--data.name", "isaac3d"], ["data.root", "Isaac3D", "stf data fetch isaac3d"]),
+    (["--data.name", "isaac3d", "--data.root", "x"], ["data.root", "Isaac3D", "stf data fetch isaac3d"]),
+    (["render"], ["no data set", "isaac3d or falcor3d"]),
+    (["render", "shapes3d"], ["'shapes3d'", "isaac3d or falcor3d"]),
+    (["render", "isaac3d"], ["--root", "folder"]),
+    (["render", "isaac3d", "--root", "x", "--values", "1"], ["--values", "1", "at least 2"]),
+    (["render", "isaac3d", "--root", "x", "--size", "8"], ["--size", "8", "from 16 to 512"]),
+    (["render", "isaac3d", "--root", "x", "--workers", "0"], ["--workers", "0", "at least 1"]),
     (["--data.name", "shapes3d", "--split", "test"], ["split", "'test'", "rendered Shapes3D has no test split"]),
     (["--data.name", "shapes3d", "--data.num-steps", "15"], ["data.num-steps", "15", "14", "scale"]),
     (["--split", "all"], ["--split", "'all'", "train, validation or test"]),

@@ -14,7 +14,7 @@ from cli.help import texts_of
 from cli.main import main
 from stf.registry import CONFIGS, MODES
 
-COMMANDS = ["train", "evaluate", "visualize-fields", "transfer", "benchmark", "data", "data fetch"]
+COMMANDS = ["train", "evaluate", "visualize-fields", "transfer", "benchmark", "data", "data fetch", "data render"]
 
 
 def flags_in(text):

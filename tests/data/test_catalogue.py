@@ -5,17 +5,18 @@ from __future__ import annotations
 import subprocess
 import sys
 from importlib import import_module
+from pathlib import Path
 
 import pytest
 
-from ffrl.config import ClipsConfig, DataConfig
+from ffrl.config import ClipsConfig, DataConfig, RenderedConfig
 from ffrl.core.errors import UserError
 from ffrl.data import image_shape, load
-from ffrl.data.catalogue import DATA_SETS, transformations
+from ffrl.data.catalogue import DATA_SETS, published_steps, transformations
 from stf.registry import CONFIGS, default_config
 
-PUBLISHED = {"mnist": (3, 8), "shapes3d": (5, 7), "falcor3d": (7, 4), "isaac3d": (8, 3)}
-"""K and T of the published protocols."""
+PUBLISHED = {"mnist": (3, 8), "shapes3d": (5, 7), "falcor3d": (7, 8), "isaac3d": (8, 8)}
+"""K and T of the published protocols; of falcor3d and isaac3d, T of rendered sequences."""
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
@@ -59,7 +60,10 @@ def test_unknown_transformations_rule_out_supervision():
 
 
 def test_image_shapes_follow_the_configuration():
-    assert image_shape(DataConfig(name="falcor3d")) == (3, 128, 128)
+    there = DataConfig(name="falcor3d", root=Path("there"))
+    assert image_shape(there) == (3, 128, 128) and published_steps(there) == 4
+    assert default_config("weak", there).data.num_steps == 4
+    assert image_shape(DataConfig(name="falcor3d", rendered=RenderedConfig(size=96))) == (3, 96, 96)
     assert image_shape(DataConfig(name="sequences", sequences=ClipsConfig(size=96))) == (3, 96, 96)
 
 

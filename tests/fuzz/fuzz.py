@@ -34,12 +34,14 @@ from hypothesis import strategies as st
 
 from cli.main import main
 from cli.train import configure
+from ffrl.config import DataConfig
 from ffrl.core.errors import UserError
 from ffrl.core.files import to_json
 from ffrl.core.reading import read_json_object
 from ffrl.core.schema import check
 from ffrl.data.digits.idx import read_idx
 from ffrl.data.grids.factors import Factors
+from ffrl.data.grids.made import MARK, Made, grid_of, mark_of
 from ffrl.data.grids.picture_folder import check_label_file
 from ffrl.data.recordings.read import read_sequence
 from ffrl.data.shapes3d.file import IMAGE, label_values, open_shapes3d
@@ -267,6 +269,11 @@ FORMATS = {
     "npy": Format(partial(array, "a.npy"), lambda path: read_sequence(path, (3, 8, 8))),
     "npz": Format(partial(array, "a.npz"), lambda path: read_sequence(path, (3, 8, 8))),
     "3dshapes.h5": Format(shapes3d, read_shapes3d),
+    "rendered.json": Format(
+        partial(written, MARK, lambda: to_json(dict(mark_of(Made((2, 3), 64))))),
+        lambda path: grid_of(DataConfig(root=path.parent), GRID),
+        "json",
+    ),
 }
 
 

@@ -11,7 +11,7 @@ import torch
 from ffrl.config import DataConfig
 from ffrl.config.data import DATA_SETS
 from ffrl.core.errors import UserError, require
-from ffrl.data.catalogue import describe, image_shape
+from ffrl.data.catalogue import describe, image_shape, published_steps
 
 SHAPES3D_URL = "https://storage.googleapis.com/3d-shapes/3dshapes.h5"
 SHAPES3D_SHA256 = "0a0f6ed98baff276a50f3a081a7434d788da63cb135a98189b2a5b5769be1785"
@@ -60,7 +60,8 @@ RECIPES = {
         },
     ),
     "falcor3d": Recipe(
-        "Falcor3D: 233,280 images, of which the version of 128 x 128 pixels is used, 3.7 GB (NVIDIA; CC BY 4.0)",
+        "Falcor3D: 233,280 images, of which the version of 128 x 128 pixels is used, 3.7 GB (NVIDIA; CC BY 4.0); "
+        "without it, images are rendered",
         (
             f"open {_NVLABS} in a browser and follow its link Falcor3D_128x128 to Google Drive, which has no direct "
             "address",
@@ -73,7 +74,8 @@ RECIPES = {
         },
     ),
     "isaac3d": Recipe(
-        "Isaac3D: 737,280 images, of which the version of 128 x 128 pixels is used, 13 GB (NVIDIA; CC BY 4.0)",
+        "Isaac3D: 737,280 images, of which the version of 128 x 128 pixels is used, 13 GB (NVIDIA; CC BY 4.0); "
+        "without it, images are rendered",
         (
             f"open {_NVLABS} in a browser and follow its link Isaac3D_128x128 to Google Drive, which has no direct "
             "address",
@@ -171,7 +173,7 @@ def verify(name: str, root: Path) -> str:
 
         verify_mnist(root)
         return f"{root}: 60,000 training and 10,000 test digits, the published ones, undamaged"
-    data = load(DataConfig(name=name, root=root, num_steps=describe(name).num_steps))
+    data = load(DataConfig(name=name, root=root, num_steps=published_steps(DataConfig(name=name, root=root))))
     return f"{root}: {data.title}, {data.size('train'):,} training and {data.size('validation'):,} validation images"
 
 
@@ -191,10 +193,12 @@ def _verify_pictures(name: str, root: Path) -> str:
     from importlib import import_module
 
     from ffrl.core.progress import progress
+    from ffrl.data.grids.made import grid_of
     from ffrl.data.grids.picture_folder import PictureFolder, check_label_file
 
     module = import_module(f"ffrl.data.grids.{name}")
-    factors, (_, size, _) = module.FACTORS, image_shape(DataConfig(name=name))
+    config = DataConfig(name=name, root=root)
+    factors, (_, size, _) = grid_of(config, module.FACTORS), image_shape(config)
     folder = PictureFolder(root, factors.count, size, workers=DataConfig().workers)
     check_label_file(root / module.LABELS, factors)
     folder.require_all()

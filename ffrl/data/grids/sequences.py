@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Protocol
 
@@ -57,20 +58,27 @@ class GridSequences(StateSequences):
         factors: the grid.
         moved: the columns of the factors that the transformations move, in the order of the transformations.
         device: where indices are expected and batches are made.
+        images: which images of the grid are the train and which the validation split; left out, all are divided.
 
     Raises:
         UserError: T is too large for the grid.
     """
 
     def __init__(
-        self, config: DataConfig, factors: Factors, moved: tuple[int, ...], device: torch.device | str = "cpu"
+        self,
+        config: DataConfig,
+        factors: Factors,
+        moved: tuple[int, ...],
+        device: torch.device | str = "cpu",
+        images: Mapping[str, Tensor] | None = None,
     ) -> None:
         self.config, self.factors, self.moved = config, factors, moved
         self.device, self.num_steps = torch.device(device), config.num_steps
         self.protocol = config.protocol
         named = replace(config, name=self.name)
         self.transformations, self.image_shape = transformations(named), image_shape(named)
-        self._split = {name: images.to(self.device) for name, images in split_images(factors.count).items()}
+        divided = split_images(factors.count) if images is None else images
+        self._split = {name: part.to(self.device) for name, part in divided.items()}
         self._columns = torch.tensor(moved, device=self.device)
         self._last = torch.tensor([factors.sizes[column] - 1.0 for column in moved], device=self.device)
         self._require_steps()

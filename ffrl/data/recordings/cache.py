@@ -3,14 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import math
-import os
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,23 +13,19 @@ from PIL import Image
 
 from ffrl.config import ClipsConfig
 from ffrl.core.errors import UserError
-from ffrl.core.files import TEMPORARY, replacing, reporting
-from ffrl.data.recordings.array_files import read_header
+from ffrl.core.files import replacing, reporting
 from ffrl.data.recordings.array_frames import Layout, Plain
 from ffrl.data.recordings.checks import require_space
 from ffrl.data.recordings.find import ARRAYS, Opened, modification, open_recording
-from ffrl.data.recordings.walk import CACHE_TAG
+from ffrl.storage.cache import cache_home, caching, make_cache, whole_bytes, write_byte_header
 
+KEY = "data.sequences.cache"
 FORMAT = 2
 """Version of what is in the cache; it is part of the names, so another version is never read."""
-ABANDONED_SECONDS = 3600.0
-"""A file that nobody has written to for so long was left by a process that was killed."""
 SHARPLY = 2.0
 """From this reduction on, pixels are averaged over areas."""
 READING = ("array", "axes", "range", "background")
 """Settings that decide what frames are, beside size, crop and stride."""
-SIGNATURE = b"Signature: 8a477f597d28d172789f06886806bc55\n"
-"""What makes a file named CACHEDIR.TAG mark a cache."""
 
 
 @dataclass(frozen=True)
@@ -116,13 +107,7 @@ def cache_folder(config: ClipsConfig) -> Path:
         >>> cache_folder(ClipsConfig(cache=Path("prepared")))
         PosixPath('prepared')
     """
-    if config.cache is not None:
-        return config.cache
-    try:
-        home = Path.home()
-    except RuntimeError:
-        raise UserError("data.sequences.cache: found no home folder, expected a folder for the frames") from None
-    return Path(os.environ.get("XDG_CACHE_HOME") or home / ".cache") / "stf"
+    return cache_home(config.cache, KEY)
 
 
 def cache_file(path: Path, config: ClipsConfig) -> Path:
@@ -149,15 +134,11 @@ def prepared(path: Path, config: ClipsConfig) -> FrameMap | None:
         BrokenRecording: the recording cannot be read.
     """
     file = cache_file(path, config)
-    try:
-        with open(file, "rb") as opened:
-            header, offset = read_header(opened, str(file)), opened.tell()
-            size = opened.seek(0, os.SEEK_END)
-    except (OSError, ValueError, UserError):
+    found = whole_bytes(file)
+    if found is None:
         return None
-    shape = header.shape
-    whole = len(shape) == 5 and min(shape) > 0 and shape[2:] == (3, config.size, config.size)
-    if not whole or header.fortran_order or header.dtype != np.uint8 or size != offset + math.prod(shape):
+    shape, offset = found
+    if len(shape) != 5 or min(shape) <= 0 or shape[2:] != (3, config.size, config.size):
         return None
     return FrameMap(Plain(file, offset, Layout(shape[0], shape[1], shape[3], shape[4], 3, True)))
 
@@ -191,54 +172,14 @@ def prepare(opened: Opened, config: ClipsConfig) -> Iterator[int]:
     """
     file = cache_file(opened.path, config)
     count = 0
-    with _writing(file.parent):
-        _make(file.parent)
+    with caching(file.parent, KEY):
+        make_cache(file.parent)
         require_space(file.parent, (opened.expected or 0) * 3 * config.size**2, str(opened.path))
         with replacing(file) as out:
-            _write_header(out, (opened.parts, 0, 3, config.size, config.size))
+            write_byte_header(out, (opened.parts, 0, 3, config.size, config.size))
             for frame in opened.frames:
                 out.write(np.ascontiguousarray(fitted(frame, config.size, config.size, config.crop)).data)
                 count += 1
                 yield count
             out.seek(0)
-            _write_header(out, (opened.parts, count // opened.parts, 3, config.size, config.size))
-
-
-def remove_abandoned(folder: Path) -> None:
-    """Remove what processes that were killed left half-written in the cache folder.
-
-    Example:
-        >>> import tempfile
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     Path(folder, ".tmp-1-a.npy").touch()
-        ...     os.utime(Path(folder, ".tmp-1-a.npy"), (0, 0))
-        ...     remove_abandoned(Path(folder))
-        ...     list(Path(folder).iterdir())
-        []
-    """
-    for path in folder.glob(TEMPORARY + "*"):
-        with suppress(OSError):  # another process may have been quicker
-            if time.time() - path.stat().st_mtime > ABANDONED_SECONDS:
-                path.unlink()
-
-
-def _make(folder: Path) -> None:
-    """Make the cache folder, and mark it as one, so that nobody takes what is in it for recordings."""
-    folder.mkdir(parents=True, exist_ok=True)
-    if not any(folder.iterdir()):
-        (folder / CACHE_TAG).write_bytes(SIGNATURE)
-
-
-@contextmanager
-def _writing(folder: Path) -> Iterator[None]:
-    """Name the flag that helps when the cache cannot be written."""
-    try:
-        yield
-    except OSError as error:
-        found = f"{folder}, which cannot be written ({error.strerror or error})"
-        raise UserError(f"data.sequences.cache: found {found}, expected a folder with enough space") from error
-
-
-def _write_header(out: IO[bytes], shape: tuple[int, ...]) -> None:
-    """Begin an ``.npy`` file of bytes; headers are padded to multiples of 64 bytes, so that of any shape fits here."""
-    np.lib.format.write_array_header_1_0(out, {"descr": "|u1", "fortran_order": False, "shape": shape})
+            write_byte_header(out, (opened.parts, count // opened.parts, 3, config.size, config.size))

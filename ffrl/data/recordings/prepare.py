@@ -13,10 +13,11 @@ from ffrl.config import ClipsConfig
 from ffrl.core.errors import UserError
 from ffrl.core.progress import progress, say
 from ffrl.data.recordings.activity import Known, agreed, known_activity, strided
-from ffrl.data.recordings.cache import FrameMap, as_it_is, cache_folder, prepare, prepared, remove_abandoned
+from ffrl.data.recordings.cache import FrameMap, as_it_is, cache_folder, prepare, prepared
 from ffrl.data.recordings.find import BrokenRecording, modification, open_recording
 from ffrl.data.recordings.levels import DARK, FLAG
 from ffrl.data.recordings.pictures import pictures_in
+from ffrl.storage.cache import remove_abandoned
 
 LOOKED_AT = 8
 """Frames of a recording that are looked at for whether it is nearly black."""

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from ffrl.core.errors import UserError
 from ffrl.core.files import PACKAGE, reporting
+from ffrl.storage.cache import CACHE_TAG
 
 SYSTEM = ("lost+found", "$recycle.bin", "recycler", "system volume information", "found.000") + (
     "@eadir",
@@ -26,8 +27,6 @@ SAMPLES = ("samples.png", "summary.json")
 """What ``stf data`` writes."""
 REPORT, GENERATOR = "report.html", f'<meta name="generator" content="{PACKAGE}">'
 """What stands beside figures, and what is in its first lines."""
-CACHE_TAG = "CACHEDIR.TAG"
-"""Marks a cache, see https://bford.info/cachedir/."""
 MOST_MARKER = 2**22
 
 

@@ -181,9 +181,9 @@ def test_what_is_missing_is_named(tmp_path, missing, message):
         load(config(folder))
 
 
-@pytest.mark.parametrize("root", [None, "nowhere"])
-def test_no_folder_is_one_line(root):
-    with pytest.raises(
-        UserError, match="^data.root: found .*, expected the folder of Falcor3D .stf data fetch falcor3d"
-    ):
-        load(DataConfig(name="falcor3d", root=root, num_steps=4))
+def test_no_folder_is_one_line():
+    found = "^data.root: found .*, expected the folder of Falcor3D .stf data fetch falcor3d"
+    with pytest.raises(UserError, match=found):
+        load(DataConfig(name="falcor3d", root="nowhere", num_steps=4))
+    with pytest.raises(UserError, match=found):
+        Falcor3DSequences(DataConfig(name="falcor3d", num_steps=4))
