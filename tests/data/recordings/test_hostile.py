@@ -10,6 +10,7 @@ import zlib
 from pathlib import Path
 
 import av
+import fuzz_watch
 import h5py
 import numpy as np
 import pytest
@@ -276,3 +277,31 @@ def test_a_video_in_an_unknown_codec_is_one_line(tmp_path: Path) -> None:
     assert content.count(b"FMP4") == 2
     (tmp_path / "a.avi").write_bytes(content.replace(b"FMP4", b"ZZZZ"))
     refuse(tmp_path / "a.avi", "found a video stream in no codec that is known, expected a video")
+
+
+@pytest.mark.parametrize("disposal", [1, 2, 3])
+def test_a_part_of_an_animation_that_is_too_large_takes_no_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, disposal: int
+) -> None:
+    images = [Image.fromarray(frame) for frame in moving(4, 16, 16)]
+    options = {"save_all": True, "append_images": images[1:], "disposal": disposal, "optimize": False}
+    images[0].save(tmp_path / "a.gif", **options)
+    content = bytearray((tmp_path / "a.gif").read_bytes())
+    place = content.index(struct.pack("<4H", 0, 0, 16, 16), content.index(struct.pack("<4H", 0, 0, 16, 16)) + 1)
+    content[place : place + 8] = struct.pack("<4H", 0, 0, 40_000, 40_000)
+    (tmp_path / "a.gif").write_bytes(content)
+    monkeypatch.setattr(fuzz_watch, "MOST_BYTES", 2**27)
+    with fuzz_watch.watched(tmp_path):
+        refuse(tmp_path / "a.gif", "MiB, expected 192 or less (--data.sequences.frame-mib)")
+
+
+def test_what_pillow_warns_of_is_not_shown(tmp_path: Path, recwarn: pytest.WarningsRecorder) -> None:
+    images = [Image.fromarray(frame) for frame in moving(3, 16, 16)]
+    images[0].save(tmp_path / "a.tif", save_all=True, append_images=images[1:])
+    content = bytearray((tmp_path / "a.tif").read_bytes())
+    tags = int.from_bytes(content[4:8], "little")
+    second = int.from_bytes(content[tags + 2 + 12 * content[tags] :][:4], "little")
+    content[second] = 200  # entries of the directory of the second frame, beyond the end of the file
+    (tmp_path / "a.tif").write_bytes(content[: second + 500])
+    refuse(tmp_path / "a.tif", "found")
+    assert not list(recwarn)
