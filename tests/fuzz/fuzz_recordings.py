@@ -19,7 +19,6 @@ from recording_tools import moving, save_video
 import ffrl.data
 from ffrl.config import ClipsConfig, DataConfig
 from ffrl.core.errors import UserError, fitting
-from ffrl.data.inventory import Inventory
 from ffrl.data.recordings.read import read_sequence
 from ffrl.data.spec import DataSpec
 from ffrl.training.run_folder import Description
@@ -35,7 +34,7 @@ def as_training(config: DataConfig) -> None:
         data = ffrl.data.load(config, "cpu")
     for split in ("train", "validation"):
         data.mixed(split, torch.arange(min(3, data.size(split))), torch.Generator())
-    Description(DataSpec.of(data), {}, getattr(data, "inventory", None) or Inventory({})).encoded()
+    Description(DataSpec.of(data), {}, data.inventory, data.contents()).encoded()
 
 
 def each(path: Path, *reads: Callable[[], object]) -> None:

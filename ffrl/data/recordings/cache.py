@@ -19,6 +19,7 @@ from PIL import Image
 from ffrl.config import ClipsConfig
 from ffrl.core.errors import UserError
 from ffrl.core.files import TEMPORARY, replacing, reporting
+from ffrl.data.contents import DIGEST
 from ffrl.data.recordings.array_files import read_header
 from ffrl.data.recordings.array_frames import Layout, Plain
 from ffrl.data.recordings.checks import require_space
@@ -33,6 +34,10 @@ SHARPLY = 2.0
 """From this reduction on, pixels are averaged over areas."""
 READING = ("array", "axes", "range", "background")
 """Settings that decide what frames are, beside size, crop and stride."""
+HASH = ".sha256"
+"""What stands in the cache beside prepared frames, or in place of those that need not be prepared."""
+KEPT_FROM, BLOCK = 2**20, 2**24
+"""Bytes from which a hash is kept, since finding it takes longer than reading it; and bytes of frames at a time."""
 SIGNATURE = b"Signature: 8a477f597d28d172789f06886806bc55\n"
 """What makes a file named CACHEDIR.TAG mark a cache."""
 
@@ -160,6 +165,30 @@ def prepared(path: Path, config: ClipsConfig) -> FrameMap | None:
     if not whole or header.fortran_order or header.dtype != np.uint8 or size != offset + math.prod(shape):
         return None
     return FrameMap(Plain(file, offset, Layout(shape[0], shape[1], shape[3], shape[4], 3, True)))
+
+
+def frames_hash(path: Path, config: ClipsConfig, frames: FrameMap) -> str:
+    """SHA-256 of the frames of a recording as they are trained on; that of large ones is kept in the cache.
+
+    Raises:
+        BrokenRecording: the recording cannot be read.
+        UserError: its frames cannot be read.
+    """
+    kept = cache_file(path, config).with_suffix(HASH)
+    with suppress(OSError, ValueError):
+        found = kept.read_text("ascii")
+        if DIGEST.fullmatch(found):
+            return found
+    mapped, total = frames.open(), hashlib.sha256(f"{frames.stride} {frames.where.layout}\n".encode())
+    for start in range(0, len(mapped), block := max(1, BLOCK // mapped[0].nbytes)):
+        total.update(np.ascontiguousarray(mapped[start : start + block]).data)
+    if mapped.nbytes >= KEPT_FROM:
+        with suppress(OSError):  # it is found again
+            _make(kept.parent)
+            temporary = kept.with_name(f"{TEMPORARY}{os.getpid()}-{kept.name}")
+            temporary.write_text(total.hexdigest(), "ascii")
+            temporary.replace(kept)
+    return total.hexdigest()
 
 
 def as_it_is(path: Path, config: ClipsConfig) -> FrameMap | None:
