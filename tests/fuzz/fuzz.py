@@ -18,6 +18,7 @@ import time
 import traceback
 from collections import Counter
 from contextlib import redirect_stderr
+from itertools import cycle
 from pathlib import Path
 
 from fuzz_format import Format, check_message
@@ -174,10 +175,11 @@ def endless(seconds: float) -> int:
     found = Path(tempfile.mkdtemp(prefix="stf-fuzz-found-"))
     print(f"first seed {number}; left out: {', '.join(ALL.keys() - FORMATS.keys()) or 'nothing'}", flush=True)
     trained()
-    while time.time() < until:
-        for name in FORMATS:
-            total[name] += apart(name, number, until, found)
-        number += 1
+    for name in cycle(FORMATS):
+        if time.time() > until:
+            break
+        total[name] += apart(name, number, until, found)
+        number += name == next(reversed(FORMATS))
     width = max(map(len, FORMATS))
     kinds = ("read", "refused", "failed")
     total["all"] = sum(total.values(), Counter())
