@@ -1,16 +1,19 @@
-# make demo | test | fuzz | lint | docs | wheel-check | gpu-check | clean. PYTHON chooses the interpreter of the virtual environment.
+# make demo | test | fuzz | torture | lint | docs | wheel-check | gpu-check | clean. PYTHON chooses the interpreter of the virtual environment.
 PYTHON ?= python3
 SECONDS ?= 300
+TORTURE_KILLS ?= 100
+TORTURE_SEED ?= 0
 RUN := runs/demo-$(shell date +%Y%m%d-%H%M%S)
 STF := .venv/bin/stf
 INSTALL := .venv/bin/python -m pip install --quiet -c constraints.txt
 
-.PHONY: help setup demo test fuzz lint docs wheel-check gpu-check clean
+.PHONY: help setup demo test fuzz torture lint docs wheel-check gpu-check clean
 
 help:
 	@echo "make demo         train a small unsupervised model, evaluate it and draw its fields"
 	@echo "make test         run the tests"
 	@echo "make fuzz         read mutated files of every format for SECONDS, and print counts by format"
+	@echo "make torture      kill training TORTURE_KILLS times, and compare what it comes to with runs that were not killed"
 	@echo "make lint         check the code with ruff and its types with mypy"
 	@echo "make docs         build the documentation into site/, with its notebook run"
 	@echo "make wheel-check  build a wheel and use it outside this folder"
@@ -46,7 +49,12 @@ test: setup
 
 fuzz: setup
 	@echo "Reading mutated files for $(SECONDS) seconds (make fuzz SECONDS=3600 for an hour)"
-	OMP_NUM_THREADS=1 PYTHONPATH=.:tests/support .venv/bin/python tests/fuzz/fuzz.py $(SECONDS)
+	OMP_NUM_THREADS=1 PYTHONPATH=.:tests/support:tests/support/data .venv/bin/python -W ignore tests/fuzz/fuzz.py $(SECONDS)
+
+torture: setup
+	@echo "Killing training $(TORTURE_KILLS) times (make torture TORTURE_KILLS=500 TORTURE_SEED=1 for others)"
+	OMP_NUM_THREADS=1 PYTHONPATH=.:tests/support:tests/support/data .venv/bin/python tests/torture/torture.py \
+		--kills $(TORTURE_KILLS) --seed $(TORTURE_SEED)
 
 lint: setup
 	@echo "Checking the code"

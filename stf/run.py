@@ -17,6 +17,7 @@ from ffrl.core.device import flush_denormals, resolve_device
 from ffrl.core.errors import UserError, fitting, require
 from ffrl.core.progress import say
 from ffrl.data.base import SequenceData, Split
+from ffrl.data.contents import Contents
 from ffrl.data.features import Features
 from ffrl.data.inventory import Inventory
 from ffrl.data.on_device import on_device, where_made
@@ -87,6 +88,7 @@ class Run:
         model: in evaluation mode.
         given: data in memory, where the run cannot read them itself.
         recordings: those that it was trained on, where they are a user's own.
+        contents: hashes of the data that it was trained on; None where nothing is known of them.
 
     Example:
         >>> run = Run.open("runs/demo")  # doctest: +SKIP
@@ -101,6 +103,7 @@ class Run:
     model: SequenceModel
     given: SequenceData | None = field(default=None, repr=False)
     recordings: Inventory | None = field(default=None, repr=False)
+    contents: Contents | None = field(default=None, repr=False)
 
     @classmethod
     def open(
@@ -136,7 +139,8 @@ class Run:
             model = build_model(config, spec.image_shape, encoder, decoder, spec.features)
         load_weights(checkpoint, model)
         model = model.eval().requires_grad_(False).to(resolve_device(device))
-        return cls(path, checkpoint_step(checkpoint), config, spec, model, data, described.recordings)
+        known = described.recordings, described.contents
+        return cls(path, checkpoint_step(checkpoint), config, spec, model, data, *known)
 
     @property
     def device(self) -> torch.device:
@@ -164,20 +168,33 @@ class Run:
         config = replace(self.config.data, root=self.config.data.root if root is None else root, download=False)
         with fitting(f"data {config.name}"):
             data = ffrl.data.load(config, self.device)
-        self._hold_out(where_made(data))
+        made = where_made(data)
+        if not self._hold_out(made):
+            self._compare(made)
         return data
 
-    def _hold_out(self, data: SequenceData) -> None:
-        """Hold out the recordings that were not trained on, whatever else there is now; say what has changed."""
+    def _compare(self, data: SequenceData) -> None:
+        """Say what the data hold that was not trained on."""
+        found = None if self.contents is None else data.contents()
+        change = None if found is None or self.contents is None else self.contents.change(found)
+        if change is not None:
+            say(f"warning: {self.path}: found other data than in training ({change}); these are measured")
+
+    def _hold_out(self, data: SequenceData) -> bool:
+        """Hold out the recordings that were not trained on, whatever else there is now; say what has changed, if any.
+
+        Returns:
+            Whether something was said.
+        """
         known, found = self.recordings, data.inventory
         if known is None or found is None:
-            return
+            return False
         change = known.change(replace(found, held_out=known.held_out))
         if change is None and set(known.held_out) == set(found.held_out):
-            return
+            return False
         if not known.sizes.keys() & found.sizes.keys():
             say(f"warning: {self.path}: none of its recordings is among these: other data, of which a part is measured")
-            return
+            return True
         held = [name for name in known.held_out if found.sizes.get(name) == known.sizes[name]]
         unseen = [name for name in found.sizes if name not in known.sizes]
         if known.held_out and not held:
@@ -186,9 +203,10 @@ class Run:
         if known.held_out or unseen:
             data.hold_out(held if known.held_out else unseen)
         if change is None:
-            return
+            return False
         seen = "what was held out then is" if known.held_out else "what is new is" if unseen else "a part of them is"
         say(f"warning: {self.path}: found other recordings than in training ({change}); {seen} measured")
+        return True
 
     @cached_property
     def metrics(self) -> list[dict[str, Any]]:

@@ -105,6 +105,26 @@ def require_own(path: Path) -> None:
         )
 
 
+def require_inside(run: Path, folder: Path) -> None:
+    """Raise a UserError if a folder that is named as one of a run is elsewhere, because a link leads out of the run.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:  # doctest: +ELLIPSIS
+        ...     Path(folder, "run").mkdir()
+        ...     Path(folder, "run", "figures").symlink_to("/tmp")
+        ...     require_inside(Path(folder, "run"), Path(folder, "figures"))
+        ...     require_inside(Path(folder, "run"), Path(folder, "run", "figures"))
+        Traceback (most recent call last):
+        ...
+        ffrl.core.errors.UserError: /.../run/figures: found a link out of the run to /tmp, expected a folder in it
+    """
+    below = Path(os.path.abspath(folder)).is_relative_to(os.path.abspath(run))
+    real = folder.resolve()
+    if below and not real.is_relative_to(run.resolve()):
+        raise UserError(f"{folder}: found a link out of the run to {real}, expected a folder in it")
+
+
 class Held:
     """A folder that is kept open, so that it is known again if it is moved.
 

@@ -12,6 +12,7 @@ from torch import Tensor
 from ffrl.config import DataConfig
 from ffrl.core.errors import UserError, require
 from ffrl.data.base import SequenceBatch, SequenceData, Split, check_frames
+from ffrl.data.contents import Contents, digest
 from ffrl.data.given import GivenSequences, checked_activity, named, unit_interval
 
 Channels = Literal["first", "last"]
@@ -58,6 +59,11 @@ class ArraySequences(GivenSequences):
         super().__init__(parts, (depth, height, width), length - 1, names, unit_steps, title)
         self.frames = frames
         self.activity = frames.new_zeros(len(frames), self.num_steps, 0).float() if activity is None else activity
+
+    def contents(self) -> Contents:
+        """Hashes of frames and activity, and of which clips are held out."""
+        held = [rows for split, rows in self.parts.items() if split != "train"]
+        return Contents({"frames": digest(self.frames), "activity": digest(self.activity)}, digest(*held))
 
     def read(self, clips: Tensor, frames: list[int]) -> SequenceBatch:
         """See :meth:`GivenSequences.read`."""

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ffrl.core.errors import UserError
+from ffrl.data.contents import Contents
 from ffrl.data.features import Features
 from ffrl.data.inventory import Inventory
 
@@ -76,6 +77,10 @@ class SequenceData(ABC):
     def hold_out(self, names: Sequence[str]) -> None:
         """Make recordings of these names, as in :attr:`inventory`, the validation split, and train on no others."""
         raise UserError(f"data: found {self.title}, which are no recordings, expected some to hold out")
+
+    def contents(self) -> Contents | None:
+        """Hashes of what there is to train on, where runs have to notice when it changes; None if they need not."""
+        return None
 
     @abstractmethod
     def size(self, split: Split) -> int:

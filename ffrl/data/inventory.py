@@ -35,7 +35,7 @@ class Inventory:
         """What is different in another one, in words; None for nothing. A single recording may have another name."""
         if len(self.sizes) == len(other.sizes) == 1 and not self.held_out and not other.held_out:
             same = list(self.sizes.values()) == list(other.sizes.values())
-            return None if same else f"changed: {_listed(list(other.sizes))}"
+            return None if same else f"changed: {listed(list(other.sizes))}"
         both = self.sizes.keys() & other.sizes.keys()
         words = {
             "gone": sorted(self.sizes.keys() - both),
@@ -43,7 +43,7 @@ class Inventory:
             "changed": sorted(name for name in both if self.sizes[name] != other.sizes[name]),
             "others held out": sorted(set(other.held_out) - set(self.held_out)),
         }
-        return "; ".join(f"{what}: {_listed(names)}" for what, names in words.items() if names) or None
+        return "; ".join(f"{what}: {listed(names)}" for what, names in words.items() if names) or None
 
     def plain(self) -> dict[str, Any]:
         """JSON values."""
@@ -68,7 +68,7 @@ def _is_size(value: Any) -> bool:
     return isinstance(value, list) and len(value) == 2 and all(type(number) is int for number in value)
 
 
-def _listed(names: Sequence[str]) -> str:
+def listed(names: Sequence[str]) -> str:
     """Some names, and how many others there are."""
     more = f" and {len(names) - LISTED} others" if len(names) > LISTED else ""
     return ", ".join(names[:LISTED]) + more

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from ffrl.core.errors import UserError
+from ffrl.core.files import require_inside
 
 Callback = Callable[[int, dict[str, Any]], None]
 """Called with the step and each entry of ``metrics.jsonl``: numbers by name, or a move of the search for fields."""
@@ -33,10 +34,11 @@ class TensorBoard:
         first: steps already done; events of an earlier attempt at the steps to come are purged.
 
     Raises:
-        UserError: the package is missing.
+        UserError: the package is missing, or the folder is a link that leads out of the run.
     """
 
     def __init__(self, run: Path, first: int = 0) -> None:
+        require_inside(run, run / "tensorboard")
         self._board = summary_writer()(str(run / "tensorboard"), purge_step=first + 1)
 
     def __enter__(self) -> Self:

@@ -13,11 +13,12 @@ from ffrl.core.errors import UserError
 from ffrl.core.files import is_empty, remove_leftovers, reporting, to_json, write_atomically
 from ffrl.core.reading import read_json_object, shown
 from ffrl.data.base import SequenceData
+from ffrl.data.contents import Contents
 from ffrl.data.inventory import Inventory
 from ffrl.data.on_device import where_made
 from ffrl.data.spec import DataSpec
 from ffrl.models.interface import SequenceModel
-from ffrl.training.checkpoint import CONFIG, FOLDER, MODEL, clean_checkpoints
+from ffrl.training.checkpoint import CONFIG, FOLDER, MODEL, checkpoints, clean_checkpoints
 from ffrl.training.config_io import FORMAT_VERSION, config_to_dict, encode_config, flat, write_config
 from ffrl.training.precision import Precision
 
@@ -66,20 +67,24 @@ class Description:
         data: shape, length and names; None of a run that was made before runs knew it.
         modules: class of ``encoder`` and ``decoder`` where they are the user's own.
         recordings: what the data were, where they are a user's own recordings.
+        contents: hashes of the data; None where nothing is known of them.
     """
 
     data: DataSpec | None
     modules: dict[str, str]
     recordings: Inventory | None = None
+    contents: Contents | None = None
 
     @classmethod
     def of(cls, data: SequenceData, model: SequenceModel) -> Description:
         """That of a run of ``model`` on ``data``."""
-        return cls(DataSpec.of(data), model.own_modules, where_made(data).inventory)
+        made = where_made(data)
+        return cls(DataSpec.of(data), model.own_modules, made.inventory, made.contents())
 
     def encoded(self) -> bytes:
         """Contents of the file."""
-        held = {} if self.recordings is None else {"recordings": self.recordings.plain()}
+        beside = {"recordings": self.recordings, "contents": self.contents}
+        held = {key: value.plain() for key, value in beside.items() if value is not None}
         return to_json({"data": None if self.data is None else self.data.plain(), "modules": self.modules} | held)
 
     @classmethod
@@ -98,7 +103,9 @@ class Description:
             raise UserError(f"{path}: modules: found {shown(modules)}, expected names by module")
         recordings = values.get("recordings")
         known = None if recordings is None else Inventory.read(recordings, f"{path}: recordings")
-        return cls(DataSpec.read(values.get("data"), f"{path}: data"), modules, known)
+        inside = values.get("contents")
+        contents = None if inside is None else Contents.read(inside, f"{path}: contents")
+        return cls(DataSpec.read(values.get("data"), f"{path}: data"), modules, known, contents)
 
 
 def prepare(run: Path, config: RunConfig, resume: bool, description: Description) -> None:
@@ -111,13 +118,15 @@ def prepare(run: Path, config: RunConfig, resume: bool, description: Description
         require_same(run / CONFIG, config, longer=True)
         require_same_shape(run, description)
         require_same_recordings(run, description)
+        require_same_contents(run, description)
     elif not is_empty(run):
         raise UserError(f"{run}: found files in it, expected a new or empty run folder (or --resume {run})")
     remove_leftovers(run)
     clean_checkpoints(run)
     if not resume or encode_config(config) != (run / CONFIG).read_bytes():
         write_config(config, run / CONFIG)
-    if not resume:
+    begun = (run / DESCRIPTION).exists() or checkpoints(run)  # or it was killed between the two files
+    if not resume or not begun:
         write_atomically(run / DESCRIPTION, description.encoded())
 
 
@@ -141,6 +150,21 @@ def require_same_recordings(run: Path, description: Description) -> None:
     if change is not None:
         expected = "those that the run was started with; --init goes on from its weights on other data"
         raise UserError(f"{run}: found other recordings ({change}), expected {expected}")
+
+
+def require_same_contents(run: Path, description: Description) -> None:
+    """Check that the data hold what those held that the run in folder ``run`` was started with.
+
+    Raises:
+        UserError: they do not.
+    """
+    known = Description.read(run).contents
+    if known is None or description.contents is None:
+        return
+    change = known.change(description.contents)
+    if change is not None:
+        expected = "those that the run was started with; --init goes on from its weights on other data"
+        raise UserError(f"{run}: found other data ({change}), expected {expected}")
 
 
 def require_same_shape(run: Path, description: Description) -> None:

@@ -17,7 +17,7 @@ from rich.text import Text
 from ffrl.config import RunConfig
 from ffrl.core.errors import UserError
 from ffrl.core.evaluation_mode import evaluation_mode
-from ffrl.core.files import reporting, write_atomically
+from ffrl.core.files import reporting, require_inside, write_atomically
 from ffrl.core.reading import read_json_object
 from ffrl.data.base import SequenceData
 from ffrl.evaluation.evaluate import evaluate
@@ -92,6 +92,7 @@ def draw(
     parse_plane(plane, run.model.latent_dim)
     run_dir, config, model, data, metrics = run.path, run.config, run.model, run.data, run.metrics
     folder = run_dir / "figures" if out is None else Path(out)
+    require_inside(run_dir, folder)
     with reporting("write", folder):
         folder.mkdir(parents=out is not None, exist_ok=True)  # a run that has gone is not made anew
     name = run_dir.resolve().name

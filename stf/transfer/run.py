@@ -27,6 +27,7 @@ from ffrl.core.files import (
     fsync_folder,
     is_empty,
     reporting,
+    require_inside,
     to_json,
     write_atomically,
 )
@@ -122,6 +123,7 @@ def run(
     """
     flush_denormals()
     out = Path(run_dir) / "transfer" if out is None else out
+    require_inside(Path(run_dir), out)
     _require_writable(out, request)
     opened = Run.open(run_dir, device=device)
     opened.require_fields()

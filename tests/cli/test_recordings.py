@@ -215,3 +215,13 @@ def test_a_file_with_a_byte_order_mark(capsys) -> None:
         complaint(capsys, "train", "--config", "bom.toml")
         == "bom.toml: steps: found 0, expected an integer of at least 1"
     )
+
+
+def test_other_frames_of_the_same_size_are_noticed(trained: Path, capsys) -> None:
+    (held,) = held_out(trained)
+    other = next(f"rec{number}.npy" for number in range(6) if f"rec{number}.npy" != held)
+    np.save(Path("walks", other), moving(24, 16, 16, seed=99))
+    line = complaint(capsys, "train", "--resume", trained, "--steps", 6)
+    assert line.startswith(f"run: found other data (changed: {other}), expected those that the run was started with")
+    assert main(["evaluate", str(trained)]) == 0
+    assert f"run: found other data than in training (changed: {other}); these are measured" in capsys.readouterr().err

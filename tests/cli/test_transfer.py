@@ -244,3 +244,12 @@ def test_a_failure_leaves_the_earlier_transfer_as_it_was(capsys, monkeypatch, ru
     assert main([*command, "--scale", "2"]) == 0
     assert json.loads(Path("out/activity.json").read_text())["speeds"] == [[0.0, 0.0, 2.0]]
     assert Path("out/mine.txt").read_text() == "kept"
+
+
+def test_a_transfer_is_not_written_through_a_link_out_of_the_run(capsys, runs, tmp_path):
+    shutil.copytree(runs["supervised"], "run")
+    Path("other").mkdir()
+    Path("run", "transfer").symlink_to(tmp_path / "other")
+    line = complaint(capsys, "transfer", "run")
+    assert line == f"run/transfer: found a link out of the run to {tmp_path / 'other'}, expected a folder in it"
+    assert list(Path("other").iterdir()) == []

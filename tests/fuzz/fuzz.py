@@ -5,356 +5,69 @@ Run as a script, as ``make fuzz`` does, it goes on for so many seconds and print
 
 from __future__ import annotations
 
-import copy
-import gzip
+import faulthandler
+import importlib.util
 import io
 import json
+import os
 import shutil
-import struct
+import signal
 import sys
 import tempfile
 import time
 import traceback
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import redirect_stderr, redirect_stdout
-from dataclasses import dataclass
-from functools import cache, partial
+from contextlib import redirect_stderr
+from itertools import cycle
 from pathlib import Path
-from typing import Any
 
-import h5py
-import numpy as np
-import torch
-from benchmark_tools import line_of
-from cli_tools import SEARCH, TINY
-from engine_tiny import TinyModel, run_tiny, tiny_config
+from fuzz_format import Format, check_message
+from fuzz_mutation import mutated
+from fuzz_recordings import RECORDINGS
+from fuzz_runs import RUNS, trained
+from fuzz_watch import MOST_SECONDS, Forbidden, watched
 from hypothesis import HealthCheck, Phase, given, seed, settings
-from hypothesis import strategies as st
 
-from cli.main import main
-from cli.train import configure
-from ffrl.config import DataConfig
 from ffrl.core.errors import UserError
-from ffrl.core.files import to_json
-from ffrl.core.reading import read_json_object
-from ffrl.core.schema import check
-from ffrl.data.digits.idx import read_idx
-from ffrl.data.grids.factors import Factors
-from ffrl.data.grids.made import MARK, Made, grid_of, mark_of
-from ffrl.data.grids.picture_folder import check_label_file
-from ffrl.data.recordings.read import read_sequence
-from ffrl.data.shapes3d.file import IMAGE, label_values, open_shapes3d
-from ffrl.storage.checksums import CHECKSUMS, verify
-from ffrl.training.checkpoint import CONFIG, MODEL, STATE, STATE_TENSORS, find_checkpoint, load_weights
-from ffrl.training.config_io import read_config
-from ffrl.training.log import METRICS, read_metrics
-from stf.benchmark.run.lines import Curve, Evaluation
-from stf.benchmark.run.records import Records
-from stf.benchmark.suites import SUITES
-from stf.benchmark.tables.series import error_against_images, error_against_length, error_against_time, measures_of
-from stf.benchmark.tables.writing import write_tables
-from stf.plot.compute.search_log import read_search
-from stf.plot.curves import plot_curve
-from stf.registry import CONFIGS
-from stf.run import Run
 
-NASTY: list[Any] = [
-    *(None, True, -1, 0, 2**31, 2**62, 2**63, 10**400, -1e308, 1e-320, float("nan"), float("inf"), 0.5),
-    *(
-        "",
-        "x",
-        "\ud800",
-        "[red]\x1b[31m",
-        "../..",
-        "/dev/zero",
-        "$\\foo$",
-        [],
-        [[]],
-        {},
-        {"": {}},
-        [None],
-        {"mean": "x"},
-    ),
-]
-"""Values that something may not be ready for."""
-BYTES = [
-    b"\x00",
-    b"\xff",
-    b"[" * 5000,
-    b'{"a":' * 5000,
-    b"\n",
-    b'"',
-    b"\xef\xbb\xbf",
-    b"NaN",
-    b"9" * 5000,
-    b"1e999",
-    b"-",
-]
-LONGEST = 600
-"""Characters of a message beside the path of the file."""
+ALL = RUNS | RECORDINGS
+FORMATS = {name: form for name, form in ALL.items() if not form.needs or importlib.util.find_spec(form.needs)}
+HANGING = 15 * MOST_SECONDS
+"""Seconds after which a process that does nothing is ended."""
+SEVERAL = 200
+"""Files of a format, divided by its cost, that are read before it is the turn of the next one."""
 
 
-@dataclass(frozen=True)
-class Format:
-    """A kind of file.
+def options(examples: int, shrink: bool) -> settings:
+    """How many files are made, the same every time if failures are made smaller."""
+    return settings(
+        max_examples=examples,
+        derandomize=shrink,
+        database=None,
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
+        phases=[Phase.generate, Phase.shrink] if shrink else [Phase.generate],
+    )
 
-    Args:
-        make: writes a folder with a good file in it, and returns the file.
-        read: reads it, as commands do.
-        shape: what has a structure that can be changed: ``json``, ``lines``, ``tensors``, or nothing.
-        cost: examples are divided by it in the tests.
+
+def outcome(form: Format, path: Path, folder: Path) -> str:
+    """What comes of a file: ``read`` or ``refused``.
+
+    Raises:
+        Forbidden: it took too long or too much, or did what no file may do.
+        Exception: something else than one line came of it.
     """
-
-    make: Callable[[Path], Path]
-    read: Callable[[Path], object]
-    shape: str = ""
-    cost: int = 1
-
-
-@cache
-def trained() -> Path:
-    """A finished run of two steps."""
-    folder = Path(tempfile.mkdtemp(prefix="stf-fuzz-")) / "run"
-    with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
-        assert main(["train", "--mode", "unsupervised", "--out", str(folder), *TINY, *SEARCH]) == 0
-        run_tiny(folder.with_name("tiny"), tiny_config())
-    return folder
+    with watched(folder), redirect_stderr(io.StringIO()):
+        try:
+            form.read(path)
+        except UserError as error:
+            check_message(error, path)
+            return "refused"
+    return "read"
 
 
-def of_run(name: str, folder: Path) -> Path:
-    """A file of the run, in a copy of it."""
-    shutil.copytree(trained(), folder / "run")
-    return folder / "run" / name
-
-
-def of_checkpoint(name: str, folder: Path) -> Path:
-    """A file of its checkpoint."""
-    shutil.copytree(trained(), folder / "run")
-    return find_checkpoint(folder / "run") / name
-
-
-def of_tiny(name: str, folder: Path) -> Path:
-    """A file of the checkpoint of a run of the tiny model, without its checksums."""
-    shutil.copytree(trained().with_name("tiny"), folder / "run")
-    (find_checkpoint(folder / "run") / CHECKSUMS).unlink()
-    return find_checkpoint(folder / "run") / name
-
-
-def resume(path: Path) -> None:
-    """Go on with a finished run, which reads its state."""
-    run_tiny(path.parents[2], tiny_config(), resume=True)
-
-
-def written(name: str, content: Callable[[], bytes], folder: Path) -> Path:
-    """A file with such contents."""
-    path = folder / name
-    path.write_bytes(content())
-    return path
-
-
-def lines() -> bytes:
-    """A few lines of a benchmark."""
-    suite = SUITES["mnist-table1"]
-    some = [line_of(suite, model.label, number) for model in suite.models[:2] for number in (0, 1)]
-    some.append({"cell": "x", "suite": suite.name, "status": "failed", "stage": "train", "code": 1, "reason": "y"})
-    return b"".join(json.dumps(line).encode() + b"\n" for line in some)
-
-
-def read_results(path: Path) -> None:
-    """Make the tables and the lines of the plots."""
-    records, suite = Records(path), SUITES["mnist-table1"]
-    records.check()
-    found = list(records.by_cell.values())
-    write_tables(suite, found, path.parent)
-    done = [line for line in found if line.get("status") == "done" and line.get("suite") == suite.name]
-    for panels in (error_against_time, error_against_length, error_against_images) if done else ():
-        panels(suite, done)
-
-
-def read_log(path: Path) -> None:
-    """What the report does with the metrics of a run."""
-    metrics = read_metrics(path)
-    read_search(metrics)
-    plot_curve(metrics, "loss")
-
-
-@cache
-def evaluation() -> bytes:
-    """What ``stf evaluate --json`` writes."""
-    return to_json(Run.open(trained()).evaluate(sequences=4))
-
-
-def read_evaluation(path: Path) -> None:
-    """What a benchmark does with it."""
-    found = read_json_object(path)
-    check(found, Evaluation, str(path))
-    measures_of(found, str(path))
-
-
-def curve() -> bytes:
-    """What a benchmark reads of a training."""
-    where = {"threads": 1, "torch": "2", "device": "x", "device_type": "cpu", "precision": "float32"}
-    training = {"seconds": 1.0, "frames_per_second": 2.0, "data_share": 0.1, "environment": where}
-    return json.dumps({"training": training, "points": [{"step": 1, "seconds": 1, "error": {"mean": 1}}]}).encode()
-
-
-GRID = Factors(("a", "b"), (2, 3))
-SMALL = Factors(("a", "b", "c", "d", "e", "f"), (1, 1, 2, 1, 1, 3))
-
-
-def labels() -> bytes:
-    """Labels of a small grid."""
-    buffer, rows = io.BytesIO(), [[i, j / 2] for i in range(2) for j in range(3)]
-    np.save(buffer, np.array(rows, dtype=np.float64))
-    return buffer.getvalue()
-
-
-def shapes3d(folder: Path) -> Path:
-    """A small file in the layout of Shapes3D."""
-    values = label_values(SMALL.sizes)
-    digits = SMALL.digits(torch.arange(SMALL.count)).tolist()
-    with h5py.File(folder / "3dshapes.h5", "w") as file:
-        images = np.zeros((SMALL.count, *IMAGE), np.uint8)
-        file.create_dataset("images", data=images, chunks=(2, 16, 16, 3), compression="gzip")
-        file["labels"] = np.array(
-            [[row[d] for row, d in zip(values, row_digits, strict=True)] for row_digits in digits]
-        )
-    return folder / "3dshapes.h5"
-
-
-def read_shapes3d(path: Path) -> None:
-    """Read all images."""
-    open_shapes3d(path, SMALL).read(torch.arange(SMALL.count))
-
-
-def array(name: str, folder: Path) -> Path:
-    """A clip as an array."""
-    frames = np.zeros((3, 8, 8, 3), np.uint8)
-    (np.save if name.endswith(".npy") else np.savez_compressed)(folder / name, frames)
-    return folder / name
-
-
-def idx() -> bytes:
-    """Three digits."""
-    return struct.pack(">4I", 0x0803, 3, 28, 28) + bytes(3 * 784)
-
-
-TOML = b'mode = "weak"\nsteps = 12\nbatch-size = 8\n[model]\nlatent-dim = 6\n[data]\nname = "mnist"\nnum-steps = 3\n'
-
-FORMATS = {
-    "config.json": Format(partial(of_checkpoint, CONFIG), lambda path: Run.open(path.parents[2]), "json", 4),
-    "config.json of the run": Format(partial(of_run, CONFIG), lambda path: read_config(path, CONFIGS), "json"),
-    "run.json": Format(partial(of_run, "run.json"), lambda path: Run.open(path.parent), "json", 4),
-    "checksums.json": Format(
-        partial(of_checkpoint, CHECKSUMS), lambda path: list(verify(path.parents[2], path.parent)), "json"
-    ),
-    "metrics.jsonl": Format(partial(of_run, METRICS), read_log, "lines", 3),
-    "results.jsonl": Format(partial(written, "results.jsonl", lines), read_results, "lines", 2),
-    "evaluation.json": Format(partial(written, "evaluation.json", evaluation), read_evaluation, "json"),
-    "curve.json": Format(
-        partial(written, "curve.json", curve), lambda path: check(read_json_object(path), Curve, str(path)), "json"
-    ),
-    "model.safetensors": Format(
-        partial(of_tiny, MODEL), lambda path: load_weights(path.parent, TinyModel()), "tensors"
-    ),
-    "training_state.json": Format(partial(of_tiny, STATE), resume, "json", 4),
-    "training_state.safetensors": Format(partial(of_tiny, STATE_TENSORS), resume, "tensors", 4),
-    "preset.toml": Format(
-        partial(written, "a.toml", lambda: TOML), lambda path: configure(["--config", str(path)]), "", 2
-    ),
-    "idx": Format(partial(written, "images", idx), lambda path: read_idx(path, 3)),
-    "idx.gz": Format(partial(written, "images.gz", lambda: gzip.compress(idx(), mtime=0)), lambda p: read_idx(p, 3)),
-    "labels": Format(partial(written, "a.labels", labels), lambda path: check_label_file(path, GRID)),
-    "npy": Format(partial(array, "a.npy"), lambda path: read_sequence(path, (3, 8, 8))),
-    "npz": Format(partial(array, "a.npz"), lambda path: read_sequence(path, (3, 8, 8))),
-    "3dshapes.h5": Format(shapes3d, read_shapes3d),
-    "rendered.json": Format(
-        partial(written, MARK, lambda: to_json(dict(mark_of(Made((2, 3), 64))))),
-        lambda path: grid_of(DataConfig(root=path.parent), GRID),
-        "json",
-    ),
-}
-
-
-@st.composite
-def mutated(draw: Callable[..., Any], content: bytes, shape: str) -> bytes:
-    """The contents of a file, changed in its structure or byte by byte."""
-    if shape and draw(st.booleans()):
-        return _restructured(draw, content, shape)
-    made = bytearray(content)
-    for _ in range(draw(st.integers(1, 4))):
-        start = draw(st.integers(0, max(0, len(made) - 1)))
-        length = draw(st.integers(0, 16))
-        match draw(st.sampled_from(("flip", "cut", "insert", "repeat", "end"))):
-            case "flip" if made:
-                made[start] ^= 1 << draw(st.integers(0, 7))
-            case "cut":
-                del made[start : start + length]
-            case "insert":
-                made[start:start] = draw(st.sampled_from(BYTES) | st.binary(max_size=8))
-            case "repeat":
-                made[start:start] = made[start : start + length]
-            case "end":
-                del made[start:]
-    return bytes(made)
-
-
-def _restructured(draw: Callable[..., Any], content: bytes, shape: str) -> bytes:
-    if shape == "lines":
-        every = content.splitlines(keepends=True)
-        place = draw(st.integers(0, len(every) - 1))
-        every[place] = _dumped(_changed(draw, json.loads(every[place]))) + b"\n"
-        return b"".join(every)
-    if shape == "tensors":
-        (length,) = struct.unpack("<Q", content[:8])
-        header = _dumped(_changed(draw, json.loads(content[8 : 8 + length])))
-        return struct.pack("<Q", len(header)) + header + content[8 + length :]
-    return _dumped(_changed(draw, json.loads(content)))
-
-
-def _dumped(value: Any) -> bytes:
-    return json.dumps(value).encode()
-
-
-def _changed(draw: Callable[..., Any], value: Any) -> Any:
-    """JSON values with one or two of them left out, replaced or moved."""
-    value = copy.deepcopy(value)
-    for _ in range(draw(st.integers(1, 2))):
-        places = list(_places(value))
-        if not places:
-            return draw(st.sampled_from(NASTY))
-        holder, key = draw(st.sampled_from(places))
-        match draw(st.sampled_from(("replace", "leave out", "wrap", "copy"))):
-            case "replace":
-                holder[key] = copy.deepcopy(draw(st.sampled_from(NASTY)))
-            case "leave out":
-                del holder[key]
-            case "wrap":
-                holder[key] = [holder[key]]
-            case "copy":
-                other, place = draw(st.sampled_from(places))
-                if place in (other if isinstance(other, dict) else range(len(other))):
-                    holder[key] = copy.deepcopy(other[place])
-    return value
-
-
-def _places(value: Any) -> Iterator[tuple[Any, Any]]:
-    """Every place in nested values, as what holds it and its key."""
-    if isinstance(value, dict | list):
-        for key, item in list(value.items() if isinstance(value, dict) else enumerate(value)):
-            yield value, key
-            yield from _places(item)
-
-
-def fuzz(name: str, examples: int, number: int | None = None, until: float = float("inf")) -> Counter[str]:
-    """Read so many mutated files of a format, and count what was read and what refused.
-
-    Args:
-        name: of the format.
-        examples: how many.
-        number: seed; the same files every time for None.
-        until: time at which to stop.
+def fuzz(name: str, examples: int) -> Counter[str]:
+    """Read so many mutated files of a format, the same ones every time, and count what was read and what refused.
 
     Raises:
         AssertionError: something else than one line came of a file.
@@ -365,49 +78,115 @@ def fuzz(name: str, examples: int, number: int | None = None, until: float = flo
         good = path.read_bytes()
         form.read(path)
 
+        @options(examples, shrink=True)
+        @given(mutated(good, form.shape))
         def one(content: bytes) -> None:
-            if time.time() > until:
-                return
             path.write_bytes(content)
-            try:
-                with redirect_stderr(io.StringIO()):
-                    form.read(path)
-                counts["read"] += 1
-            except UserError as error:
-                message = str(error)
-                assert "\n" not in message and len(message) < LONGEST + 2 * len(str(path)), message[:1000]
-                counts["refused"] += 1
+            counts[outcome(form, path, Path(folder))] += 1
 
-        options = settings(
-            max_examples=examples,
-            derandomize=number is None,
-            database=None,
-            deadline=None,
-            suppress_health_check=list(HealthCheck),
-            phases=[Phase.generate] if number is not None else [Phase.generate, Phase.shrink],
-        )
-        test = options(given(mutated(good, form.shape))(one))
-        (test if number is None else seed(number)(test))()
+        one()
     return counts
+
+
+def some(name: str, number: int, until: float, folder: Path, found: Path) -> Counter[str]:
+    """Read files of a format, others for every number; those that fail are kept, one of each kind, with what was said.
+
+    Args:
+        name: of the format.
+        number: seed.
+        until: time at which to stop.
+        folder: empty; the last file stays in it.
+        found: for files that fail.
+    """
+    form, counts = FORMATS[name], Counter[str]()
+    with redirect_stderr(io.StringIO()):
+        path = form.make(folder)
+        good = path.read_bytes()
+        form.read(path)
+
+    @seed(number)
+    @options(SEVERAL // form.cost, shrink=False)
+    @given(mutated(good, form.shape))
+    def one(content: bytes) -> None:
+        if time.time() > until:
+            return
+        path.write_bytes(content)
+        faulthandler.dump_traceback_later(HANGING, exit=True)
+        try:
+            counts[outcome(form, path, folder)] += 1
+        except (Exception, Forbidden) as error:  # any at all is a failure, which is kept while the others go on
+            counts["failed"] += 1
+            keep(found, name, path, kind_of(error), traceback.format_exc())
+        finally:
+            faulthandler.cancel_dump_traceback_later()
+
+    one()
+    return counts
+
+
+def kind_of(error: BaseException) -> str:
+    """Type of an error and where it was raised; of what is forbidden, what it is."""
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    said = str(error)[:20] if isinstance(error, Forbidden) else f"{Path(place.filename).name}-{place.name}"
+    return f"{type(error).__name__}-{said}"
+
+
+def keep(found: Path, name: str, path: Path, kind: str, text: str) -> None:
+    """Keep a file that failed and what was said, unless there is one of the kind; and say so."""
+    place = found / "".join(sign if sign.isalnum() else "-" for sign in f"{name}-{kind}")
+    if not place.exists():
+        place.mkdir(parents=True)
+        shutil.copy(path, place)
+        (place / "error.txt").write_text(text)
+        print(f"{name}: failed, see {place}", file=sys.stderr, flush=True)
+
+
+def apart(name: str, number: int, until: float, found: Path) -> Counter[str]:
+    """:func:`some` in a process of its own, whose end is a failure if it is not its own."""
+    with tempfile.TemporaryDirectory(prefix="stf-fuzz-") as folder:
+        ours, theirs = os.pipe()
+        child = os.fork()
+        if child == 0:
+            os.close(ours)
+            status = 1
+            try:
+                os.write(theirs, json.dumps(some(name, number, until, Path(folder), found)).encode())
+                status = 0
+            except BaseException as error:  # its notes hold the whole file
+                print(f"{name}, seed {number}: {kind_of(error)}: {error!s:.300}", file=sys.stderr)
+            finally:
+                os._exit(status)
+        os.close(theirs)
+        with open(ours, "rb") as pipe:
+            said = pipe.read()
+        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        if code == 0:
+            return Counter(json.loads(said))
+        why = signal.Signals(-code).name if code < 0 else f"exit {code}"
+        files = [path for path in Path(folder).rglob("*") if path.is_file()]
+        if files:
+            keep(found, name, max(files, key=lambda path: path.stat().st_mtime), why, f"seed {number}: {why}\n")
+        return Counter(failed=1)
 
 
 def endless(seconds: float) -> int:
     """Go round all formats for so many seconds, print the counts by format, and return the exit code."""
-    until, total, number, failed = time.time() + seconds, {name: Counter[str]() for name in FORMATS}, 0, 0
-    while time.time() < until:
-        number += 1
-        for name in FORMATS:
-            try:
-                total[name] += fuzz(name, 200 // FORMATS[name].cost, number, until)
-            except Exception:  # any at all is a failure, which is counted and shown while the others go on
-                total[name]["failed"] += 1
-                failed += 1
-                print(f"{name}, seed {number}:\n{traceback.format_exc()}", file=sys.stderr)
+    until, total, number = time.time() + seconds, {name: Counter[str]() for name in FORMATS}, int(time.time()) % 10**6
+    found = Path(tempfile.mkdtemp(prefix="stf-fuzz-found-"))
+    print(f"first seed {number}; left out: {', '.join(ALL.keys() - FORMATS.keys()) or 'nothing'}", flush=True)
+    trained()
+    for name in cycle(FORMATS):
+        if time.time() > until:
+            break
+        total[name] += apart(name, number, until, found)
+        number += name == next(reversed(FORMATS))
     width = max(map(len, FORMATS))
+    kinds = ("read", "refused", "failed")
+    total["all"] = sum(total.values(), Counter())
     for name, counts in total.items():
-        print(f"{name:<{width}}  " + "  ".join(f"{counts[kind]:>7,} {kind}" for kind in ("read", "refused", "failed")))
+        print(f"{name:<{width}}  " + "  ".join(f"{counts[kind]:>7,} {kind}" for kind in kinds))
     shutil.rmtree(trained().parent)
-    return 1 if failed else 0
+    return 1 if total["all"]["failed"] else 0
 
 
 if __name__ == "__main__":

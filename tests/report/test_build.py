@@ -399,3 +399,13 @@ def test_a_missing_run_is_reported_before_anything_is_made(tmp_path: Path) -> No
     with pytest.raises(UserError, match="nowhere"):
         api.report(tmp_path / "nowhere")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_figures_are_not_written_through_a_link_out_of_the_run(tmp_path: Path) -> None:
+    run, other = make_run(tmp_path / "run", "supervised"), tmp_path / "other"
+    other.mkdir()
+    (run / "figures").symlink_to(other)
+    for out in (None, run / "figures", run / "figures" / "new"):
+        with pytest.raises(UserError, match=r"found a link out of the run to /.*other.*, expected a folder in it$"):
+            api.report(run, out)
+    assert list(other.iterdir()) == []

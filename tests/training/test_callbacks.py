@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from ffrl.core.errors import UserError
-from ffrl.training.callbacks import WeightsAndBiases
+from ffrl.training.callbacks import TensorBoard, WeightsAndBiases
 
 
 def test_weights_and_biases_gets_the_numbers(monkeypatch):
@@ -27,3 +27,12 @@ def test_a_missing_package_is_one_line(monkeypatch):
     monkeypatch.setitem(sys.modules, "wandb", None)
     with pytest.raises(UserError, match="^wandb: found no package 'wandb', expected it to be installed$"):
         WeightsAndBiases()
+
+
+def test_tensorboard_writes_through_no_link_out_of_the_run(tmp_path, monkeypatch):
+    monkeypatch.setattr("ffrl.training.callbacks.summary_writer", lambda: pytest.fail)
+    (tmp_path / "other").mkdir()
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "tensorboard").symlink_to(tmp_path / "other")
+    with pytest.raises(UserError, match="run/tensorboard: found a link out of the run to /.*other, expected a folder"):
+        TensorBoard(tmp_path / "run")

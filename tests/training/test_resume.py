@@ -21,6 +21,7 @@ from run_tools import assert_same_run
 from ffrl.config import DataConfig
 from ffrl.core.errors import UserError
 from ffrl.objective.elbo import elbo_terms
+from ffrl.training import run_folder
 from ffrl.training.checkpoint import checkpoints
 from ffrl.training.log import METRICS, read_metrics
 from stf.config import SparseModelConfig
@@ -139,6 +140,23 @@ def test_a_metrics_file_of_a_killed_writer_is_repaired(tmp_path, references):
     with open(run / METRICS, "ab") as file:
         file.write(b'{"step": 12, "train/lo')
     run_tiny(run, tiny_config(), resume=True)
+    assert_same_run(references / "unsupervised", run)
+
+
+def test_a_run_that_was_killed_before_it_described_its_data_does_so_when_it_goes_on(tmp_path, references, monkeypatch):
+    run, write = tmp_path / "run", run_folder.write_atomically
+
+    def killed(path: Path, data: bytes) -> None:
+        if path.name == run_folder.DESCRIPTION:
+            raise KeyboardInterrupt
+        write(path, data)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(run_folder, "write_atomically", killed)
+        run_tiny(run, tiny_config())
+    assert (run / "config.json").exists() and not (run / "run.json").exists()
+    run_tiny(run, tiny_config(), resume=True)
+    assert (run / "run.json").read_bytes() == (references / "unsupervised" / "run.json").read_bytes()
     assert_same_run(references / "unsupervised", run)
 
 

@@ -14,6 +14,7 @@ from ffrl.core import download as fetch
 from ffrl.core.errors import UserError, require
 from ffrl.data.activity_process import starts
 from ffrl.data.base import SPLITS, Split
+from ffrl.data.contents import Contents, digest
 from ffrl.data.digits.assets import asset
 from ffrl.data.digits.idx import AGAIN, IMAGE_SIZE, Digits, read_digits, read_idx
 from ffrl.data.digits.render import TRANSFORMATIONS, pad, parameters, render
@@ -88,6 +89,10 @@ class MnistSequences(StateSequences):
         images = self._keep(digits)
         border = count * 8 // 10
         self._images = {"train": images[:border], "validation": images[border:]}
+
+    def contents(self) -> Contents:
+        """Hash of the digits that are trained and validated on."""
+        return Contents({"digits": digest(self._images["train"], self._images["validation"])})
 
     def size(self, split: Split) -> int:
         return len(self._split(split))

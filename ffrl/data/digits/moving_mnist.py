@@ -11,6 +11,7 @@ from ffrl.core.errors import require
 from ffrl.data.activity_process import mixed_activity, states
 from ffrl.data.base import Split
 from ffrl.data.catalogue import transformations
+from ffrl.data.contents import Contents
 from ffrl.data.digits.idx import IMAGE_SIZE
 from ffrl.data.digits.mnist import MnistSequences
 from ffrl.data.states import StateSequences
@@ -73,6 +74,10 @@ class MovingMnistSequences(StateSequences):
         self._pairings: dict[Split, Tensor] = {}
         corners = torch.tensor(CORNERS[: config.digits], device=self.device)
         self._origin = APART * corners if config.digits > 1 else torch.zeros(1, 2, device=self.device)
+
+    def contents(self) -> Contents:
+        """Hash of the digits that are trained and validated on."""
+        return self._digits.contents()
 
     def size(self, split: Split) -> int:
         return self._digits.size(split)

@@ -16,6 +16,7 @@ from ffrl.core.errors import UserError, require
 from ffrl.data.activity_process import states
 from ffrl.data.base import SequenceBatch, Split
 from ffrl.data.catalogue import image_shape, transformations
+from ffrl.data.contents import Contents, digest
 from ffrl.data.grids.factors import Factors, split_images
 from ffrl.data.states import StateSequences
 from ffrl.data.variation import Factor
@@ -177,6 +178,11 @@ class StoredSequences(GridSequences):
         found = (source.count, source.image_shape)
         require(found == (factors.count, self.image_shape), self.title, found, f"{(factors.count, self.image_shape)}")
         self.source, self.about = source, source.about
+
+    def contents(self) -> Contents:
+        """Hash of the number of images, and of the first, the middle and the last one."""
+        some = torch.tensor([0, self.source.count // 2, self.source.count - 1])
+        return Contents({"images": digest(str(self.source.count), self.source.read(some))})
 
     def showable(self, visited: Tensor) -> Tensor:
         return ((visited == visited.round()) & (visited >= 0) & (visited <= self._last)).all(-1)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from ffrl.core.errors import UserError, require
 from ffrl.data.poses.tracks import Track, Tracked
+from ffrl.data.recordings.array_files import require_all_stored
 from ffrl.data.skeleton import Skeleton
 
 HEAD = ("scorer", "individuals", "bodyparts", "coords")
@@ -65,9 +66,9 @@ def _skeleton(path: Path, columns: Columns) -> tuple[Skeleton, list[str]]:
     nodes = parts[individuals[0]]
     for name, own in parts.items():
         found, expected = (", ".join(names) for names in (own, nodes))
-        require(own == nodes, f"{path}: {name}", found, f"{expected:.300}, as of {individuals[0]}")
+        require(own == nodes, f"{path}: {name:.80}", f"{found:.200}", f"{expected:.200}, as of {individuals[0]:.80}")
     wrong = [column[2] for column in columns if column[2] not in COORDS][:1]
-    require(not wrong, f"{path}: coords", "".join(wrong), "x, y and likelihood")
+    require(not wrong, f"{path}: coords", "".join(wrong)[:80], "x, y and likelihood")
     return Skeleton(tuple(nodes)), individuals
 
 
@@ -85,7 +86,7 @@ def _tracked(path: Path, columns: Columns, frames: Sequence[int], values: NDArra
                 if (name, part, coord) in places:
                     whole[rows, node, axis] = values[:, places[name, part, coord]]
                 else:
-                    require(coord == "likelihood", f"{path}: {part}", f"no {coord}", EXPECTED)
+                    require(coord == "likelihood", f"{path}: {part:.80}", f"no {coord}", EXPECTED)
         tracks.append(Track(name, min(frames), whole[..., :2], whole[..., 2]))
     return Tracked(path.name, skeleton, tracks)
 
@@ -119,7 +120,7 @@ def _from_csv(path: Path) -> tuple[Columns, list[int], NDArray[np.float64]]:
             try:
                 rows.append([float(word.strip() or "nan") for word in line[1:]])
             except ValueError as error:
-                raise UserError(f"{path}: line {number}: found {error}, expected {EXPECTED}") from None
+                raise UserError(f"{path}: line {number}: found {error!s:.80}, expected {EXPECTED}") from None
             frames.append(int(line[0]))
     require(bool(rows), str(path), "no frames", EXPECTED)
     return columns, frames, np.array(rows)
@@ -130,6 +131,7 @@ def _table(path: Path) -> tuple[Columns, list[str], Any]:
     import h5py
 
     with h5py.File(path, "r") as file:
+        require_all_stored(file, path)
         tables = [group["table"] for group in file.values() if isinstance(group, h5py.Group) and "table" in group]
         require(len(tables) == 1 and tables[0].dtype.names is not None, str(path), "no table of poses", EXPECTED)
         table = tables[0]
@@ -143,7 +145,7 @@ def _table(path: Path) -> tuple[Columns, list[str], Any]:
             isinstance(column, tuple) and len(column) in (3, 4) and all(type(word) is str for word in column)
             for column in columns
         )
-        require(known, str(path), f"columns {columns[:1]}", EXPECTED)
+        require(known, str(path), f"columns {columns[:1]!s:.200}", EXPECTED)
         return _named(columns), blocks, table[()]
 
 

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ffrl.core.errors import UserError, require
 from ffrl.data.base import SequenceBatch, Split
+from ffrl.data.contents import Contents
 from ffrl.data.features import Features
 from ffrl.data.given import GivenSequences
 from ffrl.data.poses.align import each_aligned, start_aligned
@@ -130,6 +131,10 @@ class PoseSequences(GivenSequences):
             self.about += f", {lost} left out for want of them"
         if features.missing:
             self.about += f", {aligned['train'].isnan().double().mean():.1%} of the coordinates missing"
+
+    def contents(self) -> Contents:
+        """Hashes of the points by animal, and of what is held out."""
+        return self.inner.contents()
 
     def read(self, clips: Tensor, frames: list[int]) -> SequenceBatch:
         """See :meth:`~ffrl.data.given.GivenSequences.read`."""

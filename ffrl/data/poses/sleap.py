@@ -12,6 +12,7 @@ from typing import Any
 from ffrl.core.errors import UserError, require
 from ffrl.core.files import PACKAGE
 from ffrl.data.poses.tracks import Tracked, track
+from ffrl.data.recordings.array_files import require_all_stored
 from ffrl.data.skeleton import Skeleton
 
 OLD_FORMAT = 1.0
@@ -99,6 +100,7 @@ def _labels(path: Path, lazy: bool = False) -> Any:
     import h5py
 
     with h5py.File(path, "r") as file:
+        require_all_stored(file, path)
         if "track_occupancy" in file:
             return sleap_io.load_analysis_h5(str(path))
         old = "format_id" not in file["metadata"].attrs

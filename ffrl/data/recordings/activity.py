@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,6 +20,7 @@ from ffrl.data.recordings.array_files import (
     damage_named,
     dataset,
     in_the_file,
+    member_values,
     require_stored,
 )
 from ffrl.data.recordings.array_frames import array_frames
@@ -151,14 +153,13 @@ def transformations_in(root: Path, how: ClipsConfig = HOW) -> tuple[str, ...]:
 
 def _from_npz(path: Path) -> tuple[NDArray[Any] | None, NDArray[Any] | None]:
     """Activity and names as they are."""
-    with np.load(path, allow_pickle=False) as file:
+    with zipfile.ZipFile(path) as archive:
 
         def read(name: str) -> NDArray[Any] | None:
-            if name not in file.files:
-                return None
-            _require_small(file.zip.getinfo(name + ".npy").file_size, name, path)
+            if f"{name}.npy" in archive.namelist():
+                _require_small(archive.getinfo(f"{name}.npy").file_size, name, path)
             try:
-                return file[name]
+                return member_values(archive, name, path)
             except ValueError as error:
                 raise UserError(f"{path}: {name}: found {reason_of(error)}, expected numbers or strings") from None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import math
 import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ffrl.core.errors import UserError
 from ffrl.data.recordings.checks import instead
@@ -22,6 +24,8 @@ ACTIVITY, NAMES = "activity", "transformations"
 FLAG = "--data.sequences.array"
 LISTED = 5
 """Names of arrays in a message."""
+HEAP_REFERENCE = np.dtype([("length", "<u4"), ("heap", "<u8"), ("index", "<u4")])
+"""Where HDF5 keeps a text of any length: how long it is, and in which place of which heap."""
 MOST_LINKS = 16
 """Links that are followed from one to the next."""
 
@@ -87,6 +91,44 @@ def read_header(file: IO[bytes], source: str) -> Header:
     header = Header(*readers[version](file))
     check_type(header.dtype, source)
     return header
+
+
+def read_values(file: IO[bytes], size: int, source: str) -> NDArray[Any]:
+    """Return the array in an open ``.npy`` file of so many bytes, of any type but objects.
+
+    Raises:
+        UserError: the header promises more values than there are bytes.
+        ValueError: it is no ``.npy`` file.
+
+    Example:
+        >>> from io import BytesIO
+        >>> file = BytesIO()
+        >>> np.save(file, np.arange(3))
+        >>> _ = file.seek(0)
+        >>> read_values(file, len(file.getvalue()), "a.npy")
+        array([0, 1, 2])
+    """
+    reader = np.lib.format.read_array_header_1_0 if np.lib.format.read_magic(file) == (1, 0) else _later_header
+    shape, _, dtype = reader(file)
+    needed, there = math.prod(shape) * dtype.itemsize, size - file.tell()
+    if needed > there:
+        raise UserError(f"{source}: found damaged data ({there:,} bytes of values), expected {needed:,}")
+    file.seek(0)
+    return np.lib.format.read_array(file, allow_pickle=False)
+
+
+def _later_header(file: IO[bytes]) -> Any:
+    """The header of versions 2 and 3, which differ in the encoding of the names of fields."""
+    return np.lib.format.read_array_header_2_0(file)
+
+
+def member_values(archive: zipfile.ZipFile, name: str, path: Path) -> NDArray[Any] | None:
+    """Return the array ``name`` of an open ``.npz`` file as :func:`read_values` does; None if there is none."""
+    inside = f"{name}.npy"
+    if inside not in archive.namelist():
+        return None
+    with archive.open(inside) as file:
+        return read_values(file, archive.getinfo(inside).file_size, f"{path}: {name}")
 
 
 def check_type(dtype: np.dtype, source: str) -> None:
@@ -186,9 +228,7 @@ def in_the_file(file: Any, name: str, path: Path, known: Sequence[str] = ()) -> 
     while waiting:
         part = waiting.pop(0)
         link = place.get(part, getlink=True) if isinstance(place, h5py.Group) else None
-        if isinstance(link, h5py.ExternalLink):
-            found = f"a link to {link.filename}"
-            raise UserError(f"{path}: {name}: found {found}, expected the array in the file itself")
+        _require_inside(link, name, path)
         if isinstance(link, h5py.SoftLink) and followed < MOST_LINKS:
             followed += 1
             place = file if link.path.startswith("/") else place
@@ -219,6 +259,14 @@ def require_stored(data: Any, source: str) -> None:
         raise UserError(f"{source}: found {found}, expected them in the file itself")
     if data.size and data.id.get_storage_size() == 0:
         raise UserError(f"{source}: found an array of which nothing is stored, expected its values")
+    if data.size and data.chunks:
+        needed = math.prod(-(-size // chunk) for size, chunk in zip(data.shape, data.chunks, strict=True))
+        there = data.id.get_num_chunks()
+        if there < needed:
+            raise UserError(f"{source}: found {there:,} of {needed:,} chunks of an array stored, expected its values")
+    text = h5py.check_string_dtype(data.dtype)
+    if h5py.check_vlen_dtype(data.dtype) is not None or (text is not None and text.length is None):
+        _require_heaps(data, source)
     made = data.id.get_create_plist()
     for place in range(made.get_nfilters()):
         number, _, _, name = made.get_filter(place)
@@ -226,6 +274,60 @@ def require_stored(data: Any, source: str) -> None:
             called = name.decode(errors="replace").split(";")[0] or "without a name"
             found = f"an array compressed with filter {number} ({called}), which is not installed"
             raise MissingPackage(f"{source}: found {found}, expected it: pip install hdf5plugin has many")
+
+
+def _require_heaps(data: Any, source: str) -> None:
+    """Raise a UserError if texts of an HDF5 dataset are said to be in a heap that is larger than the file.
+
+    HDF5 takes memory for the whole of it, gigabytes, before it notices. Only texts in one piece are looked at, as h5py
+    writes them; where they are in chunks, nothing is known.
+    """
+    place, path = data.id.get_offset(), Path(data.file.filename)
+    if not data.size or place is None or not path.is_file() or data.file.id.get_create_plist().get_sizes() != (8, 8):
+        return
+    end, begin = path.stat().st_size, data.file.userblock_size
+    with open(path, "rb") as raw:
+        raw.seek(place)
+        references = np.fromfile(raw, HEAP_REFERENCE, data.size)
+        for heap in np.unique(references["heap"][references["length"] > 0]).tolist():
+            raw.seek(min(begin + heap, end))
+            head = raw.read(16)
+            size = int.from_bytes(head[8:], "little")
+            if head[:4] != b"GCOL" or begin + heap + size > end:
+                raise UserError(f"{source}: found damaged data (a heap of {size:,} bytes), expected an HDF5 file")
+
+
+def require_all_stored(file: Any, path: Path) -> None:
+    """Raise a UserError unless an open HDF5 file holds all that it names, for libraries that read it as a whole.
+
+    Example:
+        >>> import h5py
+        >>> with h5py.File("a.h5", "w", driver="core", backing_store=False) as file:
+        ...     file["there"], file["elsewhere"] = np.zeros(3), h5py.ExternalLink("b.h5", "x")
+        ...     require_all_stored(file, Path("a.h5"))
+        Traceback (most recent call last):
+        ...
+        ffrl.core.errors.UserError: a.h5: elsewhere: found a link to b.h5, expected the array in the file itself
+    """
+    import h5py
+
+    links: list[tuple[str, Any]] = []
+    things: list[tuple[str, Any]] = []
+    file.visititems_links(lambda name, link: links.append((name, link)))  # what is raised in there is lost
+    file.visititems(lambda name, thing: things.append((name, thing)))
+    for name, link in links:
+        _require_inside(link, name, path)
+    for name, thing in things:
+        if isinstance(thing, h5py.Dataset):
+            require_stored(thing, f"{path}: {name}")
+
+
+def _require_inside(link: Any, name: str, path: Path) -> None:
+    """Raise a UserError for a link of HDF5 that leads to another file."""
+    import h5py
+
+    if isinstance(link, h5py.ExternalLink):
+        raise UserError(f"{path}: {name}: found a link to {link.filename}, expected the array in the file itself")
 
 
 def _plugins(number: int) -> bool:

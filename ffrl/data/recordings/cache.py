@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +14,8 @@ from PIL import Image
 
 from ffrl.config import ClipsConfig
 from ffrl.core.errors import UserError
-from ffrl.core.files import replacing, reporting
+from ffrl.core.files import replacing, reporting, write_atomically
+from ffrl.data.contents import DIGEST
 from ffrl.data.recordings.array_frames import Layout, Plain
 from ffrl.data.recordings.checks import require_space
 from ffrl.data.recordings.find import ARRAYS, Opened, modification, open_recording
@@ -26,6 +28,10 @@ SHARPLY = 2.0
 """From this reduction on, pixels are averaged over areas."""
 READING = ("array", "axes", "range", "background")
 """Settings that decide what frames are, beside size, crop and stride."""
+HASH = ".sha256"
+"""What stands in the cache beside prepared frames, or in place of those that need not be prepared."""
+KEPT_FROM, BLOCK = 2**20, 2**24
+"""Bytes from which a hash is kept, since finding it takes longer than reading it; and bytes of frames at a time."""
 
 
 @dataclass(frozen=True)
@@ -141,6 +147,28 @@ def prepared(path: Path, config: ClipsConfig) -> FrameMap | None:
     if len(shape) != 5 or min(shape) <= 0 or shape[2:] != (3, config.size, config.size):
         return None
     return FrameMap(Plain(file, offset, Layout(shape[0], shape[1], shape[3], shape[4], 3, True)))
+
+
+def frames_hash(path: Path, config: ClipsConfig, frames: FrameMap) -> str:
+    """SHA-256 of the frames of a recording as they are trained on; that of large ones is kept in the cache.
+
+    Raises:
+        BrokenRecording: the recording cannot be read.
+        UserError: its frames cannot be read.
+    """
+    kept = cache_file(path, config).with_suffix(HASH)
+    with suppress(OSError, ValueError):
+        found = kept.read_text("ascii")
+        if DIGEST.fullmatch(found):
+            return found
+    mapped, total = frames.open(), hashlib.sha256(f"{frames.stride} {frames.where.layout}\n".encode())
+    for start in range(0, len(mapped), block := max(1, BLOCK // mapped[0].nbytes)):
+        total.update(np.ascontiguousarray(mapped[start : start + block]).data)
+    if mapped.nbytes >= KEPT_FROM:
+        with suppress(OSError, UserError):  # it is found again
+            make_cache(kept.parent)
+            write_atomically(kept, total.hexdigest().encode())
+    return total.hexdigest()
 
 
 def as_it_is(path: Path, config: ClipsConfig) -> FrameMap | None:

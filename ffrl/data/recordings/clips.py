@@ -15,9 +15,10 @@ from ffrl.config import DataConfig
 from ffrl.core.errors import UserError
 from ffrl.core.progress import say
 from ffrl.data.base import SequenceBatch, Split
+from ffrl.data.contents import Contents, digest
 from ffrl.data.given import GivenSequences, unit_interval
 from ffrl.data.inventory import Inventory
-from ffrl.data.recordings.cache import cache_folder
+from ffrl.data.recordings.cache import cache_folder, frames_hash
 from ffrl.data.recordings.find import find_recordings, modification
 from ffrl.data.recordings.prepare import prepare_recordings
 from ffrl.data.recordings.split import border_in_time, clip_count, held_out
@@ -76,6 +77,7 @@ class ClipSequences(GivenSequences):
             broken = len(usable.skipped)
             raise UserError(f"data.root: found nothing usable in {root} ({broken} broken), expected recordings")
         self._length = length
+        self._root, self._clips, self._paths = root, clips, list(usable.maps)
         self._maps = list(usable.maps.values())
         self._speeds = [usable.speeds[path] for path in usable.maps if path in usable.speeds]
         self._open = lru_cache(MAPPED_FILES)(lambda file: self._maps[file].open())
@@ -95,6 +97,17 @@ class ClipSequences(GivenSequences):
         self.inventory = Inventory(sizes, tuple(held))
         self._left_out = (usable.skipped, found.ignored, found.results)
         self.about = self._describe(divided)
+
+    def contents(self) -> Contents:
+        """Hashes of the frames as they are trained on, and of their activity, by file; and of what is held out."""
+        assert self.inventory is not None
+        speeds = self._speeds or [np.zeros(0, np.float32)] * len(self._maps)
+        parts = {
+            str(path.relative_to(self._root)): digest(frames_hash(path, self._clips, frames), known)
+            for path, frames, known in zip(self._paths, self._maps, speeds, strict=True)
+        }
+        clips = self._table[self.parts["validation"].numpy()]
+        return Contents(parts, digest(self.inventory.held_out, clips))
 
     def hold_out(self, names: Sequence[str]) -> None:
         """Make these recordings the validation split and train on none: the others may have been trained on or not.

@@ -17,7 +17,7 @@ from PIL import Image, UnidentifiedImageError
 from ffrl.config import ClipsConfig
 from ffrl.core.errors import UserError, reason_of, shortened
 from ffrl.core.files import reporting
-from ffrl.data.recordings.checks import instead, require_size
+from ffrl.data.recordings.checks import MIB, instead, require_size
 from ffrl.data.recordings.walk import excluded
 
 PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff")
@@ -139,10 +139,11 @@ def frames_of(path: Path, how: ClipsConfig = HOW) -> Iterator[Frame]:
             raise UserError(f"{path}: found no end of the data, expected a complete GIF file")
         file.seek(0)
         with _opened(file) as image:
-            count = 1 if image.format in SINGLE else getattr(image, "n_frames", 1)
+            with _quiet():
+                count = 1 if image.format in SINGLE else getattr(image, "n_frames", 1)
             grey = image.mode in GREY or image.mode.startswith("I")
             for number in range(count):
-                with _quiet():
+                with _quiet(how.frame_mib), _bomb_named(path, how.frame_mib):
                     require_size(_bytes(image), how.frame_mib, str(path))
                     image.seek(number)
                     require_size(_bytes(image), how.frame_mib, str(path))
@@ -219,10 +220,23 @@ def _damage_named(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """Without pillow's own limit, which :func:`require_size` stands for, and without its warnings."""
+def _bomb_named(path: Path, mib: int) -> Iterator[None]:
+    """Turn pillow's refusal of a part of an animation that is too large into a UserError that names the file."""
+    try:
+        yield
+    except Image.DecompressionBombError:
+        expected = f"{mib} or less (--data.sequences.frame-mib)"
+        raise UserError(f"{path}: found a frame of more than {mib} MiB, expected {expected}") from None
+
+
+@contextmanager
+def _quiet(mib: int | None = None) -> Iterator[None]:
+    """Without pillow's warnings, and with a limit of so many MiB, or none, in place of its own.
+
+    It holds where pillow makes room for a part of an animation before anybody can ask how large that is.
+    """
     limit = Image.MAX_IMAGE_PIXELS
-    Image.MAX_IMAGE_PIXELS = None
+    Image.MAX_IMAGE_PIXELS = None if mib is None else mib * MIB // 3 // 2  # pillow refuses twice as many
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

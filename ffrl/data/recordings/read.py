@@ -18,7 +18,15 @@ from torch import Tensor
 from ffrl.config import ClipsConfig
 from ffrl.core.errors import UserError
 from ffrl.data.base import check_frames
-from ffrl.data.recordings.array_files import Header, damage_named, dataset, member, read_header
+from ffrl.data.recordings.array_files import (
+    Header,
+    damage_named,
+    dataset,
+    member,
+    member_values,
+    read_header,
+    read_values,
+)
 from ffrl.data.recordings.array_frames import ArrayFrames, Layout
 from ffrl.data.recordings.cache import fitted
 from ffrl.data.recordings.checks import require_size
@@ -236,10 +244,13 @@ def _header(path: Path, how: ClipsConfig) -> Header:
 def _whole(path: Path, how: ClipsConfig) -> NDArray[Any]:
     """An array that is one image, whose size has been checked."""
     if path.suffix.lower() == ".npy":
-        return np.load(path, allow_pickle=False)
+        with open(path, "rb") as file:
+            return read_values(file, path.stat().st_size, str(path))
     if path.suffix.lower() == ".npz":
-        with zipfile.ZipFile(path) as archive, archive.open(member(archive, path, how.array)) as inside:
-            return np.lib.format.read_array(inside, allow_pickle=False)
+        with zipfile.ZipFile(path) as archive:
+            found = member_values(archive, member(archive, path, how.array).removesuffix(".npy"), path)
+            assert found is not None
+            return found
     import h5py
 
     with h5py.File(path, "r") as opened:

@@ -112,6 +112,8 @@ def _opened(path: Path) -> Iterator[tuple[Any, Any]]:
         if not container.streams.video:
             raise UserError(f"{path}: found no video stream, expected a video")
         stream = container.streams.video[0]
+        if stream.codec_context is None:
+            raise UserError(f"{path}: found a video stream in no codec that is known, expected a video")
         stream.thread_type = "AUTO"
         yield container, stream
 

@@ -12,6 +12,7 @@ from ffrl.core.errors import require
 from ffrl.core.seed import generator
 from ffrl.data.activity_process import single_activity, states
 from ffrl.data.base import SequenceBatch, Split, evenly_spaced
+from ffrl.data.contents import Contents, digest
 from ffrl.data.grids.factors import Factors
 from ffrl.data.grids.sequences import GridSequences
 from ffrl.data.rendered.frames import KEY, FrameCache, Renderer
@@ -92,6 +93,10 @@ class RenderedSequences(GridSequences):
         self.about = f"Images are rendered by MuJoCo in the manner of {self.title.split()[-1]}, and kept in {folder}"
         self._frames = FrameCache(Renderer(self.scene, rendered.size, config.workers), folder)
         self._kept: dict[tuple[str, int | None], tuple[NDArray[np.uint8], Tensor]] = {}
+
+    def contents(self) -> Contents:
+        """Hash of how the scene is drawn."""
+        return Contents({self.scene: digest(self._frames.file(np.zeros((0, len(self.grid.names)))).name)})
 
     def showable(self, visited: Tensor) -> Tensor:
         inside = (visited >= -ROUNDING) & (visited <= self._last + ROUNDING)

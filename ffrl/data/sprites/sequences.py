@@ -12,6 +12,7 @@ from ffrl.config import DataConfig
 from ffrl.core.errors import UserError
 from ffrl.data.activity_process import markov_spikes, single_activity, states
 from ffrl.data.base import SequenceBatch, SequenceData, Split, evenly_spaced
+from ffrl.data.contents import Contents, digest
 from ffrl.data.sets.sprites import NAMES as SPRITES
 from ffrl.data.sprites.sheets import ACTIONS, CELL, FACINGS, LAYERS, compose, read_layers
 
@@ -68,6 +69,10 @@ class SpriteSequences(SequenceData):
         variants = torch.from_numpy(np.stack(np.unravel_index(order, counts), axis=1)).to(self.device)
         border = len(variants) * 8 // 10
         self._variants = {"train": variants[:border], "validation": variants[border:]}
+
+    def contents(self) -> Contents:
+        """Hash of the layers that characters are made of."""
+        return Contents({"layers": digest(*(layer.pixels for layer in self._layers))})
 
     def size(self, split: Split) -> int:
         return len(self._split(split))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import math
 import os
+import zipfile
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -17,7 +18,14 @@ from ffrl.config import DataConfig, VectorsConfig
 from ffrl.core.errors import UserError, require
 from ffrl.core.files import reporting
 from ffrl.data.given import checked_activity, named
-from ffrl.data.recordings.array_files import ACTIVITY, NAMES, damage_named
+from ffrl.data.recordings.array_files import (
+    ACTIVITY,
+    NAMES,
+    damage_named,
+    member_values,
+    read_values,
+    require_all_stored,
+)
 from ffrl.data.recordings.pictures import natural_key
 from ffrl.data.vectors.sequences import Recording, VectorSequences, as_vectors, recordings_of
 from ffrl.data.vectors.tables import places_of, read_numbers
@@ -235,22 +243,24 @@ def _from_csv(path: Path, columns: Sequence[str]) -> Table:
 
 def _from_npy(path: Path, columns: Sequence[str]) -> Table:
     with path.open("rb") as file:
-        return _taken(np.lib.format.read_array(file, allow_pickle=False), (), columns, path)
+        return _taken(read_values(file, path.stat().st_size, str(path)), (), columns, path)
 
 
 def _from_npz(path: Path, columns: Sequence[str]) -> Table:
-    with np.load(path, allow_pickle=False) as file:
+    with zipfile.ZipFile(path) as archive:
+        arrays = [name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")]
 
         def read(name: str) -> Any:
-            return file[name] if name in file.files else None
+            return member_values(archive, name, path)
 
-        return _taken(file[_chosen(file.files, path)], _texts(read(FEATURES)), columns, path, read)
+        return _taken(read(_chosen(arrays, path)), _texts(read(FEATURES)), columns, path, read)
 
 
 def _from_hdf5(path: Path, columns: Sequence[str]) -> Table:
     import h5py
 
     with h5py.File(path, "r") as file:
+        require_all_stored(file, path)
         arrays = {name: thing for name, thing in file.items() if isinstance(thing, h5py.Dataset)}
 
         def read(name: str) -> Any:

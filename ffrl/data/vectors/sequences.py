@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from itertools import accumulate
 from numbers import Integral, Real
@@ -14,9 +15,13 @@ from torch import Tensor
 
 from ffrl.core.errors import UserError, require
 from ffrl.data.base import SequenceBatch, Split
+from ffrl.data.contents import Contents, digest
 from ffrl.data.features import Features
 from ffrl.data.given import GivenSequences, checked_activity, named
 from ffrl.data.recordings.split import border_in_time, clip_count, held_out
+
+WITHIN = re.compile(r"\[\d+\]$", re.ASCII)
+"""What the name of a recording ends with if it is one of several in a file, or in memory."""
 
 
 class Recording(NamedTuple):
@@ -94,6 +99,8 @@ class VectorSequences(GivenSequences):
         places = torch.arange(len(starts)).split([len(rows) for rows in cut.values()])
         self._values = torch.cat([one.values for one in every])
         self._starts, self.name = starts, name
+        self._recordings = [(one.name, span) for one, span in zip(every, spans, strict=True)]
+        self._held_out = list(divided["validation"])
         count = 0 if every[0].activity is None else every[0].activity.shape[-1]
         blank = [
             torch.zeros(1, count) if one.activity is None else torch.cat([one.activity, one.activity[:1] * 0])
@@ -108,6 +115,16 @@ class VectorSequences(GivenSequences):
         self.about = self.about.replace("frames", f"vectors with {shape[0]} features")
         if self.features.missing:
             self.about += f", {trained.isnan().double().mean():.1%} of the values missing"
+
+    def contents(self) -> Contents:
+        """Hashes of values and activity by file, or of all that is in memory, and of what is held out."""
+        files: dict[str, list[Tensor]] = {}
+        for name, (first, count) in self._recordings:
+            here = slice(first, first + count)
+            files.setdefault(WITHIN.sub("", name), []).extend([self._values[here], self._activity[here]])
+        assert self.features is not None
+        parts = {name: digest(self.features.names, *values) for name, values in files.items()}
+        return Contents(parts, digest(str(self._held_out)))
 
     def read(self, clips: Tensor, frames: list[int]) -> SequenceBatch:
         """See :meth:`~ffrl.data.given.GivenSequences.read`."""

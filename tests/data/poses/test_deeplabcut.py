@@ -4,6 +4,7 @@ import os
 import pickle
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 from pose_tools import NODES, columns, walk, write_csv, write_hdf5
@@ -131,3 +132,28 @@ def test_tables_of_pandas_are_read(tmp_path: Path):
             [np.r_["-1", one.points, one.scores[..., None]].reshape(6, -1) for one in found.tracks], 1
         )
         np.testing.assert_array_equal(whole, values)
+
+
+def test_tables_in_other_files_or_not_stored_are_refused(tmp_path: Path) -> None:
+    write_hdf5(tmp_path / "b.h5", [walk(8)])
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["df_with_missing"] = h5py.ExternalLink("b.h5", "df_with_missing")
+    with pytest.raises(UserError, match="a.h5: df_with_missing: found a link to b.h5"):
+        read_poses(tmp_path / "a.h5")
+    with h5py.File(tmp_path / "b.h5", "r+") as file:
+        kind, table = dict(file["df_with_missing/table"].attrs), file["df_with_missing/table"].dtype
+        del file["df_with_missing/table"]
+        file["df_with_missing"].create_dataset("table", (2**33,), table, chunks=(8,))[:8] = 0
+        file["df_with_missing/table"].attrs.update(kind)
+    with pytest.raises(UserError, match="b.h5: df_with_missing/table: found 1 of 1,073,741,824 chunks"):
+        read_poses(tmp_path / "b.h5")
+
+
+def test_long_names_make_no_long_messages(tmp_path: Path) -> None:
+    long = "x" * 5000
+    path = write_csv(tmp_path / "a.csv", [walk(8), walk(8)], ("a", "b"))
+    lines = path.read_text().replace(",head,head,head", f",{long},head,head", 1)
+    path.write_text(lines)
+    with pytest.raises(UserError) as error:
+        read_poses(path)
+    assert "\n" not in str(error.value) and len(str(error.value)) < 700 + len(str(path))

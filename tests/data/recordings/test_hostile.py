@@ -10,6 +10,7 @@ import zlib
 from pathlib import Path
 
 import av
+import fuzz_watch
 import h5py
 import numpy as np
 import pytest
@@ -47,9 +48,8 @@ def test_frames_of_arrays_are_limited_before_they_are_read(tmp_path: Path) -> No
     with pytest.raises(BrokenRecording, match="a frame of 6,867 MiB"):
         known_activity(tmp_path / "a.npz")
     with h5py.File(tmp_path / "a.h5", "w") as file:
-        data = file.create_dataset("frames", (9, 30_000, 30_000), "f8", chunks=(1, 8, 8))
-        data[0, 0, 0] = 1
-    refuse(tmp_path / "a.h5", "a frame of 6,867 MiB")
+        file["frames"] = np.zeros((3, 400, 400))
+    refuse(tmp_path / "a.h5", "a frame of 2 MiB, expected 1 or less", frame_mib=1)
 
 
 def test_the_limit_can_be_raised(tmp_path: Path) -> None:
@@ -239,3 +239,69 @@ def test_shapes3d_leads_to_no_other_files(tmp_path: Path) -> None:
         file["labels"] = np.zeros((480_000, 6))
     with pytest.raises(UserError, match="images: found an array of which nothing is stored"):
         ffrl.data.load(DataConfig(name="shapes3d", root=tmp_path))
+
+
+def test_arrays_of_which_most_is_not_stored_are_refused(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file.create_dataset("frames", (2**20, 16, 16, 3), "u1", chunks=(1, 16, 16, 3))[0] = 1
+    refuse(tmp_path / "a.h5", "found 1 of 1,048,576 chunks of an array stored, expected its values")
+
+
+def test_texts_in_a_heap_larger_than_the_file_are_refused(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["frames"], file["activity"] = moving(12, 16, 16), np.ones((11, 1))
+        file["transformations"] = ["left"]
+    assert known_activity(tmp_path / "a.h5") is not None
+    content = bytearray((tmp_path / "a.h5").read_bytes())
+    place = content.index(b"GCOL") + 8
+    content[place : place + 8] = struct.pack("<Q", 2**31)
+    (tmp_path / "a.h5").write_bytes(content)
+    with pytest.raises(BrokenRecording, match=r"found damaged data \(a heap of 2,147,483,648 bytes\)"):
+        known_activity(tmp_path / "a.h5")
+
+
+@pytest.mark.parametrize("name", ["activity", "transformations"])
+def test_members_of_archives_that_are_no_arrays_are_one_line(tmp_path: Path, name: str) -> None:
+    np.savez(
+        tmp_path / "a.npz", frames=moving(12, 16, 16), **{"activity": np.ones((11, 1))} if name != "activity" else {}
+    )
+    with zipfile.ZipFile(tmp_path / "a.npz", "a") as archive:
+        archive.writestr(f"{name}.npy", b"no array")
+    with pytest.raises(BrokenRecording, match=f"a.npz: {name}: found the magic string is not correct"):
+        known_activity(tmp_path / "a.npz")
+
+
+def test_a_video_in_an_unknown_codec_is_one_line(tmp_path: Path) -> None:
+    save_video(tmp_path / "a.avi", flat([(255, 0, 0)] * 12))
+    content = (tmp_path / "a.avi").read_bytes()
+    assert content.count(b"FMP4") == 2
+    (tmp_path / "a.avi").write_bytes(content.replace(b"FMP4", b"ZZZZ"))
+    refuse(tmp_path / "a.avi", "found a video stream in no codec that is known, expected a video")
+
+
+@pytest.mark.parametrize("disposal", [1, 2, 3])
+def test_a_part_of_an_animation_that_is_too_large_takes_no_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, disposal: int
+) -> None:
+    images = [Image.fromarray(frame) for frame in moving(4, 16, 16)]
+    options = {"save_all": True, "append_images": images[1:], "disposal": disposal, "optimize": False}
+    images[0].save(tmp_path / "a.gif", **options)
+    content = bytearray((tmp_path / "a.gif").read_bytes())
+    place = content.index(struct.pack("<4H", 0, 0, 16, 16), content.index(struct.pack("<4H", 0, 0, 16, 16)) + 1)
+    content[place : place + 8] = struct.pack("<4H", 0, 0, 40_000, 40_000)
+    (tmp_path / "a.gif").write_bytes(content)
+    monkeypatch.setattr(fuzz_watch, "MOST_BYTES", 2**27)
+    with fuzz_watch.watched(tmp_path):
+        refuse(tmp_path / "a.gif", "MiB, expected 192 or less (--data.sequences.frame-mib)")
+
+
+def test_what_pillow_warns_of_is_not_shown(tmp_path: Path, recwarn: pytest.WarningsRecorder) -> None:
+    images = [Image.fromarray(frame) for frame in moving(3, 16, 16)]
+    images[0].save(tmp_path / "a.tif", save_all=True, append_images=images[1:])
+    content = bytearray((tmp_path / "a.tif").read_bytes())
+    tags = int.from_bytes(content[4:8], "little")
+    second = int.from_bytes(content[tags + 2 + 12 * content[tags] :][:4], "little")
+    content[second] = 200  # entries of the directory of the second frame, beyond the end of the file
+    (tmp_path / "a.tif").write_bytes(content[: second + 500])
+    refuse(tmp_path / "a.tif", "found")
+    assert not list(recwarn)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import zipfile
 from pathlib import Path
 
 import h5py
@@ -391,3 +392,28 @@ def test_many_features_and_many_lines(tmp_path: Path) -> None:
     assert np.array_equal(read_table(wide).values, values)
     (tmp_path / "b.csv").write_text("x\n" + "1\n2\n" * 50_000)
     assert read_table(tmp_path / "b.csv").values.shape == (100_000, 1)
+
+
+def test_values_that_are_promised_and_not_there_take_no_memory(tmp_path: Path) -> None:
+    promised = {"descr": "<f8", "fortran_order": False, "shape": (2**40, 3)}
+    with (tmp_path / "a.npy").open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, promised)
+        file.write(bytes(240))
+    with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
+        archive.write(tmp_path / "a.npy", "values.npy")
+    for name in ("a.npy", "a.npz: values"):
+        with pytest.raises(UserError, match=rf"{name}: found damaged data \(240 bytes of values\), expected 26,388"):
+            read_table(tmp_path / name.partition(":")[0])
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file.create_dataset("values", (2**33, 3), "f8", chunks=(16, 3))[:16] = 1
+    with pytest.raises(UserError, match="a.h5: values: found 1 of 536,870,912 chunks of an array stored"):
+        read_table(tmp_path / "a.h5")
+
+
+def test_links_of_hdf5_lead_to_no_other_file(tmp_path: Path) -> None:
+    for name in ("a.h5", "b.h5"):
+        with h5py.File(tmp_path / name, "w") as file:
+            file["values"] = VALUES if name == "b.h5" else h5py.ExternalLink("b.h5", "values")
+    assert read_table(tmp_path / "b.h5").values.shape == (30, 3)
+    with pytest.raises(UserError, match="a.h5: values: found a link to b.h5, expected the array in the file itself"):
+        read_table(tmp_path / "a.h5")
