@@ -25,8 +25,23 @@ class ClipsConfig:
     """center: cut the largest square out of the middle, then resize; none: resize, whatever the proportions."""
     stride: int = 1
     """Take every stride-th frame of a recording."""
+    dense: bool = False
+    """Let clips begin at every frame, not only at those that the stride takes; hop is then in frames of the recording,
+    all of which are kept in the cache."""
+    fps: float = 0.0
+    """Of videos, take the frames nearest to so many instants a second, by their own times; 0 is by the stride."""
     hop: int = 0
     """Frames, after the stride, between the starts of two clips; 0 is half a clip."""
+    static: Literal["none", "median"] = "none"
+    """median: frames are their changes from a static background, the median of each pixel over a recording; likelihood
+    and networks count them in what each pixel changes by."""
+    follow: int = 0
+    """Side, in pixels of the recording, of a square window around what moves, which becomes the frame; 0 is none."""
+    follow_node: str = ""
+    """Point that the window follows, in a file of SLEAP or DeepLabCut beside each recording, of the same name but for
+    its ending; left out: the centre of what differs from the background."""
+    follow_smooth: float = 2.0
+    """Frames, after the stride, over which the way of that window is smoothed: the deviation of a Gaussian."""
     validation: float = 0.2
     """Share of the recordings that are held out; of a single recording, its last part."""
     broken: Literal["refuse", "skip"] = "refuse"
@@ -57,7 +72,17 @@ class ClipsConfig:
         at_least("data.sequences.frame-mib", self.frame_mib, 1)
         require(8 <= self.size <= 1024, "data.sequences.size", self.size, "an integer from 8 to 1024")
         at_least("data.sequences.stride", self.stride, 1)
+        non_negative("data.sequences.fps", self.fps)
+        alone = self.stride == 1 or self.fps == 0
+        require(alone, "data.sequences.fps", self.fps, f"none beside data.sequences.stride {self.stride}")
+        require(not self.dense or self.stride > 1, "data.sequences.dense", True, "a data.sequences.stride above 1")
         at_least("data.sequences.hop", self.hop, 0)
+        at_least("data.sequences.follow", self.follow, 0)
+        require(self.follow != 1, "data.sequences.follow", self.follow, "0, or a window of at least 2 pixels")
+        non_negative("data.sequences.follow-smooth", self.follow_smooth)
+        expected = "none, or a window (data.sequences.follow) and no data.sequences.fps: poses go by frames"
+        fits = not self.follow_node or (self.follow > 0 and self.fps == 0)
+        require(fits, "data.sequences.follow-node", self.follow_node, expected)
         probability("data.sequences.validation", self.validation)
 
 
@@ -198,6 +223,11 @@ class DataConfig:
     vectors: VectorsConfig = field(default_factory=VectorsConfig)
     poses: PosesConfig = field(default_factory=PosesConfig)
     rendered: RenderedConfig = field(default_factory=RenderedConfig)
+
+    @property
+    def changes(self) -> bool:
+        """Whether frames are changes from a static background."""
+        return self.name == "sequences" and self.sequences.static != "none"
 
     def __post_init__(self) -> None:
         at_least("data.num-steps", self.num_steps, 1)

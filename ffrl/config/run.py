@@ -159,6 +159,8 @@ class RunConfig:
             require(timed or value == 0.0, name, value, "0 unless model.time-dependent is set")
         poster_needs = self.objective.density != "poster" or self.model.integrator == "euler"
         require(poster_needs, "objective.density", "poster", "exact or trace unless model.integrator is euler")
+        found, expected = self.objective.likelihood, "laplace or gaussian for changes (data.sequences.static)"
+        require(not self.data.changes or found != "bernoulli", "objective.likelihood", found, expected)
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from ffrl.core.errors import UserError
 from ffrl.data.contents import Contents
 from ffrl.data.features import Features
 from ffrl.data.inventory import Inventory
+from ffrl.data.static import Static
 
 Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
@@ -51,6 +52,7 @@ class SequenceData(ABC):
         protocol: which definition of the unit steps is used, None where there is only one.
         graded: whether speeds of mixed sequences vary; otherwise every active speed is 1.
         streamed: whether frames are read from files, so that reading ahead of the model pays.
+        static: what is static behind frames that are changes from it; None where frames are as they are.
         inventory: which recordings there are and which are held out, where runs have to notice when they change.
         device: where indices and generators are expected and batches are made.
     """
@@ -68,6 +70,11 @@ class SequenceData(ABC):
     streamed: bool = False
     inventory: Inventory | None = None
     device: torch.device
+
+    @property
+    def static(self) -> Static | None:
+        """See the class."""
+        return None
 
     @property
     def prescribed(self) -> bool:

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from ffrl.core.device import indexed
 from ffrl.data.base import SequenceBatch, SequenceData, Split
+from ffrl.data.static import Static
 
 
 class MovedSequences(SequenceData):
@@ -41,6 +42,10 @@ class MovedSequences(SequenceData):
         ):
             setattr(self, name, getattr(inner, name))
         self.graded, self.streamed = inner.graded, inner.streamed
+
+    @property
+    def static(self) -> Static | None:
+        return self.inner.static
 
     @property
     def prescribed(self) -> bool:

@@ -12,12 +12,16 @@ from torch import Tensor, nn
 from ffrl.config import ObjectiveConfig
 from ffrl.core.errors import require
 from ffrl.data.features import interpolated, shortest
+from ffrl.data.static import UNCHANGED, restored
 from ffrl.distributions.features import gaussian_log_density, von_mises_log_density
 from ffrl.distributions.pixels import log_likelihood, pixel_error
 
 if TYPE_CHECKING:
     from ffrl.data.features import Features
+    from ffrl.data.static import Static
 
+LEAST_CHANGE = 0.02
+"""Root mean square of what a pixel changes by without anything moving, as the noise of a camera: less is not told."""
 LEAST_NOISE = 0.01
 """Standard deviation of a feature given its latents that is not learned, in standard deviations of the feature:
 without it the density of data without noise has no bound, and the codes become as sharp as the training is long."""
@@ -56,6 +60,10 @@ class FrameKind(nn.Module, ABC):
     def between(self, frames: Tensor) -> Tensor:
         """Sequences ``(..., T+1, *frame)`` with what is missing taken from the frames around it: here as they are."""
         return frames
+
+    def empty(self, frames: Tensor) -> Tensor | None:
+        """Frames of the static background alone, of the shape of ``frames``; None where that is not known."""
+        return None
 
     @abstractmethod
     def difference(self, found: Tensor, frames: Tensor) -> Tensor:
@@ -118,6 +126,81 @@ class Pixels(FrameKind):
 
     def check(self, config: ObjectiveConfig) -> None:
         return None
+
+
+class Changes(Pixels):
+    r"""Images as changes from a static background, see :func:`ffrl.data.static.changes`, in what each pixel changes by.
+
+    With the spread s_p of a pixel, the root mean square of its change in the training data (and :data:`LEAST_CHANGE`),
+    the decoder says :math:`x_p - b_p = \tanh(s_p o_p(z))` by its outputs o, and the likelihood of the image x, given
+    its background b, has the scale c s_p, c being ``likelihood-scale``: a Gaussian or Laplace density of known scale.
+    What hardly ever changes can then neither be gained nor lost, and a rare change is many times as large as the scale
+    of its pixel. The encoder sees changes in units of the root mean square of s.
+
+    Args:
+        frame_shape: (C, H, W).
+
+    Example:
+        >>> from ffrl.data.static import Static
+        >>> kind = Changes((1, 1, 2))
+        >>> kind.measured(Static(torch.tensor([[[0.1, 0.0]]])))
+        >>> kind.mean(torch.tensor([[[1.0, 1.0]]])).round(decimals=3)
+        tensor([[[0.5510, 0.5100]]])
+    """
+
+    spread: Tensor
+    background: Tensor
+    known: Tensor
+
+    def __init__(self, frame_shape: tuple[int, ...]) -> None:
+        super().__init__()
+        self.register_buffer("spread", torch.ones(frame_shape))
+        self.register_buffer("background", torch.zeros(frame_shape))
+        self.register_buffer("known", torch.tensor(0.0))
+
+    def measured(self, static: Static) -> None:
+        """Take what is static from the training data."""
+        self.spread.copy_((static.spread.square() + LEAST_CHANGE**2).sqrt())
+        self.known.fill_(static.background is not None)
+        self.background.copy_(torch.zeros_like(self.spread) if static.background is None else static.background)
+
+    def pictured(self, frames: Tensor) -> Tensor:
+        """Images to look at: on the background if there is one, else on grey, as they are."""
+        return restored(frames, self.background) if self.known else frames
+
+    def empty(self, frames: Tensor) -> Tensor | None:
+        return torch.full_like(frames, UNCHANGED)
+
+    def enter(self, frames: Tensor) -> Tensor:
+        return (2 * frames - 1) / self.spread.square().mean().sqrt()
+
+    def mean(self, outputs: Tensor) -> Tensor:
+        return (2 * self.spread * outputs).sigmoid()
+
+    def difference(self, found: Tensor, frames: Tensor) -> Tensor:
+        return 2 * (found - frames)
+
+    def error(self, outputs: Tensor, frames: Tensor) -> Tensor:
+        return self.difference(self.mean(outputs), frames)
+
+    def log_prob(self, outputs: Tensor, frames: Tensor, config: ObjectiveConfig, error: Tensor | None = None) -> Tensor:
+        error = self.error(outputs, frames) if error is None else error
+        scale = config.likelihood_scale * self.spread
+        if config.likelihood == "laplace":
+            return -(error.abs() / scale).sum((-3, -2, -1)) + self.most(config)
+        return -0.5 * (error / scale).square().sum((-3, -2, -1)) + self.most(config)
+
+    def most(self, config: ObjectiveConfig) -> Tensor:
+        """Largest log p(x | z) of an image, in nats."""
+        level = math.log(2) if config.likelihood == "laplace" else 0.5 * math.log(2 * math.pi)
+        return -((config.likelihood_scale * self.spread).log() + level).sum()
+
+    def cross_entropy(self, outputs: Tensor, frames: Tensor) -> Tensor | None:
+        return None
+
+    def check(self, config: ObjectiveConfig) -> None:
+        expected = "laplace or gaussian for changes (data.sequences.static)"
+        require(config.likelihood != "bernoulli", "objective.likelihood", config.likelihood, expected)
 
 
 class FeatureValues(FrameKind):
@@ -252,12 +335,17 @@ PIXELS = Pixels()
 """What frames of images are."""
 
 
-def frame_kind(features: Features | None, config: ObjectiveConfig) -> FrameKind:
-    """What frames are: vectors of these features, or images for None.
+def frame_kind(
+    features: Features | None, config: ObjectiveConfig, changing: tuple[int, ...] | None = None
+) -> FrameKind:
+    """What frames are: vectors of these features, images of this shape as changes, or images as they are.
 
     Raises:
         UserError: the likelihood is not one for them.
     """
-    made = PIXELS if features is None else FeatureValues(features, config.likelihood_scale)
+    if changing is not None:
+        made: FrameKind = Changes(changing)
+    else:
+        made = PIXELS if features is None else FeatureValues(features, config.likelihood_scale)
     made.check(config)
     return made

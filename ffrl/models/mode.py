@@ -71,7 +71,7 @@ class Mode:
 
         if not isinstance(config, self.config):
             raise TypeError(f"found {type(config).__name__}, expected {self.config.__name__}")
-        frame = frame_kind(features, config.objective)
+        frame = frame_kind(features, config.objective, tuple(image_shape) if config.data.changes else None)
         networks = build_networks(config.model, image_shape, self.outputs, encoder, decoder, frame)
         model = self.compose(config, networks)
         model.trained = Trained.by(config)

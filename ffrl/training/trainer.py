@@ -22,6 +22,7 @@ from ffrl.core.errors import UserError, fitting, require
 from ffrl.core.files import Held, locked
 from ffrl.core.signals import StopRequest
 from ffrl.data.base import SequenceData
+from ffrl.models.frame_kind import Changes
 from ffrl.models.interface import Calibrated, Divisible, SequenceModel
 from ffrl.objective.elbo import elbo_terms
 from ffrl.storage.checksums import require_unchanged
@@ -125,6 +126,8 @@ def train(
         names = data.transformations
         expected = f"{len(names)}, one per transformation ({', '.join(names)})"
         require(config.model.num_fields == len(names), "model.num-fields", config.model.num_fields, expected)
+    if data.static is not None and isinstance(model.frame_kind, Changes):
+        model.frame_kind.measured(data.static)
     if config.tensorboard:
         summary_writer()
     ranks = join()

@@ -48,11 +48,13 @@ class Errors:
         flow: of what the model predicts.
         reconstruction: of each frame encoded and decoded by itself.
         still: of the first frame repeated, as it is or decoded, whichever is less.
+        empty: of the static background alone; None where the model knows none.
     """
 
     flow: Mean
     reconstruction: Mean
     still: Mean
+    empty: Mean | None = None
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,9 @@ def read_errors(evaluation: Mapping[str, Any]) -> Errors:
         kinds = evaluation["equivariance"].values()
         return Errors(*(_average([one[kind] for one in kinds]) for kind in ("flow", "reconstruction", "copy")))
     found = {kind: _mean(evaluation["prediction"][kind]) for kind in ("flow", "reconstruction", "copy", "raw_copy")}
-    return Errors(found["flow"], found["reconstruction"], min(found["copy"], found["raw_copy"], key=lambda one: one[0]))
+    still = min(found["copy"], found["raw_copy"], key=lambda one: one[0])
+    empty = evaluation["prediction"].get("background")
+    return Errors(found["flow"], found["reconstruction"], still, None if empty is None else _mean(empty))
 
 
 def blind(evaluation: Mapping[str, Any]) -> tuple[float, float] | None:

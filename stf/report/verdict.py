@@ -15,6 +15,14 @@ from stf.plot.compute.search_log import Search
 from stf.report.reading import Errors, Reading, blind, read_errors, read_fields
 from stf.report.words import of_vectors
 
+RECORDINGS = "sequences"
+"""Name of data that are a user's own recordings."""
+MOVES = (
+    "Let the model see what moves alone: --data.sequences.static median takes a fixed camera's background away, "
+    "--data.sequences.follow cuts a window around what moves, and a larger --data.sequences.stride (with "
+    "--data.sequences.dense for more clips) or a lower --data.sequences.fps lets more change from frame to frame."
+)
+"""What helps where recordings stand still for a model."""
 LIMITED = 0.75
 """Share of the error of prediction that encoder and decoder make by themselves, if they are what limits it."""
 LOST = 2.0
@@ -131,7 +139,17 @@ def _prediction(evaluation: Mapping[str, Any], errors: Errors, has_fields: bool)
     return (
         f"{judged}: {how}, is off by an L1 error of {off} per frame, standing still by {unmoved}, and the true frames "
         f"encoded and decoded by {left}."
-    )
+    ) + _beside_nothing(errors)
+
+
+def _beside_nothing(errors: Errors) -> str:
+    """Whether predicting beats the static background, of models that know it."""
+    if errors.empty is None:
+        return ""
+    off = quantity(errors.empty.mean)
+    if errors.empty.exceeds(errors.flow):
+        return f" The background alone, without anything that moves, is off by {off}."
+    return f" The background alone is off by no more than {off}: what moves is not predicted."
 
 
 def _sure(evaluation: Mapping[str, Any], run: Circumstances) -> Iterator[str]:
@@ -221,6 +239,8 @@ def _next(evaluation: Mapping[str, Any], reading: Reading, errors: Errors, run: 
             f"else: even encoded and decoded by themselves frames are off by {made}, no less than the first frame "
             f"repeated ({repeated}), so that what moves is hardly in them."
         )
+        if evaluation["data"]["name"] == RECORDINGS:
+            yield MOVES
         return
     if reading.alive == 0:
         yield f"Look whether anything moves in the sequences, and train longer ({longer})."
@@ -232,6 +252,8 @@ def _next(evaluation: Mapping[str, Any], reading: Reading, errors: Errors, run: 
             "Give it sequences in which things start and stop: here all that acts does so nearly always, so that on "
             "and off cannot tell fields apart."
         )
+    if evaluation["data"]["name"] == RECORDINGS and not errors.still.exceeds(errors.flow):
+        yield MOVES
     yield from _better(errors, longer)
     if run.searched and reading.separated is not False:
         other = _setting(memory, "seed", run.seed + 1)

@@ -36,7 +36,7 @@ from ffrl.data.base import SequenceData, Split
 from ffrl.data.recordings.read import GreyAs
 from ffrl.data.states import moved, renderable
 from ffrl.evaluation.matching import strongest_part
-from ffrl.models.frame_kind import FrameKind
+from ffrl.models.frame_kind import Changes, FrameKind
 from ffrl.models.interface import SequenceModel
 from ffrl.training.config_io import FORMAT_VERSION, config_to_dict
 from stf.plot.compute.assignment import assign
@@ -203,7 +203,13 @@ def compute(
 
 
 def _pictured(transfer: Transfer, kind: FrameKind) -> Transfer:
-    """The same with frames as images, see :func:`stf.plot.compute.pictures.pictures`."""
+    """The same with frames as images, see :func:`stf.plot.compute.pictures.pictures`.
+
+    Changes of a file are from a background of its own and not from that of the run's data: all are shown on grey then.
+    """
+    read = transfer.targets.indices is None or any(source.read for source in transfer.sources)
+    if isinstance(kind, Changes) and read:
+        return transfer
 
     def show(frames: Tensor | None) -> Tensor | None:
         return None if frames is None else pictures(frames, kind)

@@ -20,6 +20,7 @@ from ffrl.data.base import SequenceBatch, SequenceData, Split
 from ffrl.data.catalogue import transformations
 from ffrl.data.moves import parse_moves
 from ffrl.data.recordings.find import ARRAYS
+from ffrl.data.recordings.moving.read import read_moving
 from ffrl.data.recordings.read import GreyAs, read_images, read_sequence
 from ffrl.data.states import moved
 from ffrl.data.vectors.files import recordings_in
@@ -47,6 +48,7 @@ class Source:
         frames: ``(T+1, C, H, W)``, if there are any.
         truth: true speeds of the data's transformations, ``(T, J)``, where they are known.
         speeds: the activity ``(T, C)`` where it is given; otherwise it is inferred from the frames.
+        read: whether the frames are those of a file, and not of the run's data.
     """
 
     name: str
@@ -54,6 +56,7 @@ class Source:
     frames: Tensor | None = None
     truth: Tensor | None = None
     speeds: Tensor | None = None
+    read: bool = False
 
 
 @dataclass(frozen=True)
@@ -119,7 +122,7 @@ class Sources:
             move = f"{config.name} {transformations(config)[-1]} {config.num_steps}"
             expected = f"moves such as {move!r}, or an activity.json"
             raise UserError(f"{flag}: found {text!r}, but a supervised model infers no activity; expected {expected}")
-        return Source(text, ", ".join([text, f"{len(frames)} frames", *notes]), frames)
+        return Source(text, ", ".join([text, f"{len(frames)} frames", *notes]), frames, read=True)
 
     def images(self, text: str, flag: str) -> Targets:
         """Return the images that ``text`` names.
@@ -154,6 +157,14 @@ class Sources:
             return self._vectors(path, reader is read_images).to(self._device), notes
         how = self.reading or self.config.sequences
         arrays = path.suffix.lower() in ARRAYS and not path.is_dir()
+        if self.config.name == RECORDINGS and (how.static != "none" or how.follow):
+            if how.static != "none":
+                notes.append("changes from its own median")
+            if how.follow:
+                notes.append(f"a window of {how.follow} pixels that follows what moves")
+            if how.stride > 1 and not arrays:
+                notes.append(f"one frame of {how.stride} taken")
+            return read_moving(path, how).to(self._device), notes
         stride = 1 if arrays or reader is read_images else how.stride
         grey_as: GreyAs | None = "grey" if self.config.name == RECORDINGS else None
         channels, height, width = self.model.image_shape

@@ -15,8 +15,9 @@ from stf.config import UnsupervisedConfig
 KNOWN = {"--steps": Flag(int), "--rate": Flag(float), "--amp": Flag(bool, "--no-amp"), "--no-amp": Flag(bool, "--amp")}
 
 
-VALID = {"--data.sequences.range": "own", "--data.sequences.background": "white"}
-"""Other values of flags that take no others."""
+VALID = {"--data.sequences.range": "own", "--data.sequences.background": "white", "--data.sequences.follow": 9}
+VALID |= {"--data.sequences.fps": 0.0}
+"""Values of flags that take no others, or none other beside the rest."""
 
 
 def changed(hint, value):
@@ -44,7 +45,7 @@ def test_every_flag_reaches_its_field(mode):
     flags, expected = {}, {}
     for name, flag in flags_of(CONFIGS[mode]).items():
         if name in VALID:
-            flags[name], expected[name[2:]] = VALID[name], VALID[name]
+            flags[name], expected[name[2:]] = str(VALID[name]), VALID[name]
             continue
         if name[2:] not in values:  # the flag that turns a switch off
             assert flag.opposite in flags or flag.opposite[2:] in values

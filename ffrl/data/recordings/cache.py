@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +18,10 @@ from ffrl.core.files import replacing, reporting, write_atomically
 from ffrl.data.contents import DIGEST
 from ffrl.data.recordings.array_frames import Layout, Plain
 from ffrl.data.recordings.checks import require_space
-from ffrl.data.recordings.find import ARRAYS, Opened, modification, open_recording
+from ffrl.data.recordings.find import ARRAYS, BrokenRecording, Opened, modification, open_recording
+from ffrl.data.recordings.moving.background import background
+from ffrl.data.recordings.moving.following import following
+from ffrl.data.recordings.moving.node import poses_beside
 from ffrl.storage.cache import cache_home, caching, make_cache, whole_bytes, write_byte_header
 
 KEY = "data.sequences.cache"
@@ -28,6 +31,8 @@ SHARPLY = 2.0
 """From this reduction on, pixels are averaged over areas."""
 READING = ("array", "axes", "range", "background")
 """Settings that decide what frames are, beside size, crop and stride."""
+STATIC = "-static"
+"""What the name of a file of backgrounds has beside that of its frames."""
 HASH = ".sha256"
 """What stands in the cache beside prepared frames, or in place of those that need not be prepared."""
 KEPT_FROM, BLOCK = 2**20, 2**24
@@ -119,8 +124,9 @@ def cache_folder(config: ClipsConfig) -> Path:
 def cache_file(path: Path, config: ClipsConfig) -> Path:
     """Return where the prepared frames of the recording ``path`` belong.
 
-    The name holds a hash of the path, of the sizes and times of its files, of size, crop, stride and how values are
-    read, and of the version of the format, so that a file with this name was made from what is there now.
+    The name holds a hash of the path, of the sizes and times of its files, of size, crop, stride or rate, the window
+    that follows what moves and how values are read, and of the version of the format, so that a file with this name was
+    made from what is there now.
 
     Raises:
         BrokenRecording: the recording cannot be read.
@@ -128,23 +134,88 @@ def cache_file(path: Path, config: ClipsConfig) -> Path:
     _, files = modification(path, config.exclude)
     reading = [getattr(config, name) for name in READING]
     settings = f"{FORMAT} {config.size} {config.crop} {config.stride} {reading}"
+    if config.fps:
+        settings += f" at {config.fps}"
+    if config.follow:
+        settings += f" following {config.follow} {config.follow_smooth}"
+    if config.follow_node:
+        try:
+            poses = poses_beside(path)
+        except UserError as error:
+            raise BrokenRecording(str(error)) from error
+        settings += f" {config.follow_node} {modification(poses)}"
     digest = hashlib.sha256(f"{settings}\n{path.resolve()}\n{files}".encode(errors="surrogateescape")).hexdigest()
     stem = "".join(letter if letter.isalnum() else "-" for letter in path.stem)[:40]
     return cache_folder(config) / f"{stem}-{digest[:24]}.npy"
 
 
+def static_file(frames: Path) -> Path:
+    """Return where the backgrounds of prepared frames belong, beside them.
+
+    Example:
+        >>> static_file(Path("cache/walk-0123.npy")).name
+        'walk-0123-static.npy'
+    """
+    return frames.with_name(frames.stem + STATIC + frames.suffix)
+
+
 def prepared(path: Path, config: ClipsConfig) -> FrameMap | None:
     """Return the frames of the recording ``path`` in the cache; None if they are not there, or not whole.
+
+    Where a window follows what moves and backgrounds are wanted, those have to be there too: they move with it.
 
     Raises:
         BrokenRecording: the recording cannot be read.
     """
     file = cache_file(path, config)
+    found = _mapped(file, config.size)
+    if found is None or not config.follow or config.static == "none":
+        return found
+    behind = _mapped(static_file(file), config.size)
+    return None if behind is None or behind.length != found.length else found
+
+
+def backgrounds(path: Path, frames: FrameMap, config: ClipsConfig) -> FrameMap:
+    """Return the static backgrounds of the recordings in ``path``: one of each, or, behind windows, one of each frame.
+
+    They are the medians of prepared frames, made once and kept beside them in the cache.
+
+    Args:
+        path: the recording.
+        frames: of it.
+        config: as its frames were prepared with.
+
+    Raises:
+        BrokenRecording: the recording cannot be read.
+        UserError: the cache cannot be written.
+    """
+    file = static_file(cache_file(path, config))
+    length = frames.length if config.follow else 1
+    found = _mapped(file, config.size)
+    if found is not None and (found.parts, found.length) == (frames.parts, length):
+        return found
+    mapped = frames.open()
+    with caching(file.parent, KEY):
+        make_cache(file.parent)
+        with replacing(file) as out:
+            write_byte_header(out, (frames.parts, 1, 3, config.size, config.size))
+            for part in range(frames.parts):
+                numbers = frames.numbers(np.array(part), np.arange(frames.length))
+                one = (frames.read(mapped, number.reshape(1, 1))[0, 0] for number in numbers)
+                out.write(np.ascontiguousarray(background(one)).data)
+    made = _mapped(file, config.size)
+    if made is None:
+        raise UserError(f"{file}: found it changing while it was read, expected it to stay as it is")
+    return made
+
+
+def _mapped(file: Path, size: int) -> FrameMap | None:
+    """Frames in a file of the cache; None if it is not there, or not whole."""
     found = whole_bytes(file)
     if found is None:
         return None
     shape, offset = found
-    if len(shape) != 5 or min(shape) <= 0 or shape[2:] != (3, config.size, config.size):
+    if len(shape) != 5 or min(shape) <= 0 or shape[2:] != (3, size, size):
         return None
     return FrameMap(Plain(file, offset, Layout(shape[0], shape[1], shape[3], shape[4], 3, True)))
 
@@ -177,7 +248,7 @@ def as_it_is(path: Path, config: ClipsConfig) -> FrameMap | None:
     Raises:
         BrokenRecording: it is an array that cannot be used.
     """
-    if path.is_dir() or path.suffix.lower() not in ARRAYS:
+    if path.is_dir() or path.suffix.lower() not in ARRAYS or config.follow:
         return None
     plain = open_recording(path, config.stride, config.size, config).plain
     if plain is None or (plain.layout.height, plain.layout.width) != (config.size, config.size):
@@ -199,15 +270,31 @@ def prepare(opened: Opened, config: ClipsConfig) -> Iterator[int]:
         UserError: the cache folder cannot be written, or the disk is full or has no room for the frames.
     """
     file = cache_file(opened.path, config)
-    count = 0
-    with caching(file.parent, KEY):
-        make_cache(file.parent)
-        require_space(file.parent, (opened.expected or 0) * 3 * config.size**2, str(opened.path))
-        with replacing(file) as out:
-            write_byte_header(out, (opened.parts, 0, 3, config.size, config.size))
-            for frame in opened.frames:
-                out.write(np.ascontiguousarray(fitted(frame, config.size, config.size, config.crop)).data)
+    if config.follow and config.static != "none":
+        yield from _write(opened, config, [file, static_file(file)], following(opened.path, config))
+    elif config.follow:
+        yield from _write(opened, config, [file], ((one.frame,) for one in following(opened.path, config)))
+    else:
+        yield from _write(opened, config, [file], ((frame,) for frame in opened.frames))
+
+
+def _write(
+    opened: Opened, config: ClipsConfig, files: Sequence[Path], rows: Iterable[tuple[NDArray[np.uint8], ...]]
+) -> Iterator[int]:
+    """Write frames of the wanted size, one of a row to each file; yield how many rows are written."""
+    folder, size, count = files[0].parent, config.size, 0
+    with caching(folder, KEY):
+        make_cache(folder)
+        require_space(folder, len(files) * (opened.expected or 0) * 3 * size**2, str(opened.path))
+        with ExitStack() as stack:
+            outs = [stack.enter_context(replacing(file)) for file in files]
+            for out in outs:
+                write_byte_header(out, (opened.parts, 0, 3, size, size))
+            for row in rows:
+                for out, frame in zip(outs, row, strict=True):
+                    out.write(np.ascontiguousarray(fitted(frame, size, size, config.crop)).data)
                 count += 1
                 yield count
-            out.seek(0)
-            write_byte_header(out, (opened.parts, count // opened.parts, 3, config.size, config.size))
+            for out in outs:
+                out.seek(0)
+                write_byte_header(out, (opened.parts, count // opened.parts, 3, size, size))

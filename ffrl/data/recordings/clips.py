@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from functools import lru_cache
+from dataclasses import replace
+from functools import cached_property, lru_cache
 
 import numpy as np
 import torch
@@ -22,9 +23,12 @@ from ffrl.data.recordings.cache import cache_folder, frames_hash
 from ffrl.data.recordings.find import find_recordings, modification
 from ffrl.data.recordings.prepare import prepare_recordings
 from ffrl.data.recordings.split import border_in_time, clip_count, held_out
+from ffrl.data.static import Static, changes
 
 MAPPED_FILES = 256
 """Files that are mapped at a time; each takes a file descriptor."""
+SPREAD_CLIPS, SPREAD_BATCH = 512, 32
+"""Clips of which it is measured how much each pixel changes, and how many of them are read at a time."""
 Row = tuple[int, int, int, int]
 """Frames of a recording: file, part of it, first frame and number of frames, both after the stride."""
 
@@ -72,15 +76,24 @@ class ClipSequences(GivenSequences):
             raise UserError(f"{line}; --data.sequences.broken skip goes on without it")
         for line in (*found.unread, *found.doubts):
             say(f"warning: {line}")
-        usable = prepare_recordings(found.paths, clips, length)
+        self._step = clips.stride if clips.dense else 1
+        span = (length - 1) * self._step + 1
+        kept = replace(clips, stride=1, dense=False) if clips.dense else clips
+        usable = prepare_recordings(found.paths, kept, span)
         if not usable.maps:
             broken = len(usable.skipped)
             raise UserError(f"data.root: found nothing usable in {root} ({broken} broken), expected recordings")
-        self._length = length
-        self._root, self._clips, self._paths = root, clips, list(usable.maps)
+        self._root, self._clips, self._paths = root, kept, list(usable.maps)
+        if clips.dense and usable.transformations:
+            raise UserError(
+                "data.sequences.dense: found recordings with activity, expected none: it goes by the stride"
+            )
+        self._span = span
         self._maps = list(usable.maps.values())
+        self._behind = list(usable.behind.values())
         self._speeds = [usable.speeds[path] for path in usable.maps if path in usable.speeds]
         self._open = lru_cache(MAPPED_FILES)(lambda file: self._maps[file].open())
+        self._open_behind = lru_cache(MAPPED_FILES)(lambda file: self._behind[file].open())
         self._rows_by_name: dict[str, Row] = {}
         sizes: dict[str, tuple[int, int]] = {}
         for file, (path, frame_map) in enumerate(usable.maps.items()):
@@ -89,8 +102,8 @@ class ClipSequences(GivenSequences):
                 one = f"{name}[{part}]" if frame_map.parts > 1 else name
                 self._rows_by_name[one] = (file, part, 0, frame_map.length)
                 sizes[one] = (frame_map.length, count)
-        self._hop = clips.hop or max(1, length // 2)
-        held, divided = _divided(self._rows_by_name, length, self._hop, clips.validation, str(root))
+        self._hop = clips.hop or max(1, span // 2)
+        held, divided = _divided(self._rows_by_name, span, self._hop, clips.validation, str(root))
         title = f"sequences of {os.fsencode(root.resolve().name).decode(errors='replace')}"
         shape = (3, clips.size, clips.size)
         super().__init__(self._places(divided), shape, config.num_steps, usable.transformations, (), title)
@@ -130,7 +143,7 @@ class ClipSequences(GivenSequences):
 
     def _places(self, divided: dict[Split, list[Row]]) -> dict[Split, Tensor]:
         """Cut the recordings of each split into clips; where the clips of each are in their table."""
-        cut = {split: _cut(rows, self._length, self._hop) for split, rows in divided.items()}
+        cut = {split: _cut(rows, self._span, self._hop) for split, rows in divided.items()}
         self._table = np.concatenate(list(cut.values()))
         places = torch.arange(len(self._table)).split([len(rows) for rows in cut.values()])
         return dict(zip(cut, places, strict=True))
@@ -139,15 +152,36 @@ class ClipSequences(GivenSequences):
         """See :meth:`~ffrl.data.given.GivenSequences.read`; no other frames are read."""
         files, parts, firsts = self._table[clips.numpy()].T
         pixels = np.empty((len(clips), len(frames), *self.image_shape), dtype=np.uint8)
+        behind = np.empty_like(pixels) if self._behind else None
         speeds = np.zeros((len(clips), self.num_steps, len(self.transformations)), dtype=np.float32)
         for file in np.unique(files):
             here = files == file
             part, first = parts[here, None], firsts[here, None]
-            wanted = self._maps[file].numbers(part, first + np.array(frames))
-            pixels[here] = self._maps[file].read(self._open(int(file)), wanted)
+            places = first + self._step * np.array(frames)
+            pixels[here] = self._maps[file].read(self._open(int(file)), self._maps[file].numbers(part, places))
+            if behind is not None:
+                static = self._behind[file]
+                numbers = static.numbers(part, np.minimum(places, static.length - 1))
+                behind[here] = static.read(self._open_behind(int(file)), numbers)
             if self.transformations:
                 speeds[here] = self._speeds[file][part, first + np.arange(self.num_steps)]
-        return SequenceBatch(unit_interval(torch.from_numpy(pixels)), torch.from_numpy(speeds))
+        shown = unit_interval(torch.from_numpy(pixels))
+        if behind is not None:
+            shown = changes(shown, unit_interval(torch.from_numpy(behind)))
+        return SequenceBatch(shown, torch.from_numpy(speeds))
+
+    @cached_property
+    def static(self) -> Static | None:
+        """What is static; the spread is that of evenly spaced clips that are trained on."""
+        if not self._behind:
+            return None
+        squared, rows = torch.zeros(self.image_shape), self.parts["train"]
+        chosen = rows[torch.linspace(0, len(rows) - 1, min(len(rows), SPREAD_CLIPS)).round().long()]
+        for some in chosen.split(SPREAD_BATCH):
+            squared += (2 * self.read(some, list(range(self.num_steps + 1))).frames - 1).square().mean(1).sum(0)
+        only = len(self._rows_by_name) == 1 and self._behind[0].length == 1
+        pixels = torch.from_numpy(self._open_behind(0)[0].copy()) if only else None
+        return Static((squared / len(chosen)).sqrt(), None if pixels is None else unit_interval(pixels))
 
     def _describe(self, divided: dict[Split, list[Row]]) -> str:
         skipped, ignored, results = self._left_out

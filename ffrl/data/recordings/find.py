@@ -166,7 +166,8 @@ def open_recording(path: Path, stride: int = 1, least: int = 1, how: ClipsConfig
         stride: how many frames there are from one to the next that is taken, in every part anew.
         least: pixels a side of arrays that may be vectors, see
             :func:`~ffrl.data.recordings.array_frames.layout_of`.
-        how: what is read of files and how: excluded pictures, array, axes, range, background, largest frame.
+        how: what is read of files and how: excluded pictures, array, axes, range, background, rate of videos,
+            largest frame.
 
     Raises:
         BrokenRecording: it cannot be used.
@@ -181,9 +182,13 @@ def open_recording(path: Path, stride: int = 1, least: int = 1, how: ClipsConfig
         (4, 20, 20)
     """
     suffix, source = path.suffix.lower(), str(path)
-    if suffix in VIDEOS and not path.is_dir():
+    video = suffix in VIDEOS and not path.is_dir()
+    if video:
         import_av()
     try:
+        if how.fps and not video:
+            found = "a folder of pictures" if path.is_dir() else f"a file of type {suffix!r}"
+            raise UserError(f"{path}: found {found}, which has no times, expected a video (--data.sequences.fps)")
         if path.is_dir():
             count = len(pictures_in(path, how.exclude))
             frames = in_bytes(lambda: (frame.pixels for frame in folder_frames(path, stride, how)), how.range, source)
@@ -193,9 +198,8 @@ def open_recording(path: Path, stride: int = 1, least: int = 1, how: ClipsConfig
             expected = arrays.layout.parts * _strided(arrays.layout.frames, stride)
             opened = Opened(path, arrays.layout.parts, expected, arrays.pixels(stride), arrays.plain)
         elif suffix in VIDEOS:
-            length = video_length(path)
             frames = in_bytes(lambda: video_frames(path, stride, how), how.range, source)
-            opened = Opened(path, 1, length and _strided(length, stride), frames)
+            opened = Opened(path, 1, video_length(path, stride, how), frames)
         else:
             length = count_frames(path)
 

@@ -13,7 +13,7 @@ from ffrl.config import ClipsConfig
 from ffrl.core.errors import UserError
 from ffrl.core.progress import progress, say
 from ffrl.data.recordings.activity import Known, agreed, known_activity, strided
-from ffrl.data.recordings.cache import FrameMap, as_it_is, cache_folder, prepare, prepared
+from ffrl.data.recordings.cache import FrameMap, as_it_is, backgrounds, cache_folder, prepare, prepared
 from ffrl.data.recordings.find import BrokenRecording, modification, open_recording
 from ffrl.data.recordings.levels import DARK, FLAG
 from ffrl.data.recordings.pictures import pictures_in
@@ -30,12 +30,14 @@ class Prepared(NamedTuple):
 
     Attributes:
         maps: frames of every file that can be used.
+        behind: their static backgrounds, if they are wanted; one of each recording, or of each frame.
         speeds: true activity of the same files, ``(parts, steps, J)`` after the stride; none if it is not known.
         transformations: names of the J transformations.
         skipped: one line about every other recording.
     """
 
     maps: dict[Path, FrameMap]
+    behind: dict[Path, FrameMap]
     speeds: dict[Path, NDArray[np.float32]]
     transformations: tuple[str, ...]
     skipped: list[str]
@@ -71,6 +73,7 @@ def prepare_recordings(paths: Sequence[Path], config: ClipsConfig, least: int) -
     def keep(path: Path, found: FrameMap) -> None:
         if found.length < least:
             stride = f" after a stride of {config.stride}" if config.stride > 1 else ""
+            stride += f" at {config.fps:g} a second" if config.fps else ""
             expected = f"at least {least}, one clip of T + 1"
             frames = f"{found.length} frame{'s' if found.length > 1 else ''}"
             if path.is_dir():
@@ -104,7 +107,10 @@ def prepare_recordings(paths: Sequence[Path], config: ClipsConfig, least: int) -
         say(f"prepared frames are kept in {cache_folder(config)}")
     _warn_of_dark(maps)
     speeds = {path: known.speeds for path in maps if (known := activity[path]) is not None}
-    return Prepared({path: maps[path] for path in paths if path in maps}, speeds, names, skipped)
+    maps = {path: maps[path] for path in paths if path in maps}
+    still = config.static != "none"
+    behind = {path: backgrounds(path, found, config) for path, found in maps.items()} if still else {}
+    return Prepared(maps, behind, speeds, names, skipped)
 
 
 def _prepare(path: Path, config: ClipsConfig, size: int, advance: Callable[[int], None]) -> FrameMap:

@@ -15,6 +15,7 @@ from ffrl.config import ClipsConfig
 from ffrl.core.errors import UserError
 from ffrl.core.files import PACKAGE
 from ffrl.data.recordings.checks import instead, require_size
+from ffrl.data.recordings.moving.times import at_rate
 from ffrl.data.recordings.pictures import on_background, reason
 
 VIDEOS = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg")
@@ -40,8 +41,11 @@ def import_av() -> ModuleType:
     return av
 
 
-def video_length(path: Path) -> int | None:
-    """Return how many frames a video says it has, or about how many that must be; None if it does not say.
+def video_length(path: Path, stride: int = 1, how: ClipsConfig = HOW) -> int | None:
+    """Return how many frames of a video are taken by what it says of itself, or about how many; None if it does not.
+
+    Args:
+        path, stride, how: as of :func:`video_frames`.
 
     Raises:
         UserError: no package for videos, or no video.
@@ -52,49 +56,63 @@ def video_length(path: Path) -> int | None:
     """
     with _opened(path) as (container, stream):
         seconds, rate = _seconds(container, stream), stream.average_rate
-        return stream.frames or (round(seconds * rate) if seconds and rate else None)
+        if how.fps:
+            return None if seconds is None else round((seconds - _start(stream)) * how.fps) or 1
+        count = stream.frames or (round(seconds * rate) if seconds and rate else None)
+        return count and -(-count // stride)
 
 
 def video_frames(path: Path, stride: int = 1, how: ClipsConfig = HOW) -> Iterator[NDArray[np.uint8]]:
-    """Yield every ``stride``-th frame of the first video stream, ``(H, W, 3)`` uint8, upright.
+    """Yield every ``stride``-th frame of the first video stream, or those of a rate, ``(H, W, 3)`` uint8, upright.
 
-    Every frame is decoded, since most depend on those before them, but only one is in memory.
+    Every frame is decoded, since most depend on those before them, but only one or two are in memory.
 
     Args:
         path: a video file that FFmpeg reads.
         stride: how many frames there are from one to the next that is taken.
-        how: the background of transparent pixels, and how large a frame may be.
+        how: the background of transparent pixels, how large a frame may be, and the rate (``fps``) that stands for the
+            stride, see :func:`~ffrl.data.recordings.moving.times.at_rate`.
 
     Raises:
-        UserError: no package for videos; or not a video, too large, damaged, cut short, or transparent without a
-            background; the message has the number of the frame.
+        UserError: no package for videos; or not a video, too large, damaged, cut short, transparent without a
+            background, or, for a rate, without times; the message has the number of the frame.
 
     Example:
         >>> next(video_frames(Path("walk.mp4"))).shape  # doctest: +SKIP
         (576, 768, 3)
     """
-    end, number = 0.0, 0
     with _opened(path) as (container, stream):
         require_size(3 * stream.width * stream.height, how.frame_mib, str(path))
         converter = import_av().video.reformatter.VideoReformatter()
-        try:
-            for packet in container.demux(stream):
-                if packet.is_corrupt:
-                    raise UserError(_damaged(path, number, "a packet is cut short"))
-                for frame in packet.decode():
-                    if frame.is_corrupt:
-                        raise UserError(_damaged(path, number, "a frame is damaged"))
-                    if number % stride == 0:
-                        require_size(3 * frame.width * frame.height, how.frame_mib, str(path))
-                        yield _upright(frame, converter, path, number, how.background)
-                    number += 1
-                    if frame.time is not None:
-                        end = max(end, frame.time + float((frame.duration or 0) * frame.time_base))
-        except (UserError, MemoryError):
-            raise
-        except Exception as error:  # FFmpeg raises many kinds on damaged files
-            raise UserError(_damaged(path, number, _text(error))) from None
-        _check_end(path, container, stream, number, end)
+        found = enumerate(_decoded(path, container, stream))
+        if how.fps:
+            taken = at_rate(((frame.time, (number, frame)) for number, frame in found), how.fps, str(path))
+        else:
+            taken = ((number, frame) for number, frame in found if number % stride == 0)
+        for number, frame in taken:
+            require_size(3 * frame.width * frame.height, how.frame_mib, str(path))
+            yield _upright(frame, converter, path, number, how.background)
+
+
+def _decoded(path: Path, container: Any, stream: Any) -> Iterator[Any]:
+    """Every frame of a video, as PyAV has it."""
+    end, number = 0.0, 0
+    try:
+        for packet in container.demux(stream):
+            if packet.is_corrupt:
+                raise UserError(_damaged(path, number, "a packet is cut short"))
+            for frame in packet.decode():
+                if frame.is_corrupt:
+                    raise UserError(_damaged(path, number, "a frame is damaged"))
+                yield frame
+                number += 1
+                if frame.time is not None:
+                    end = max(end, frame.time + float((frame.duration or 0) * frame.time_base))
+    except (UserError, MemoryError):
+        raise
+    except Exception as error:  # FFmpeg raises many kinds on damaged files
+        raise UserError(_damaged(path, number, _text(error))) from None
+    _check_end(path, container, stream, number, end)
 
 
 @contextmanager
@@ -116,6 +134,11 @@ def _opened(path: Path) -> Iterator[tuple[Any, Any]]:
             raise UserError(f"{path}: found a video stream in no codec that is known, expected a video")
         stream.thread_type = "AUTO"
         yield container, stream
+
+
+def _start(stream: Any) -> float:
+    """When the video begins."""
+    return float((stream.start_time or 0) * stream.time_base)
 
 
 def _seconds(container: Any, stream: Any) -> float | None:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ffrl.config import ObjectiveConfig
 from ffrl.distributions.pixels import gaussian_upper_bound, log_likelihood
-from ffrl.models.frame_kind import FeatureValues
+from ffrl.models.frame_kind import Changes, FeatureValues
 from ffrl.models.interface import SequenceModel
 
 NOTES = {
@@ -80,7 +80,34 @@ class FeatureLikelihood:
         return self.frame_kind.most()
 
 
-Score = PixelLikelihood | FeatureLikelihood
+@dataclass(frozen=True)
+class ChangeLikelihood:
+    """The likelihood of images given their static background, with the scale of every pixel that a model knows.
+
+    Example:
+        >>> ChangeLikelihood(Changes((1, 4, 4)), ObjectiveConfig()).name
+        'laplace-0.3-spread'
+    """
+
+    frame_kind: Changes
+    config: ObjectiveConfig
+    note = "density of the pixels given their background, each with a scale from its own changes in the training data"
+
+    @property
+    def name(self) -> str:
+        """Kind, and scale in units of the spread of each pixel."""
+        return f"{self.config.likelihood}-{self.config.likelihood_scale:g}-spread"
+
+    def __call__(self, outputs: Tensor, frames: Tensor) -> Tensor:
+        """log p(x | z), ``(..., C, H, W)`` twice -> ``(...)`` nats per frame."""
+        return self.frame_kind.log_prob(outputs, frames, self.config)
+
+    def upper_bound(self, values: int) -> float:
+        """Largest value that any model with these scales can reach for a frame, in nats."""
+        return self.frame_kind.most(self.config).item()
+
+
+Score = PixelLikelihood | FeatureLikelihood | ChangeLikelihood
 """A likelihood p(x | z) that a model is scored under."""
 
 
@@ -93,15 +120,21 @@ def scores(model: SequenceModel) -> list[Score]:
         >>> [score.name for score in scores(MODE.build(SupervisedConfig(), (3, 28, 28)))]
         ['gaussian-1', 'laplace-0.3', 'bernoulli']
     """
-    if isinstance(model.frame_kind, FeatureValues):
-        return [FeatureLikelihood(model.frame_kind)]
-    return [*likelihoods(model.trained.objective)]
+    own = _own_score(model)
+    return [*likelihoods(model.trained.objective)] if own is None else [own]
 
 
 def trained_score(model: SequenceModel) -> Score:
     """The likelihood that a model was trained with."""
-    vectors = isinstance(model.frame_kind, FeatureValues)
-    return scores(model)[0] if vectors else trained_likelihood(model.trained.objective)
+    return _own_score(model) or trained_likelihood(model.trained.objective)
+
+
+def _own_score(model: SequenceModel) -> Score | None:
+    """The likelihood of a model whose scales are its own: of vectors and of changes."""
+    kind = model.frame_kind
+    if isinstance(kind, Changes):
+        return ChangeLikelihood(kind, model.trained.objective)
+    return FeatureLikelihood(kind) if isinstance(kind, FeatureValues) else None
 
 
 def likelihoods(config: ObjectiveConfig) -> list[PixelLikelihood]:

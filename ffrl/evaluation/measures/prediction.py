@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from ffrl.core.device import widest
@@ -21,6 +22,8 @@ KINDS = {
     "raw_copy": "copy of x_0 itself",
 }
 """The first frame moved; each frame encoded and decoded by itself; the first frame decoded, and as it is."""
+EMPTY = {"background": "background alone"}
+"""The frame in which nothing moves, where models know their static background."""
 
 
 QUALITIES = {
@@ -59,6 +62,7 @@ class Prediction(Measure):
 
     Standing still is measured twice: ``copy`` repeats the decoded first frame, what the model predicts without any
     activity, and ``raw_copy`` the first frame itself, which needs no model and is hard to beat where little moves.
+    Where frames are changes from a static background, that is measured too: what a model gets that says nothing moves.
     """
 
     keys, sees, place = ("prediction",), Pass.MIXED, 40
@@ -69,7 +73,9 @@ class Prediction(Measure):
 
     def see(self, seen: Seen) -> None:
         frame_kind = seen.model.frame_kind
-        for kind, images in zip(KINDS, (*seen.predicted, frame_kind.filled(seen.frames[:, :1])), strict=True):
+        empty = frame_kind.empty(seen.frames)
+        found = dict(zip(KINDS, (*seen.predicted, frame_kind.filled(seen.frames[:, :1])), strict=True))
+        for kind, images in (found if empty is None else found | dict.fromkeys(EMPTY, empty)).items():
             apart = frame_kind.difference(images, seen.frames)[:, 1:]
             squared = apart.square().flatten(1).mean(1, dtype=widest(images.device))
             self.keep({(kind, "l1"): l1_error(images, seen.frames, frame_kind), (kind, "squared"): squared})
@@ -79,8 +85,9 @@ class Prediction(Measure):
     def result(self, found: Results) -> dict[str, Any]:
         activity = {"activity": "given" if self.task.model.activity_kind.given else "inferred"}
         vectors = self.task.model.frame_kind.rank == 1
+        known = self.task.model.frame_kind.empty(torch.zeros(0)) is not None
         errors = {}
-        for kind in KINDS:
+        for kind in KINDS | EMPTY if known else KINDS:
             squared = self.kept((kind, "squared")) / self.kept("there").mean().clamp(min=1e-9)
             quality = {"explained": estimate(1 - squared)} if vectors else {"psnr": psnr(squared)}
             errors[kind] = summarise(self.kept((kind, "l1"))) | quality
@@ -95,7 +102,8 @@ class Prediction(Measure):
                 f"{name}, {found['activity']} activity" if kind == "flow" else name,
                 [estimated(found[kind][key]) for key in ("mean_per_frame", "full_sum", quality)],
             )
-            for kind, name in KINDS.items()
+            for kind, name in (KINDS | EMPTY).items()
+            if kind in found
         ]
         total = Column(f"{results['data']['num_steps']}-step sum", "low")
         last = Column("PSNR", "high", unit="dB") if quality == "psnr" else Column("explained", "high")

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from ffrl.data.base import SequenceBatch, SequenceData
-from ffrl.models.frame_kind import FeatureValues, FrameKind
+from ffrl.data.static import restored
+from ffrl.models.frame_kind import Changes, FeatureValues, FrameKind
 from stf.plot.compute.pose_pictures import pose_pictures
 
 MOST = 60
@@ -28,10 +29,10 @@ def pictures(frames: Tensor, kind: FrameKind) -> Tensor:
         kind: which of them.
 
     Returns:
-        Images as they are; of poses those of :func:`~stf.plot.compute.pose_pictures.pose_pictures`; of other vectors
-        ``(..., 3, H, 3 F)``: a bar per feature, dark and up above its mean in the training data, lighter and down below
-        it, :data:`DEVIATIONS` standard deviations at most, and nothing where a value is missing; F is :data:`MOST` at
-        most.
+        Images as they are, changes on their background if all have one; of poses those of
+        :func:`~stf.plot.compute.pose_pictures.pose_pictures`; of other vectors ``(..., 3, H, 3 F)``: a bar per feature,
+        dark and up above its mean in the training data, lighter and down below it, :data:`DEVIATIONS` standard
+        deviations at most, and nothing where a value is missing; F is :data:`MOST` at most.
 
     Example:
         >>> from ffrl.data.features import Feature, Features
@@ -40,6 +41,8 @@ def pictures(frames: Tensor, kind: FrameKind) -> Tensor:
         >>> pictures(torch.tensor([[0.0, 2.5]]), kind).shape
         torch.Size([1, 3, 25, 6])
     """
+    if isinstance(kind, Changes):
+        return kind.pictured(frames)
     if not isinstance(kind, FeatureValues):
         return frames
     if kind.features.skeleton is not None:
@@ -58,6 +61,9 @@ def as_pictures(data: SequenceData, batch: SequenceBatch) -> SequenceBatch:
         >>> as_pictures(data, batch) is batch
         True
     """
+    static = data.static
+    if static is not None and static.background is not None:
+        return batch._replace(frames=restored(batch.frames, static.background.to(batch.frames.device)))
     if data.features is None:
         return batch
     kind = FeatureValues(data.features).to(batch.frames.device)

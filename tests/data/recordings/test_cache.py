@@ -259,7 +259,7 @@ def test_frames_are_read_and_prepared_without_taking_memory(tmp_path: Path, monk
 
     (tmp_path / "big" / "c.mp4").touch()
     monkeypatch.setattr("ffrl.data.recordings.find.video_frames", wide)
-    monkeypatch.setattr("ffrl.data.recordings.find.video_length", lambda path: None)
+    monkeypatch.setattr("ffrl.data.recordings.find.video_length", lambda *_: None)
     before = resident()
     data = ClipSequences(settings(tmp_path / "big", size=size))
     generator = torch.Generator().manual_seed(0)

@@ -262,7 +262,7 @@ def test_folders_of_pictures_that_cannot_be_used(tmp_path: Path) -> None:
 def test_frames_of_one_recording_have_one_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     frames = iter([np.zeros((4, 6, 3), np.uint8), np.zeros((4, 6, 3), np.uint8), np.zeros((6, 4, 3), np.uint8)])
     monkeypatch.setattr("ffrl.data.recordings.find.video_frames", lambda path, stride, how: frames)
-    monkeypatch.setattr("ffrl.data.recordings.find.video_length", lambda path: None)
+    monkeypatch.setattr("ffrl.data.recordings.find.video_length", lambda *_: None)
     broken(tmp_path / "a.mp4", "frame 3 of 4 x 6 pixels, expected 6 x 4")
 
 

@@ -1,0 +1,1 @@
+"""What moves in recordings: static backgrounds, windows that follow what moves, and frames by time."""
