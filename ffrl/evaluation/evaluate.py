@@ -16,7 +16,7 @@ from ffrl.evaluation.protocol.needs import Need, available
 from ffrl.evaluation.protocol.sequences import batch_size, choose, mixed_batches, single_batches
 from ffrl.evaluation.protocol.statistics import plain, storable
 from ffrl.evaluation.registry import MEASURES, Guard, criteria_of
-from ffrl.models.frame_kind import FeatureValues
+from ffrl.models.frame_kind import Changes, FeatureValues
 from ffrl.models.interface import SequenceModel
 
 Progress = Callable[[int, int], None]
@@ -211,6 +211,10 @@ def _check(model: SequenceModel, data: SequenceData) -> None:
     if data.features is not None and isinstance(model.frame_kind, FeatureValues):
         names, known = (", ".join(one.described) for one in (data.features, model.frame_kind.features))
         require(names == known, "data", f"features {names:.300}", f"{known:.300}, which the model was trained on")
+    kinds = (data.static is not None, isinstance(model.frame_kind, Changes))
+    found_as, as_trained = ("changes from a background" if one else "frames as they are" for one in kinds)
+    known = f"{as_trained}, which the model was trained on (data.sequences.static)"
+    require(found_as == as_trained, "data", found_as, known)
     count = len(data.transformations)
     if model.activity_kind.given:
         expected_fields = f"{count}, one for each transformation of the data"

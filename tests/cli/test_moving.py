@@ -15,6 +15,7 @@ from recording_tools import save_pictures
 import stf
 from cli.main import main
 from ffrl.config import ClipsConfig, DataConfig
+from ffrl.core.errors import UserError
 from ffrl.data import load
 from ffrl.training.checkpoint import checkpoints
 from stf.plot.drawing import style
@@ -60,6 +61,11 @@ def test_a_run_on_what_moves(capsys, count: int, flags: list[str]) -> None:
     assert "The background alone" in Path("run/figures/report.html").read_text()
     assert main(["data", *DATA, *chosen, "--data.root=walks"]) == 0
     assert main(["train", "--resume", "run", "--steps", "6"]) == 0 and max(checkpoints(Path("run"))) == 6
+    clips = ClipsConfig(size=16, cache=Path("cache"))
+    plain = load(DataConfig(name="sequences", root=Path("walks"), sequences=clips, num_steps=data.num_steps))
+    with pytest.raises(UserError, match="^data: found 'frames as they are', expected changes from a background, which"):
+        stf.Run.open("run").evaluate(plain)
+    assert "legacy_score" not in found["likelihood"] and "changes from static backgrounds" in data.about
     model = stf.load("run")
     assert torch.equal(model.frame_kind.spread, stf.load("run", 4).frame_kind.spread)
     stf.Run.open("run").export("made")

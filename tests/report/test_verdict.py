@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -12,6 +13,7 @@ import torch
 from engine_tiny import tiny_config
 from visualize_tools import SIZE
 
+from cli.flags import flags_of
 from ffrl.config import DataConfig
 from ffrl.data import load
 from ffrl.evaluation.evaluate import evaluate
@@ -376,6 +378,31 @@ def test_steps_of_transformations_are_named() -> None:
     found = verdict(plain(aligned(in_fields(TRUTH, 5))), run).found
     assert found[1].startswith("Field 3 does scaling (one step: scale + 0.1): ")
     assert found[2].startswith("Field 4 does hue: ")
+
+
+@pytest.mark.parametrize("prediction", [BLIND, errors(flow=190.0, reconstruction=90.0, copy=185.0, raw_copy=180.0)])
+def test_recordings_that_stand_still_are_told_what_helps(prediction: Mapping[str, Any]) -> None:
+    found = used(0.4, growth=(20.0,), prediction=prediction)
+    assert not any("--data.sequences" in one for one in verdict(found, SEARCHED).next)
+    said = " ".join(verdict(found | {"data": {"name": "sequences", "transformations": []}}, SEARCHED).next)
+    flags = set(re.findall(r"--data\.sequences\.[\w-]+", said))
+    assert flags == {f"--data.sequences.{name}" for name in ("static", "follow", "stride", "dense", "fps")}
+    assert flags <= flags_of(MODES["unsupervised"].config).keys()
+    good = found | {"data": {"name": "sequences", "transformations": []}, "prediction": {"activity": "inferred"} | GOOD}
+    assert not any("--data.sequences" in one for one in verdict(good, SEARCHED).next)
+
+
+@pytest.mark.parametrize(
+    ("empty", "words"),
+    [
+        (90.0, "The background alone, without anything that moves, is off by 90."),
+        (50.0, "The background alone is off by no more than 50: what moves is not predicted."),
+    ],
+)
+def test_the_background_alone_is_judged_too(empty: float, words: str) -> None:
+    found = used(0.4, growth=(20.0,), prediction=GOOD | errors(background=empty))
+    assert verdict(found, SEARCHED).found[-1].endswith(words)
+    assert "background" not in verdict(used(0.4, growth=(20.0,)), SEARCHED).found[-1]
 
 
 def test_few_sequences_are_called_rough_and_one_tells_nothing() -> None:

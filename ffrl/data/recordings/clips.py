@@ -195,6 +195,7 @@ class ClipSequences(GivenSequences):
         frames = sum(count for *_, count in table)
         text = f"{len(table)} recording{'' if one else 's'} with {frames:,} frames: {', '.join(shares)}"
         text += f"; {self.num_steps + 1} frames a clip" + (", activity known" if self.transformations else "")
+        text += ", changes from static backgrounds" if self._behind else ""
         if skipped:
             text += f"; skipped {len(skipped)}: {'; '.join(skipped)}"
         text += f"; {ignored} files of other kinds" if ignored else ""

@@ -38,7 +38,7 @@ class Likelihood(Measure):
         self.sequences = ("mixed" if mixed else "single") if task.data.prescribed else "real"
         self.objective, self.paper = model.trained.objective, model.density is not None
         self.scores = scores(model)
-        self.pixels = model.frame_kind.rank == 3
+        self.pixels = any(score.name == GAUSSIAN for score in self.scores)
 
     def see(self, seen: Seen) -> None:
         model, frames = seen.model, seen.frames
