@@ -13,6 +13,7 @@ from torch import Tensor
 from ffrl.core.errors import UserError
 from ffrl.data.features import Features
 from ffrl.data.inventory import Inventory
+from ffrl.data.recorded import Recorded
 
 Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
@@ -76,6 +77,10 @@ class SequenceData(ABC):
     def hold_out(self, names: Sequence[str]) -> None:
         """Make recordings of these names, as in :attr:`inventory`, the validation split, and train on no others."""
         raise UserError(f"data: found {self.title}, which are no recordings, expected some to hold out")
+
+    def recordings(self) -> Sequence[Recorded]:
+        """Return what there is as it is stored, split by split; nothing where sequences are made from single images."""
+        return ()
 
     @abstractmethod
     def size(self, split: Split) -> int:

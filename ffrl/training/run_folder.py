@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -13,6 +15,7 @@ from ffrl.core.errors import UserError
 from ffrl.core.files import is_empty, remove_leftovers, reporting, to_json, write_atomically
 from ffrl.core.reading import read_json_object, shown
 from ffrl.data.base import SequenceData
+from ffrl.data.findings.finding import Finding
 from ffrl.data.inventory import Inventory
 from ffrl.data.on_device import where_made
 from ffrl.data.spec import DataSpec
@@ -66,20 +69,23 @@ class Description:
         data: shape, length and names; None of a run that was made before runs knew it.
         modules: class of ``encoder`` and ``decoder`` where they are the user's own.
         recordings: what the data were, where they are a user's own recordings.
+        findings: what looked wrong before training.
     """
 
     data: DataSpec | None
     modules: dict[str, str]
     recordings: Inventory | None = None
+    findings: tuple[Finding, ...] = ()
 
     @classmethod
-    def of(cls, data: SequenceData, model: SequenceModel) -> Description:
+    def of(cls, data: SequenceData, model: SequenceModel, findings: Sequence[Finding] = ()) -> Description:
         """That of a run of ``model`` on ``data``."""
-        return cls(DataSpec.of(data), model.own_modules, where_made(data).inventory)
+        return cls(DataSpec.of(data), model.own_modules, where_made(data).inventory, tuple(findings))
 
     def encoded(self) -> bytes:
         """Contents of the file."""
-        held = {} if self.recordings is None else {"recordings": self.recordings.plain()}
+        held: dict[str, Any] = {} if self.recordings is None else {"recordings": self.recordings.plain()}
+        held |= {"findings": [one.plain() for one in self.findings]} if self.findings else {}
         return to_json({"data": None if self.data is None else self.data.plain(), "modules": self.modules} | held)
 
     @classmethod
@@ -98,7 +104,11 @@ class Description:
             raise UserError(f"{path}: modules: found {shown(modules)}, expected names by module")
         recordings = values.get("recordings")
         known = None if recordings is None else Inventory.read(recordings, f"{path}: recordings")
-        return cls(DataSpec.read(values.get("data"), f"{path}: data"), modules, known)
+        findings = values.get("findings", [])
+        if not isinstance(findings, list):
+            raise UserError(f"{path}: findings: found {shown(findings)}, expected a list")
+        doubts = tuple(Finding.read(one, f"{path}: findings") for one in findings)
+        return cls(DataSpec.read(values.get("data"), f"{path}: data"), modules, known, doubts)
 
 
 def prepare(run: Path, config: RunConfig, resume: bool, description: Description) -> None:

@@ -16,6 +16,7 @@ from ffrl.data.base import SequenceBatch, Split
 from ffrl.data.features import Features
 from ffrl.data.given import GivenSequences
 from ffrl.data.poses.align import each_aligned, start_aligned
+from ffrl.data.recorded import Recorded
 from ffrl.data.skeleton import Skeleton, joined
 from ffrl.data.vectors.sequences import VectorSequences, as_vectors, vectors
 
@@ -130,6 +131,10 @@ class PoseSequences(GivenSequences):
             self.about += f", {lost} left out for want of them"
         if features.missing:
             self.about += f", {aligned['train'].isnan().double().mean():.1%} of the coordinates missing"
+
+    def recordings(self) -> list[Recorded]:
+        """Those of the vectors, which are not aligned by the first one."""
+        return self.inner.recordings()
 
     def read(self, clips: Tensor, frames: list[int]) -> SequenceBatch:
         """See :meth:`~ffrl.data.given.GivenSequences.read`."""

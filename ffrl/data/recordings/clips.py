@@ -13,17 +13,20 @@ from torch import Tensor
 
 from ffrl.config import DataConfig
 from ffrl.core.errors import UserError
+from ffrl.core.machine import open_files
 from ffrl.core.progress import say
 from ffrl.data.base import SequenceBatch, Split
 from ffrl.data.given import GivenSequences, unit_interval
 from ffrl.data.inventory import Inventory
+from ffrl.data.recorded import Recorded
 from ffrl.data.recordings.cache import cache_folder
 from ffrl.data.recordings.find import find_recordings, modification
+from ffrl.data.recordings.pictures import pictures_in
 from ffrl.data.recordings.prepare import prepare_recordings
 from ffrl.data.recordings.split import border_in_time, clip_count, held_out
 
-MAPPED_FILES = 256
-"""Files that are mapped at a time; each takes a file descriptor."""
+MAPPED_FILES, SHARE = 256, 4
+"""Files that are mapped at a time, and which part of those that may be open they are at most."""
 Row = tuple[int, int, int, int]
 """Frames of a recording: file, part of it, first frame and number of frames, both after the stride."""
 
@@ -78,8 +81,11 @@ class ClipSequences(GivenSequences):
         self._length = length
         self._maps = list(usable.maps.values())
         self._speeds = [usable.speeds[path] for path in usable.maps if path in usable.speeds]
-        self._open = lru_cache(MAPPED_FILES)(lambda file: self._maps[file].open())
+        allowed = open_files()
+        mapped = MAPPED_FILES if allowed is None else min(MAPPED_FILES, max(1, allowed // SHARE))
+        self._open = lru_cache(mapped)(lambda file: self._maps[file].open())
         self._rows_by_name: dict[str, Row] = {}
+        self._paths, self._patterns, self._stride = list(usable.maps), clips.exclude, clips.stride
         sizes: dict[str, tuple[int, int]] = {}
         for file, (path, frame_map) in enumerate(usable.maps.items()):
             name, count = str(path.relative_to(root)), modification(path, clips.exclude)[0]
@@ -117,6 +123,7 @@ class ClipSequences(GivenSequences):
 
     def _places(self, divided: dict[Split, list[Row]]) -> dict[Split, Tensor]:
         """Cut the recordings of each split into clips; where the clips of each are in their table."""
+        self._divided = divided
         cut = {split: _cut(rows, self._length, self._hop) for split, rows in divided.items()}
         self._table = np.concatenate(list(cut.values()))
         places = torch.arange(len(self._table)).split([len(rows) for rows in cut.values()])
@@ -135,6 +142,24 @@ class ClipSequences(GivenSequences):
             if self.transformations:
                 speeds[here] = self._speeds[file][part, first + np.arange(self.num_steps)]
         return SequenceBatch(unit_interval(torch.from_numpy(pixels)), torch.from_numpy(speeds))
+
+    def recordings(self) -> list[Recorded]:
+        """Every recording, of a single one the parts that are trained on and held out."""
+        names = {row[:2]: name for name, row in self._rows_by_name.items()}
+        return [self._recorded(names[row[:2]], split, row) for split, rows in self._divided.items() for row in rows]
+
+    def _recorded(self, name: str, split: Split, row: Row) -> Recorded:
+        file, part, begin, count = row
+        path = self._paths[file]
+
+        def read(first: int, last: int) -> NDArray[np.uint8]:
+            wanted = self._maps[file].numbers(np.array([part]), begin + np.arange(first, last))
+            return self._maps[file].read(self._open(file), wanted[None])[0]
+
+        def files() -> list[str]:
+            return [one.name for one in pictures_in(path, self._patterns)[:: self._stride]]
+
+        return Recorded(name, split, count, read, files if path.is_dir() else None)
 
     def _describe(self, divided: dict[Split, list[Row]]) -> str:
         skipped, ignored, results = self._left_out
