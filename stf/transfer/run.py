@@ -26,6 +26,7 @@ from ffrl.core.files import (
     TEMPORARY,
     fsync_folder,
     is_empty,
+    move,
     reporting,
     to_json,
     write_atomically,
@@ -387,7 +388,7 @@ def _staged(out: Path) -> Iterator[Path]:
         yield stage
         with reporting("write", out):
             for path in sorted(stage.iterdir(), key=lambda path: path.name == ACTIVITY):
-                os.replace(path, out / path.name)
+                move(path, out / path.name)
             fsync_folder(out)
     finally:
         shutil.rmtree(stage, ignore_errors=True)

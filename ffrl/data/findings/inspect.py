@@ -26,6 +26,8 @@ BUDGET = 2**27
 """Bytes of frames that are looked at, and as many again that are compared as a whole."""
 MOST, MOST_COMPARED = 1000, 20_000
 """Recordings that are looked at, and compared."""
+MOST_ASKED = 100
+"""Clips of a Dataset that are looked at and compared: how long each takes is not known."""
 LEAST_FRAMES = 64
 """Frames that are looked at of each recording, where it has them; fewer recordings are, if they are too many bytes."""
 
@@ -96,7 +98,8 @@ def _sample(recordings: Sequence[Recorded]) -> tuple[Sequence[Recorded], int]:
     size = max(1, recordings[0].read(0, 1).nbytes)
     budget = max(LEAST_FRAMES, BUDGET // size)
     least = min(LEAST_FRAMES, max(one.length for one in recordings))
-    chosen = _spaced(recordings, min(MOST, max(1, budget // least)))
+    most = MOST if recordings[0].quick else MOST_ASKED
+    chosen = _spaced(recordings, min(most, max(1, budget // least)))
     return chosen, max(least, budget // len(chosen))
 
 

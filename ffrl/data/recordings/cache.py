@@ -191,7 +191,7 @@ def prepare(opened: Opened, config: ClipsConfig) -> Iterator[int]:
     """
     file = cache_file(opened.path, config)
     count = 0
-    with _writing(file.parent):
+    with _writing(file.parent), _unless_there(opened.path, config):
         _make(file.parent)
         require_space(file.parent, (opened.expected or 0) * 3 * config.size**2, str(opened.path))
         with replacing(file) as out:
@@ -227,6 +227,16 @@ def _make(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     if not any(folder.iterdir()):
         (folder / CACHE_TAG).write_bytes(SIGNATURE)
+
+
+@contextmanager
+def _unless_there(path: Path, config: ClipsConfig) -> Iterator[None]:
+    """Let it pass that a file cannot be replaced which another process has written and reads already, as on Windows."""
+    try:
+        yield
+    except PermissionError:
+        if prepared(path, config) is None:
+            raise
 
 
 @contextmanager
