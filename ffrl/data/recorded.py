@@ -21,6 +21,7 @@ class Recorded(NamedTuple):
         read: takes the first frame and the one after the last, and returns those between as they are stored:
             ``(n, C, H, W)``, bytes or numbers in [0, 1], or vectors ``(n, F)``.
         files: names of its frames, where each is a file of its own.
+        begin: frame of the whole recording that is the first of this part.
         quick: whether reading it is a look into memory or a mapped file, and not a call of someone's own code.
 
     Example:
@@ -34,4 +35,5 @@ class Recorded(NamedTuple):
     length: int
     read: Callable[[int, int], NDArray[Any]]
     files: Callable[[], list[str]] | None = None
+    begin: int = 0
     quick: bool = True

@@ -37,8 +37,8 @@ class Cuts(Check):
         cuts = [place for place in large.tolist() if steps[place] > SHARPER * _largest_around(steps, place)]
         if cuts:
             self.number += len(cuts)
-            begin = (seen.recorded.length - len(frames)) // 2
-            self.places[seen.recorded.name] = begin + cuts[0] + 2
+            begin = seen.recorded.begin + (seen.recorded.length - len(frames)) // 2
+            self.places.setdefault(seen.recorded.name, begin + cuts[0] + 2)
 
     def found(self) -> list[Finding]:
         """Where the first cut is, and how many there are."""

@@ -75,5 +75,5 @@ def several(names: Sequence[str] | Mapping[str, Any]) -> str:
         >>> several(["a.npy"]), several(["a.npy", "b.npy", "c.npy"])
         ('a.npy', 'a.npy and 2 other recordings')
     """
-    first, *others = names
+    first, *others = dict.fromkeys(names)
     return f"{first} and {len(others)} other recording{'s' if len(others) > 1 else ''}" if others else first

@@ -66,7 +66,7 @@ def look(recorded: Recorded, most: int) -> Seen:
     small, steps, contrast, brightest = list[NDArray[Any]](), list[NDArray[Any]](), list[NDArray[Any]](), 0.0
     before: NDArray[Any] | None = None
     for start in range(first, first + count, piece):
-        frames = recorded.read(start, min(start + piece, first + count))
+        frames = np.ascontiguousarray(recorded.read(start, min(start + piece, first + count)))
         joined = frames if before is None else np.concatenate([before, frames])
         before = frames[-1:]
         if frames.ndim == 2:

@@ -85,7 +85,8 @@ class ClipSequences(GivenSequences):
         mapped = MAPPED_FILES if allowed is None else min(MAPPED_FILES, max(1, allowed // SHARE))
         self._open = lru_cache(mapped)(lambda file: self._maps[file].open())
         self._rows_by_name: dict[str, Row] = {}
-        self._paths, self._patterns, self._stride = list(usable.maps), clips.exclude, clips.stride
+        self._root, self._paths = root, list(usable.maps)
+        self._patterns, self._stride = clips.exclude, clips.stride
         sizes: dict[str, tuple[int, int]] = {}
         for file, (path, frame_map) in enumerate(usable.maps.items()):
             name, count = str(path.relative_to(root)), modification(path, clips.exclude)[0]
@@ -146,6 +147,8 @@ class ClipSequences(GivenSequences):
     def recordings(self) -> list[Recorded]:
         """Every recording, of a single one the parts that are trained on and held out."""
         names = {row[:2]: name for name, row in self._rows_by_name.items()}
+        if self._paths == [self._root]:  # of which the name is "."
+            names = {row: self._root.name + name.removeprefix(".") for row, name in names.items()}
         return [self._recorded(names[row[:2]], split, row) for split, rows in self._divided.items() for row in rows]
 
     def _recorded(self, name: str, split: Split, row: Row) -> Recorded:
@@ -159,7 +162,7 @@ class ClipSequences(GivenSequences):
         def files() -> list[str]:
             return [one.name for one in pictures_in(path, self._patterns)[:: self._stride]]
 
-        return Recorded(name, split, count, read, files if path.is_dir() else None)
+        return Recorded(name, split, count, read, files if path.is_dir() else None, begin)
 
     def _describe(self, divided: dict[Split, list[Row]]) -> str:
         skipped, ignored, results = self._left_out

@@ -127,6 +127,24 @@ def test_what_looks_wrong_in_pictures(tmp_path: Path, kind: str) -> None:
     assert "copy" in kind or set(found) == {kind}
 
 
+def test_a_single_file_has_its_name(tmp_path: Path) -> None:
+    every = recordings()
+    every[2] = swapped(every[2])
+    np.save(tmp_path / "all.npy", np.stack(every)[..., None])
+    clips = ClipsConfig(size=SIDE, cache=tmp_path / "cache")
+    (found,) = inspect(ClipSequences(DataConfig(name="sequences", root=tmp_path / "all.npy", sequences=clips))).findings
+    assert found.where == "all.npy[2]" and found.kind == "out of order"
+    np.save(tmp_path / "one.npy", swapped(walk(320))[..., None])
+    (found,) = inspect(ClipSequences(DataConfig(name="sequences", root=tmp_path / "one.npy", sequences=clips))).findings
+    assert found.where == "one.npy"
+    late = np.concatenate([walk(290), 255 - walk(30, 9)])
+    np.save(tmp_path / "late.npy", late[..., None])
+    (found,) = inspect(
+        ClipSequences(DataConfig(name="sequences", root=tmp_path / "late.npy", sequences=clips))
+    ).findings
+    assert str(found).startswith("late.npy: found a cut at frame 291;")
+
+
 def test_frames_that_are_shuffled(tmp_path: Path) -> None:
     every = recordings()
     every[2] = np.random.default_rng(0).permutation(every[2])
