@@ -98,6 +98,15 @@ def resident_bytes_of(process: int | str, highest: bool) -> int | None:
     return 1024 * int(found[1]) if found else None
 
 
+def processor_seconds_of(process: int | str) -> float | None:
+    """Processor time of a process, over all threads; None if it has ended, or there is no /proc."""
+    try:
+        fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return None
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def in_own_process(case: Case, threads: int) -> Result:
     """Measure ``case`` in a fresh interpreter with ``threads`` computing threads.
 

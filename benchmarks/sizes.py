@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from measure import machine, resident_bytes_of
+from measure import machine, processor_seconds_of, resident_bytes_of
 
 MAIN = "stf.cli.main"
 COMMANDS = ("train", "evaluate", "visualize-fields")
@@ -85,16 +85,16 @@ def array_of(path: Path, shape: tuple[int, ...]) -> None:
 
 
 def measured(arguments: Sequence[str], limit: float) -> Done:
-    """Run ``stf`` with ``arguments``, at most so many seconds of a clock, and look at its memory ten times a second."""
+    """Run ``stf`` with ``arguments``, at most so many processor seconds, and look at its memory ten times a second."""
     command = [sys.executable, "-m", MAIN, *arguments]
-    begun, before, peak = time.perf_counter(), _processor_seconds(), 0
+    before, peak = _processor_seconds(), 0
     child = subprocess.Popen(
         command, env=os.environ | {"OMP_NUM_THREADS": "1"}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
     said: list[str] = []
     reader = threading.Thread(target=lambda: said.extend(child.stdout or ()), daemon=True)
     reader.start()
-    while child.poll() is None and time.perf_counter() - begun < limit:
+    while child.poll() is None and (processor_seconds_of(child.pid) or 0) < limit:
         peak = max(peak, resident_bytes_of(child.pid, highest=True) or 0)
         time.sleep(0.1)
     code = child.poll()
@@ -139,7 +139,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--only", nargs="*", choices=SIZES, default=list(SIZES), help="which sizes")
     parser.add_argument("--steps", type=int, default=STEPS, help=f"of training (default {STEPS})")
     parser.add_argument("--sequences", type=int, default=200, help="that are measured on (default 200)")
-    parser.add_argument("--limit", type=float, default=600.0, help="seconds that a command gets (default 600)")
+    parser.add_argument("--limit", type=float, default=600.0, help="processor seconds of a command (default 600)")
     parser.add_argument("--seed", type=int, default=0, help="of training (default 0)")
     given = parser.parse_args(arguments)
     about = machine(1)

@@ -28,7 +28,7 @@ class Doubts:
 
     Args:
         strict: whether findings are errors.
-        quiet: whether they are told.
+        quiet: whether nothing is said of them.
 
     Example:
         >>> doubts = Doubts(strict=True, quiet=True)
@@ -85,7 +85,8 @@ class Doubts:
 def large_batch(config: RunConfig, data: SequenceData, room: int | None = None) -> list[Finding]:
     """Say whether a batch alone takes more than the memory there is: frames, their predictions, and all fields.
 
-    At least 2 B (T + 1) V + B T K D numbers are in memory at once, with V values of a frame.
+    At least 2 B (T + 1) V + B T K D numbers are in memory at once, with V values of a frame and B sequences, of several
+    processes those of one.
 
     Args:
         config: of the run.
@@ -101,7 +102,7 @@ def large_batch(config: RunConfig, data: SequenceData, room: int | None = None) 
         ['memory']
     """
     room = memory(data.device) if room is None else room
-    size, steps, model = config.batch_size, data.num_steps, config.model
+    size, steps, model = -(-config.batch_size // join().size), data.num_steps, config.model
     needed = NUMBER * size * (2 * (steps + 1) * prod(data.image_shape) + steps * model.num_fields * model.latent_dim)
     if room is None or needed <= room:
         return []
