@@ -7,7 +7,6 @@ import json
 import os
 import platform
 import re
-import resource
 import statistics
 import subprocess
 import sys
@@ -75,15 +74,37 @@ class Result:
 
 
 def resident_bytes(highest: bool) -> int:
-    """Resident memory of this process, now or at its highest.
+    """Resident memory of this process, now or at its highest; 0 on Windows, which is not asked.
 
     From /proc where there is one: the maximum of ``getrusage`` includes that of the process we were forked from.
     """
-    status = Path("/proc/self/status")
-    if status.exists():
-        name = "VmHWM" if highest else "VmRSS"
-        return 1024 * int(re.search(rf"{name}:\s+(\d+) kB", status.read_text()).group(1))
+    found = resident_bytes_of("self", highest)
+    if found is not None:
+        return found
+    try:
+        import resource
+    except ImportError:
+        return 0
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def resident_bytes_of(process: int | str, highest: bool) -> int | None:
+    """Resident memory of a process, now or at its highest; None if it has ended, or there is no /proc."""
+    try:
+        text = Path(f"/proc/{process}/status").read_text()
+    except OSError:
+        return None
+    found = re.search(rf"{'VmHWM' if highest else 'VmRSS'}:\s+(\d+) kB", text)
+    return 1024 * int(found[1]) if found else None
+
+
+def processor_seconds_of(process: int | str) -> float | None:
+    """Processor time of a process, over all threads; None if it has ended, or there is no /proc."""
+    try:
+        fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return None
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def in_own_process(case: Case, threads: int) -> Result:
@@ -105,13 +126,17 @@ def machine(threads: int) -> dict[str, Any]:
     """What the numbers were taken on."""
     from importlib.metadata import version
 
+    import torch
+
+    from ffrl.core.machine import memory
+
     info = Path("/proc/cpuinfo")
     text = info.read_text() if info.exists() else ""
     model = re.search(r"model name\s*:\s*(.+)", text)
     return {
         "cpu": model.group(1).strip() if model else platform.processor() or platform.machine(),
         "cores": os.cpu_count(),
-        "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+        "memory_bytes": memory(torch.device("cpu")) or 0,
         "threads": threads,
         "precision": "float32",
         "python": platform.python_version(),

@@ -32,12 +32,14 @@ class Data:
     """Seed of the samples; the same seed gives the same ones."""
     out: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
     """Folder for samples.png and summary.json (left out: data-NAME in the current folder, such as data-mnist)."""
+    strict: bool = False
+    """Write nothing if something looks wrong: what is a warning without it is an error."""
 
     def __post_init__(self) -> None:
         require(0 <= self.seed < 2**63, "--seed", self.seed, "an integer in [0, 2**63)")
 
 
-SHORT = ("--data.name", "--data.root", "--data.num-steps", "--data.active", "--split", "--seed", "--out")
+SHORT = ("--data.name", "--data.root", "--data.num-steps", "--data.active", "--split", "--seed", "--strict", "--out")
 """The flags that matter."""
 
 
@@ -93,11 +95,15 @@ def main(arguments: Sequence[str]) -> int:
     out = command.out or Path(f"data-{command.data.name}")
 
     import ffrl.data
+    from ffrl.data.findings.inspect import inspect
     from ffrl.evaluation.protocol.data_summary import print_summary, summarise
     from stf.plot.samples import write_samples
+    from stf.precheck import Doubts
 
     data = ffrl.data.load(command.data)
-    summary = summarise(data, command.split, command.seed)
+    found = inspect(data)
+    Doubts(command.strict).add(found.findings)
+    summary = summarise(data, command.split, command.seed) | found.plain()
     write_samples(data, summary, out)
     print_summary(summary, Console())
     say(str(out))

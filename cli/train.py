@@ -38,6 +38,8 @@ class Launch:
     init: Annotated[Path | None, tyro.conf.arg(metavar="RUN")] = None
     """Start from the weights of RUN, a run of the same model: frames never stand alone then, and no fields are searched
     for, unless --still.fraction and --discovery.fraction say so."""
+    strict: bool = False
+    """Train on nothing that looks wrong: what is a warning without it ends the command before anything is written."""
     resume: Annotated[Path | None, tyro.conf.arg(metavar="[RUN]")] = None
     """Go on with RUN (left out: the newest under runs/) as it was configured; only --device, more --steps, and
     --data.root of data that have moved may be given anew."""
@@ -75,11 +77,11 @@ def main(arguments: Sequence[str]) -> int:
         return _resume(given)
     from ffrl.training.parallel import join
 
-    init = given.get("--init")
+    init, strict = given.get("--init"), "--strict" in given
     config = _configure(given)
     with ExitStack() as stack:
         run = join().shared(lambda: config.out or stack.enter_context(reserved(config.mode, config.data.name)))
-        return _train(dataclasses.replace(config, out=run), run, resume=False, init=init)
+        return _train(dataclasses.replace(config, out=run), run, resume=False, init=init, strict=strict)
 
 
 def configure(arguments: Sequence[str]) -> RunConfig:
@@ -138,6 +140,8 @@ def _shown(mode: str, data: DataConfig) -> RunConfig:
 def _configure(given: dict[str, str | None]) -> RunConfig:
     """Return the configuration: mode defaults, then ``--config``, then flags."""
     mode, name, init = (given.pop(flag, None) for flag in ("--mode", "--config", "--init"))
+    for flag in ("--strict", "--no-strict"):
+        given.pop(flag, None)
     path = None if name is None else presets.find(name)
     data = {} if path is None else presets.read(path)
     if path is None or "mode" not in data:
@@ -226,12 +230,12 @@ def _resume(given: dict[str, str | None]) -> int:
     return _train(config, run, resume=True)
 
 
-def _train(config: RunConfig, run: Path, resume: bool, init: str | None = None) -> int:
+def _train(config: RunConfig, run: Path, resume: bool, init: str | None = None, strict: bool = False) -> int:
     """Train and say where the run is, or how to go on with it."""
     from ffrl.training.parallel import join
     from stf.run import train
 
-    result = train(config, run, resume=resume, console=Console(stderr=True), init=init)
+    result = train(config, run, resume=resume, console=Console(stderr=True), init=init, strict=strict)
     if join().first:
         say(str(run))
         if result.signal is not None:

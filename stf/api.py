@@ -29,6 +29,7 @@ from ffrl.training.config_io import config_from_dict, read_config, sections
 from ffrl.training.folders import CONFIG, reserved
 from ffrl.training.parallel import join
 from ffrl.training.trainer import train as train_model
+from stf.precheck import Doubts
 from stf.registry import CONFIGS, MODES, default_config, fine_tuning
 from stf.run import Run, build_model, sizes_of, start_from
 
@@ -85,6 +86,7 @@ def fit(
     resume: bool = False,
     callbacks: Sequence[Callback] = (),
     quiet: bool = False,
+    strict: bool = False,
     **settings: Any,
 ) -> Run:
     """Train on sequences, and return the run.
@@ -106,6 +108,7 @@ def fit(
         callbacks: told of every entry of ``metrics.jsonl``: ``callback(step, entry)``; see
             :mod:`ffrl.training.callbacks` for TensorBoard and Weights & Biases.
         quiet: print nothing.
+        strict: train on nothing that looks wrong: what is a warning without it is an error before anything is written.
         settings: whatever ``stf train`` has flags for: ``batch_size=32``, ``model={"num_fields": 9}``,
             ``sparsity={"slab": "signed"}``.
 
@@ -128,7 +131,10 @@ def fit(
     if encoder is not None:
         settings = _with_latent_dim(settings, mode, encoder, spec)
     config = configure(mode, settings, named, spec, init is not None)
-    with fitting(sizes_of(config, spec.image_shape)):
+    doubts = Doubts(strict, quiet)
+    if not resume:
+        doubts.of_data(sequences, config)
+    with fitting(sizes_of(config, spec.image_shape)), doubts.of_weights(target):
         model = build_model(config, spec.image_shape, encoder, decoder, spec.features)
     if init is not None:
         start_from(model, init)
@@ -142,7 +148,8 @@ def fit(
             lambda: Path(out).expanduser() if out is not None else stack.enter_context(reserved(mode, spec.name))
         )
         console = Console(stderr=True, quiet=quiet)
-        train_model(replace(config, out=path), model, sequences, path, resume, console, callbacks=callbacks)
+        told = replace(config, out=path), model, sequences, path, resume, console
+        train_model(*told, callbacks=callbacks, findings=doubts.findings)
     return Run.open(path, device=str(target), data=sequences, encoder=encoder, decoder=decoder)
 
 

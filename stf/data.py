@@ -11,7 +11,19 @@ from __future__ import annotations
 from ffrl.config import ClipsConfig, DataConfig, PosesConfig, VectorsConfig
 from ffrl.data import load
 from ffrl.data.arrays import arrays, dataset
+from ffrl.data.findings.inspect import inspect
 from ffrl.data.poses.sequences import poses
 from ffrl.data.vectors.sequences import vectors
 
-__all__ = ["ClipsConfig", "DataConfig", "PosesConfig", "VectorsConfig", "arrays", "dataset", "load", "poses", "vectors"]
+__all__ = [
+    "ClipsConfig",
+    "DataConfig",
+    "PosesConfig",
+    "VectorsConfig",
+    "arrays",
+    "dataset",
+    "inspect",
+    "load",
+    "poses",
+    "vectors",
+]

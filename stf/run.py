@@ -32,6 +32,7 @@ from ffrl.training.parallel import join
 from ffrl.training.run_folder import DESCRIPTION, Description, require_run
 from ffrl.training.trainer import TrainingResult
 from ffrl.training.trainer import train as train_model
+from stf.precheck import Doubts
 from stf.registry import CONFIGS, MODES, default_config
 
 if TYPE_CHECKING:
@@ -312,6 +313,7 @@ def train(
     resume: bool = False,
     console: Console | None = None,
     init: str | Path | Run | None = None,
+    strict: bool = False,
 ) -> TrainingResult:
     """Train in ``run_dir`` on the data that ``config`` names; see :func:`ffrl.training.trainer.train`.
 
@@ -321,6 +323,7 @@ def train(
         resume: go on with the run in it.
         console: where to print.
         init: a run of the same model to start from.
+        strict: train on nothing that looks wrong, see :class:`stf.precheck.Doubts`.
 
     Raises:
         UserError: configuration, data or run folder cannot be used.
@@ -328,11 +331,14 @@ def train(
     flush_denormals()
     with join().in_turn(), fitting(f"data {config.data.name}"):
         data = ffrl.data.load(config.data, resolve_device(config.device))
-    with fitting(sizes_of(config, data.image_shape)):
+    doubts = Doubts(strict)
+    if not resume:
+        doubts.of_data(data, config)
+    with fitting(sizes_of(config, data.image_shape)), doubts.of_weights(data.device):
         model = build_model(config, data.image_shape, features=data.features)
     if init is not None:
         start_from(model, init)
-    return train_model(config, model, data, run_dir, resume, console)
+    return train_model(config, model, data, run_dir, resume, console, findings=doubts.findings)
 
 
 def start_from(model: SequenceModel, run: str | Path | Run) -> None:

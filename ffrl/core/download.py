@@ -13,7 +13,7 @@ from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
 
 from ffrl.core.errors import UserError, reason_of
-from ffrl.core.files import fsync_folder, reporting
+from ffrl.core.files import fsync_folder, move, reporting
 from ffrl.core.progress import progress, say
 
 PART = ".part"
@@ -98,7 +98,7 @@ def download(url: str, path: Path, sha256: str, size: int) -> None:
             part.unlink()
         raise
     with reporting("write", path):
-        os.replace(part, path)
+        move(part, path)
         fsync_folder(path.parent)
 
 

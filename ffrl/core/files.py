@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import shutil
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -18,6 +19,12 @@ PACKAGE = "sparse-transformation-flow"
 """Name of the distribution, which marks the files it writes."""
 TEMPORARY = ".tmp-"
 LOCK = ".lock"
+LONGEST = 40
+"""Letters of a name in that of its temporary file, which is to be no longer than file systems allow."""
+LONGEST_PATH = 1024
+"""Bytes of a path on macOS."""
+PAUSES = (0.02, 0.05, 0.1, 0.2, 0.4) if os.name == "nt" else ()
+"""Seconds after which a move that is refused is tried again, where files that are open cannot be replaced."""
 
 
 @contextmanager
@@ -37,6 +44,29 @@ def fsync_folder(folder: Path) -> None:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+def move(path: Path, target: Path) -> None:
+    """Rename a file or folder, replacing a file that is there; on Windows it is tried again while others read it.
+
+    Raises:
+        OSError: it cannot be renamed.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     Path(folder, "a").touch()
+        ...     move(Path(folder, "a"), Path(folder, "b"))
+        ...     [path.name for path in Path(folder).iterdir()]
+        ['b']
+    """
+    for pause in PAUSES:
+        try:
+            os.replace(path, target)
+            return
+        except PermissionError:  # an indexer, a virus scanner, or whoever reads the old file
+            time.sleep(pause)
+    os.replace(path, target)
 
 
 def write_durably(path: Path, data: bytes) -> None:
@@ -79,13 +109,13 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
         ...     Path(folder, "a.bin").read_bytes()
         b'abcdef'
     """
-    temporary = path.with_name(f"{TEMPORARY}{os.getpid()}-{time.time_ns()}-{path.name}")
+    temporary = path.with_name(f"{TEMPORARY}{os.getpid()}-{time.time_ns()}-{path.name[-LONGEST:]}")
     try:
         with open(temporary, "wb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        os.replace(temporary, path)
+        move(temporary, path)
         fsync_folder(path.parent)
     finally:
         with suppress(OSError):
@@ -126,7 +156,7 @@ def require_inside(run: Path, folder: Path) -> None:
 
 
 class Held:
-    """A folder that is kept open, so that it is known again if it is moved.
+    """A folder that is kept open, so that it is known again if it is moved; only remembered where none can be opened.
 
     Raises:
         UserError: it cannot be read.
@@ -144,9 +174,11 @@ class Held:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._descriptor: int | None = None
         with reporting("read", path):
-            self._descriptor = os.open(path, os.O_RDONLY)
-        self._stat = os.fstat(self._descriptor)
+            if os.name != "nt":  # Windows opens no folders, and moves none in which a file is open
+                self._descriptor = os.open(path, os.O_RDONLY)
+            self._stat = path.stat() if self._descriptor is None else os.fstat(self._descriptor)
 
     @property
     def there(self) -> bool:
@@ -155,8 +187,10 @@ class Held:
 
     def now(self) -> Path | None:
         """Where it is; None if it has been removed, or the system does not tell."""
-        with suppress(OSError):
-            path = Path(os.readlink(f"/proc/self/fd/{self._descriptor}"))
+        if self._descriptor is None:
+            return None
+        with suppress(OSError, UnicodeDecodeError):
+            path = Path(_path_of(self._descriptor))
             return path if self._is(path) else None
         return None
 
@@ -167,8 +201,19 @@ class Held:
 
     def close(self) -> None:
         """Let it go."""
-        with suppress(OSError):
-            os.close(self._descriptor)
+        if self._descriptor is not None:
+            with suppress(OSError):
+                os.close(self._descriptor)
+
+
+def _path_of(descriptor: int) -> str:
+    """Where an open folder is, as Linux and macOS tell."""
+    if sys.platform != "darwin":
+        return os.readlink(f"/proc/self/fd/{descriptor}")
+    import fcntl
+
+    found = fcntl.fcntl(descriptor, fcntl.F_GETPATH, bytes(LONGEST_PATH))
+    return os.fsdecode(found.partition(b"\0")[0])
 
 
 def remove_leftovers(folder: Path) -> None:

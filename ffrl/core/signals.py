@@ -11,6 +11,29 @@ from contextlib import contextmanager
 from types import FrameType, TracebackType
 from typing import Any
 
+STOPPING = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGBREAK") if hasattr(signal, name))
+"""What asks a process to stop; SIGBREAK is what Windows has for it."""
+KILL = int(getattr(signal, "SIGKILL", 9))
+"""What ends a process at once; Windows has no number of its own for it."""
+
+
+@contextmanager
+def interrupts_held_back() -> Iterator[None]:
+    """Inside the context SIGINT waits; children inherit that. Windows has no such masks, and nothing changes.
+
+    Example:
+        >>> with interrupts_held_back():
+        ...     pass
+    """
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
 
 class StopRequest:
     """Inside the context, the first SIGINT or SIGTERM only sets :attr:`signal`; old handlers return with the first
@@ -32,7 +55,7 @@ class StopRequest:
 
     def __enter__(self) -> StopRequest:
         if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
+            for number in STOPPING:
                 if signal.getsignal(number) != signal.SIG_IGN:
                     self._before[number] = signal.signal(number, self._request)
         return self

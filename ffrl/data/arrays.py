@@ -13,7 +13,8 @@ from ffrl.config import DataConfig
 from ffrl.core.errors import UserError, require
 from ffrl.data.base import SequenceBatch, SequenceData, Split, check_frames
 from ffrl.data.contents import Contents, digest
-from ffrl.data.given import GivenSequences, checked_activity, named, unit_interval
+from ffrl.data.given import GivenSequences, checked_activity, clips_as_recordings, named, unit_interval
+from ffrl.data.recorded import Recorded
 
 Channels = Literal["first", "last"]
 """Where the axis of the channels is: ``(..., C, H, W)`` or ``(..., H, W, C)``."""
@@ -70,6 +71,10 @@ class ArraySequences(GivenSequences):
         pixels = self.frames[clips] if len(frames) == self.num_steps + 1 else self.frames[clips[:, None], frames]
         return SequenceBatch(unit_interval(pixels), self.activity[clips])
 
+    def recordings(self) -> list[Recorded]:
+        """Every clip."""
+        return clips_as_recordings(self, lambda clip, first, last: self.frames[clip, first:last].numpy(force=True))
+
 
 class DatasetSequences(GivenSequences):
     """Clips of a Dataset, read as they are needed, ahead of the model.
@@ -116,6 +121,10 @@ class DatasetSequences(GivenSequences):
                 raise UserError(f"clip {clip}: found shape {found}, expected {expected}, as the first one has")
             items.append((unit_interval(pixels[frames]), activity))
         return SequenceBatch(*(torch.stack(part) for part in zip(*items, strict=True)))
+
+    def recordings(self) -> list[Recorded]:
+        """Every clip."""
+        return clips_as_recordings(self, lambda clip, first, last: self._item(clip)[0][first:last].numpy(), quick=False)
 
     def _item(self, index: int) -> tuple[Tensor, Tensor]:
         """Frames ``(T+1, C, H, W)`` as they are, and activity ``(T, J)``, J = 0 if it is not known."""

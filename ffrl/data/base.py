@@ -14,6 +14,7 @@ from ffrl.core.errors import UserError
 from ffrl.data.contents import Contents
 from ffrl.data.features import Features
 from ffrl.data.inventory import Inventory
+from ffrl.data.recorded import Recorded
 from ffrl.data.static import Static
 
 Split = Literal["train", "validation", "test"]
@@ -88,6 +89,10 @@ class SequenceData(ABC):
     def contents(self) -> Contents | None:
         """Hashes of what there is to train on, where runs have to notice when it changes; None if they need not."""
         return None
+
+    def recordings(self) -> Sequence[Recorded]:
+        """Return what there is as it is stored, split by split; nothing where sequences are made from single images."""
+        return ()
 
     @abstractmethod
     def size(self, split: Split) -> int:

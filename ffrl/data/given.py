@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from ffrl.core.errors import UserError, require
 from ffrl.data.base import SequenceBatch, SequenceData, Split, evenly_spaced
+from ffrl.data.recorded import Recorded
 
 
 class GivenSequences(SequenceData):
@@ -79,6 +82,24 @@ class GivenSequences(SequenceData):
         if len(indices) and (indices.min() < 0 or indices.max() >= len(rows)):
             raise IndexError(f"indices: found {indices.min()} to {indices.max()}, expected 0 to {len(rows) - 1}")
         return rows[indices]
+
+
+def clips_as_recordings(
+    data: GivenSequences, read: Callable[[int, int, int], NDArray[Any]], quick: bool = True
+) -> list[Recorded]:
+    """Every clip of a set as a recording of its own.
+
+    Args:
+        data: the clips.
+        read: takes a clip, its first frame and the one after the last, and returns those between.
+        quick: see :class:`~ffrl.data.recorded.Recorded`.
+    """
+    length = data.num_steps + 1
+    return [
+        Recorded(f"clip {clip}", split, length, partial(read, clip), quick=quick)
+        for split, rows in data.parts.items()
+        for clip in rows.tolist()
+    ]
 
 
 def checked_activity(activity: Any, source: str, shape: tuple[int, ...]) -> Tensor:

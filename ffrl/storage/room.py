@@ -19,7 +19,36 @@ _SHAPED = {torch.empty, torch.zeros, torch.ones, torch.full, torch.rand, torch.r
 _RANGES = {torch.arange, torch.linspace, torch.logspace, torch.randperm}
 
 
-class Room(TorchFunctionMode):
+class Made(TorchFunctionMode):
+    """Inside the context the numbers and tensors that are made from sizes are counted, before they are.
+
+    Example:
+        >>> with Made() as made:
+        ...     _ = torch.empty(2, 3), torch.arange(4)
+        >>> made.numbers, made.tensors
+        (10, 2)
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.numbers = self.tensors = 0
+
+    def more(self) -> None:
+        """What is done when more are about to be made."""
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        """Count what a function makes before it does."""
+        size = _size(func, args, kwargs or {})
+        if size is not None:
+            self.numbers += size
+            self.tensors += 1
+            self.more()
+        return func(*args, **kwargs or {})
+
+
+class Room(Made):
     """Inside the context no more tensors are made than some weights need, with room to spare.
 
     Args:
@@ -40,20 +69,37 @@ class Room(TorchFunctionMode):
     def __init__(self, weights: Mapping[str, Tensor], source: str) -> None:
         super().__init__()
         self.weights, self.source = sum(tensor.numel() for tensor in weights.values()), source
-        self.numbers, self.tensors = TIMES * self.weights + SPARE_NUMBERS, TIMES * len(weights) + SPARE_TENSORS
+        self.most = TIMES * self.weights + SPARE_NUMBERS, TIMES * len(weights) + SPARE_TENSORS
 
-    def __torch_function__(
-        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        """Count what a function makes before it does."""
-        size = _size(func, args, kwargs or {})
-        if size is not None:
-            self.numbers -= size
-            self.tensors -= 1
-            if self.numbers < 0 or self.tensors < 0:
-                found = f"found sizes of more than the {self.weights:,} saved weights"
-                raise UserError(f"{self.source}: {found}, expected theirs")
-        return func(*args, **kwargs or {})
+    def more(self) -> None:
+        """See :class:`Room`."""
+        if self.numbers > self.most[0] or self.tensors > self.most[1]:
+            found = f"found sizes of more than the {self.weights:,} saved weights"
+            raise UserError(f"{self.source}: {found}, expected theirs")
+
+
+class Watched(Made):
+    """Inside the context it is told when more numbers are made than there is room for, before they are made.
+
+    Args:
+        most: how many there is room for; None for any number.
+        tell: told once, with the number; it may raise.
+
+    Example:
+        >>> with Watched(10, lambda numbers: print(numbers)):
+        ...     _ = torch.empty(8), torch.empty(8)
+        16
+    """
+
+    def __init__(self, most: int | None, tell: Callable[[int], None]) -> None:
+        super().__init__()
+        self.most, self.tell = most, tell
+
+    def more(self) -> None:
+        """See :class:`Watched`."""
+        if self.most is not None and self.numbers > self.most:
+            self.most = None
+            self.tell(self.numbers)
 
 
 def _size(func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> int | None:

@@ -19,6 +19,7 @@ from ffrl.core.errors import UserError
 from ffrl.core.files import (
     TEMPORARY,
     fsync_folder,
+    move,
     remove_leftovers,
     reporting,
     require_own,
@@ -203,7 +204,7 @@ def save_checkpoint(run: Path, model: nn.Module, config: bytes, state: TrainingS
             fsync_folder(temporary)
             if target.exists():
                 _remove(target)
-            os.rename(temporary, target)
+            move(temporary, target)
             fsync_folder(folder)
         except BaseException:
             with suppress(OSError):
@@ -218,7 +219,7 @@ def save_checkpoint(run: Path, model: nn.Module, config: bytes, state: TrainingS
 def _remove(checkpoint: Path) -> None:
     """Remove a checkpoint; it disappears at once, under its own name it is never incomplete."""
     doomed = checkpoint.with_name(f"{TEMPORARY}old-{checkpoint.name}-{os.getpid()}")
-    os.rename(checkpoint, doomed)
+    move(checkpoint, doomed)
     shutil.rmtree(doomed)
 
 

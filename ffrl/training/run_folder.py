@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -14,6 +16,7 @@ from ffrl.core.files import is_empty, remove_leftovers, reporting, to_json, writ
 from ffrl.core.reading import read_json_object, shown
 from ffrl.data.base import SequenceData
 from ffrl.data.contents import Contents
+from ffrl.data.findings.finding import Finding
 from ffrl.data.inventory import Inventory
 from ffrl.data.on_device import where_made
 from ffrl.data.spec import DataSpec
@@ -68,23 +71,26 @@ class Description:
         modules: class of ``encoder`` and ``decoder`` where they are the user's own.
         recordings: what the data were, where they are a user's own recordings.
         contents: hashes of the data; None where nothing is known of them.
+        findings: what looked wrong before training.
     """
 
     data: DataSpec | None
     modules: dict[str, str]
     recordings: Inventory | None = None
     contents: Contents | None = None
+    findings: tuple[Finding, ...] = ()
 
     @classmethod
-    def of(cls, data: SequenceData, model: SequenceModel) -> Description:
+    def of(cls, data: SequenceData, model: SequenceModel, findings: Sequence[Finding] = ()) -> Description:
         """That of a run of ``model`` on ``data``."""
         made = where_made(data)
-        return cls(DataSpec.of(data), model.own_modules, made.inventory, made.contents())
+        return cls(DataSpec.of(data), model.own_modules, made.inventory, made.contents(), tuple(findings))
 
     def encoded(self) -> bytes:
         """Contents of the file."""
         beside = {"recordings": self.recordings, "contents": self.contents}
-        held = {key: value.plain() for key, value in beside.items() if value is not None}
+        held: dict[str, Any] = {key: value.plain() for key, value in beside.items() if value is not None}
+        held |= {"findings": [one.plain() for one in self.findings]} if self.findings else {}
         return to_json({"data": None if self.data is None else self.data.plain(), "modules": self.modules} | held)
 
     @classmethod
@@ -105,7 +111,11 @@ class Description:
         known = None if recordings is None else Inventory.read(recordings, f"{path}: recordings")
         inside = values.get("contents")
         contents = None if inside is None else Contents.read(inside, f"{path}: contents")
-        return cls(DataSpec.read(values.get("data"), f"{path}: data"), modules, known, contents)
+        findings = values.get("findings", [])
+        if not isinstance(findings, list):
+            raise UserError(f"{path}: findings: found {shown(findings)}, expected a list")
+        doubts = tuple(Finding.read(one, f"{path}: findings") for one in findings)
+        return cls(DataSpec.read(values.get("data"), f"{path}: data"), modules, known, contents, doubts)
 
 
 def prepare(run: Path, config: RunConfig, resume: bool, description: Description) -> None:

@@ -22,6 +22,7 @@ from ffrl.core.errors import UserError, fitting, require
 from ffrl.core.files import Held, locked
 from ffrl.core.signals import StopRequest
 from ffrl.data.base import SequenceData
+from ffrl.data.findings.finding import Finding
 from ffrl.models.frame_kind import Changes
 from ffrl.models.interface import Calibrated, Divisible, SequenceModel
 from ffrl.objective.elbo import elbo_terms
@@ -83,6 +84,7 @@ def train(
     console: Console | None = None,
     objective: Objective = elbo_terms,
     callbacks: Sequence[Callback] = (),
+    findings: Sequence[Finding] = (),
 ) -> TrainingResult:
     """Train ``model`` on ``data`` and keep everything in ``run_dir``.
 
@@ -101,6 +103,7 @@ def train(
         console: Where to print (standard error).
         objective: Maps (outputs, frames, config.objective) to named loss terms, among them ``loss``.
         callbacks: Told of every entry of ``metrics.jsonl``.
+        findings: What looked wrong before, kept in the run folder for the report.
 
     Raises:
         UserError: the folder, the configuration or a checkpoint cannot be used, or the loss stays non-finite.
@@ -145,7 +148,7 @@ def train(
             run_folder.open_folder(run_dir, resume)
             stack.enter_context(locked(run_dir))
             held.append(stack.enter_context(closing(Held(run_dir))))
-            run_folder.prepare(run_dir, config, resume, run_folder.Description.of(data, model))
+            run_folder.prepare(run_dir, config, resume, run_folder.Description.of(data, model, findings))
             precision = choose(config, model, device, run_dir / run_folder.ENVIRONMENT)
             run_folder.record_environment(run_dir, device, precision)
             return precision

@@ -24,6 +24,7 @@ from ffrl.evaluation.evaluate import evaluate
 from ffrl.models.interface import SequenceModel
 from ffrl.training.config_io import config_to_dict, flat
 from ffrl.training.folders import EVALUATION
+from ffrl.training.run_folder import Description
 from stf.plot.compute.assignment import Assignment, assign
 from stf.plot.compute.observed import Traversal
 from stf.plot.compute.plane import parse_plane
@@ -130,6 +131,7 @@ def draw(
             configuration=configuration_table(flat(config_to_dict(config))),
             explorer=explorer,
             vectors=data.features is not None,
+            doubts=[str(one) for one in Description.read(run_dir).findings],
         )
         path = folder / REPORT
         write_atomically(path, render_report(report).encode("utf-8", "replace"))

@@ -97,6 +97,7 @@ class Report:
         configuration: table.
         explorer: sliders, which stand in the section of the traversals; None for none.
         vectors: whether frames are vectors.
+        doubts: what looked wrong before training.
     """
 
     run: str
@@ -109,6 +110,7 @@ class Report:
     configuration: Table
     explorer: Explorer | None = None
     vectors: bool = False
+    doubts: Sequence[str] = ()
 
     def said(self, text: str) -> str:
         """What is said of images, of vectors if frames are vectors."""

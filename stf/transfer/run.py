@@ -26,6 +26,7 @@ from ffrl.core.files import (
     TEMPORARY,
     fsync_folder,
     is_empty,
+    move,
     reporting,
     require_inside,
     to_json,
@@ -395,7 +396,7 @@ def _staged(out: Path) -> Iterator[Path]:
         yield stage
         with reporting("write", out):
             for path in sorted(stage.iterdir(), key=lambda path: path.name == ACTIVITY):
-                os.replace(path, out / path.name)
+                move(path, out / path.name)
             fsync_folder(out)
     finally:
         shutil.rmtree(stage, ignore_errors=True)

@@ -40,7 +40,7 @@ def test_the_flags_that_matter_are_few_and_say_how_to_see_all(capsys):
     assert main(["train", "--help-all"]) == 0
     full = flags_in(capsys.readouterr().out)
     config = {name for name, flag in flags_of(CONFIGS["unsupervised"]).items() if "no-" not in name}
-    assert full == config | {"--config", "--init", "--resume"}
+    assert full == config | {"--config", "--init", "--resume", "--strict"}
     assert f"These are the 12 flags that matter; stf train --help-all shows all {len(full)}." in plain(short)
 
 

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ffrl.config import DataConfig
 from ffrl.core.errors import UserError, require
+from ffrl.core.machine import memory
 from ffrl.data.activity_process import states
 from ffrl.data.base import SequenceBatch, Split
 from ffrl.data.catalogue import image_shape, transformations
@@ -214,7 +215,7 @@ class MemoryImages:
         self.image_shape, self.count, self.block = source.image_shape, source.count, source.block
         size = self.count * math.prod(self.image_shape)
         self.about = f"{source.about}; {size / 2**30:.1f} GiB, all of it in memory"
-        have = _memory()
+        have = memory(torch.device("cpu"))
         if have is not None and size > have:
             raise UserError(
                 f"data.in-memory: found {have / 2**30:.1f} GiB of memory, expected more than the {size / 2**30:.1f} "
@@ -231,13 +232,3 @@ class MemoryImages:
     def read(self, indices: Tensor) -> Tensor:
         """Return the images ``indices (N,)`` as uint8 ``(N, C, H, W)``."""
         return self._images.index_select(0, indices)
-
-
-def _memory() -> int | None:
-    """Bytes of memory that the machine has, if the system tells."""
-    import os
-
-    try:
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, ValueError, OSError):
-        return None

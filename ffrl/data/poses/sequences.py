@@ -17,6 +17,7 @@ from ffrl.data.contents import Contents
 from ffrl.data.features import Features
 from ffrl.data.given import GivenSequences
 from ffrl.data.poses.align import each_aligned, start_aligned
+from ffrl.data.recorded import Recorded
 from ffrl.data.skeleton import Skeleton, joined
 from ffrl.data.vectors.sequences import VectorSequences, as_vectors, vectors
 
@@ -135,6 +136,10 @@ class PoseSequences(GivenSequences):
     def contents(self) -> Contents:
         """Hashes of the points by animal, and of what is held out."""
         return self.inner.contents()
+
+    def recordings(self) -> list[Recorded]:
+        """Those of the vectors, which are not aligned by the first one."""
+        return self.inner.recordings()
 
     def read(self, clips: Tensor, frames: list[int]) -> SequenceBatch:
         """See :meth:`~ffrl.data.given.GivenSequences.read`."""

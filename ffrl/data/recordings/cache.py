@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -283,7 +283,7 @@ def _write(
 ) -> Iterator[int]:
     """Write frames of the wanted size, one of a row to each file; yield how many rows are written."""
     folder, size, count = files[0].parent, config.size, 0
-    with caching(folder, KEY):
+    with caching(folder, KEY), _unless_there(opened.path, config):
         make_cache(folder)
         require_space(folder, len(files) * (opened.expected or 0) * 3 * size**2, str(opened.path))
         with ExitStack() as stack:
@@ -298,3 +298,13 @@ def _write(
             for out in outs:
                 out.seek(0)
                 write_byte_header(out, (opened.parts, count // opened.parts, 3, size, size))
+
+
+@contextmanager
+def _unless_there(path: Path, config: ClipsConfig) -> Iterator[None]:
+    """Let it pass that a file cannot be replaced which another process has written and reads already, as on Windows."""
+    try:
+        yield
+    except PermissionError:
+        if prepared(path, config) is None:
+            raise

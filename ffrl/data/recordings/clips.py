@@ -14,19 +14,22 @@ from torch import Tensor
 
 from ffrl.config import DataConfig
 from ffrl.core.errors import UserError
+from ffrl.core.machine import open_files
 from ffrl.core.progress import say
 from ffrl.data.base import SequenceBatch, Split
 from ffrl.data.contents import Contents, digest
 from ffrl.data.given import GivenSequences, unit_interval
 from ffrl.data.inventory import Inventory
+from ffrl.data.recorded import Recorded
 from ffrl.data.recordings.cache import cache_folder, frames_hash
 from ffrl.data.recordings.find import find_recordings, modification
+from ffrl.data.recordings.pictures import pictures_in
 from ffrl.data.recordings.prepare import prepare_recordings
 from ffrl.data.recordings.split import border_in_time, clip_count, held_out
 from ffrl.data.static import Static, changes
 
-MAPPED_FILES = 256
-"""Files that are mapped at a time; each takes a file descriptor."""
+MAPPED_FILES, SHARE = 256, 4
+"""Files that are mapped at a time, and which part of those that may be open they are at most."""
 SPREAD_CLIPS, SPREAD_BATCH = 512, 32
 """Clips of which it is measured how much each pixel changes, and how many of them are read at a time."""
 Row = tuple[int, int, int, int]
@@ -92,8 +95,10 @@ class ClipSequences(GivenSequences):
         self._maps = list(usable.maps.values())
         self._behind = list(usable.behind.values())
         self._speeds = [usable.speeds[path] for path in usable.maps if path in usable.speeds]
-        self._open = lru_cache(MAPPED_FILES)(lambda file: self._maps[file].open())
-        self._open_behind = lru_cache(MAPPED_FILES)(lambda file: self._behind[file].open())
+        allowed = open_files()
+        mapped = MAPPED_FILES if allowed is None else min(MAPPED_FILES, max(1, allowed // SHARE))
+        self._open = lru_cache(mapped)(lambda file: self._maps[file].open())
+        self._open_behind = lru_cache(mapped)(lambda file: self._behind[file].open())
         self._rows_by_name: dict[str, Row] = {}
         sizes: dict[str, tuple[int, int]] = {}
         for file, (path, frame_map) in enumerate(usable.maps.items()):
@@ -143,6 +148,7 @@ class ClipSequences(GivenSequences):
 
     def _places(self, divided: dict[Split, list[Row]]) -> dict[Split, Tensor]:
         """Cut the recordings of each split into clips; where the clips of each are in their table."""
+        self._divided = divided
         cut = {split: _cut(rows, self._span, self._hop) for split, rows in divided.items()}
         self._table = np.concatenate(list(cut.values()))
         places = torch.arange(len(self._table)).split([len(rows) for rows in cut.values()])
@@ -182,6 +188,26 @@ class ClipSequences(GivenSequences):
         only = len(self._rows_by_name) == 1 and self._behind[0].length == 1
         pixels = torch.from_numpy(self._open_behind(0)[0].copy()) if only else None
         return Static((squared / len(chosen)).sqrt(), None if pixels is None else unit_interval(pixels))
+
+    def recordings(self) -> list[Recorded]:
+        """Every recording, of a single one the parts that are trained on and held out."""
+        names = {row[:2]: name for name, row in self._rows_by_name.items()}
+        if self._paths == [self._root]:  # of which the name is "."
+            names = {row: self._root.name + name.removeprefix(".") for row, name in names.items()}
+        return [self._recorded(names[row[:2]], split, row) for split, rows in self._divided.items() for row in rows]
+
+    def _recorded(self, name: str, split: Split, row: Row) -> Recorded:
+        file, part, begin, count = row
+        path = self._paths[file]
+
+        def read(first: int, last: int) -> NDArray[np.uint8]:
+            wanted = self._maps[file].numbers(np.array([part]), begin + np.arange(first, last))
+            return self._maps[file].read(self._open(file), wanted[None])[0]
+
+        def files() -> list[str]:
+            return [one.name for one in pictures_in(path, self._clips.exclude)[:: self._clips.stride]]
+
+        return Recorded(name, split, count, read, files if path.is_dir() else None, begin)
 
     def _describe(self, divided: dict[Split, list[Row]]) -> str:
         skipped, ignored, results = self._left_out

@@ -12,8 +12,6 @@ from ffrl.core.errors import UserError
 from ffrl.data.base import ROUNDING
 
 FLAG = "--data.sequences.range"
-DARK = 16
-"""Levels of 255 that a recording stays below as a whole if its range may be a mistake: 12 bits in 16 do."""
 
 
 class Levels(NamedTuple):

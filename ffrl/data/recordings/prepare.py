@@ -15,14 +15,8 @@ from ffrl.core.progress import progress, say
 from ffrl.data.recordings.activity import Known, agreed, known_activity, strided
 from ffrl.data.recordings.cache import FrameMap, as_it_is, backgrounds, cache_folder, prepare, prepared
 from ffrl.data.recordings.find import BrokenRecording, modification, open_recording
-from ffrl.data.recordings.levels import DARK, FLAG
 from ffrl.data.recordings.pictures import pictures_in
 from ffrl.storage.cache import remove_abandoned
-
-LOOKED_AT = 8
-"""Frames of a recording that are looked at for whether it is nearly black."""
-MOST_LOOKED_INTO = 1000
-"""Recordings of which these are looked at, evenly spaced over all."""
 
 
 class Prepared(NamedTuple):
@@ -105,7 +99,6 @@ def prepare_recordings(paths: Sequence[Path], config: ClipsConfig, least: int) -
                 except BrokenRecording as error:
                     refuse(error)
         say(f"prepared frames are kept in {cache_folder(config)}")
-    _warn_of_dark(maps)
     speeds = {path: known.speeds for path in maps if (known := activity[path]) is not None}
     maps = {path: maps[path] for path in paths if path in maps}
     still = config.static != "none"
@@ -127,23 +120,3 @@ def _prepare(path: Path, config: ClipsConfig, size: int, advance: Callable[[int]
     if found is None:
         raise BrokenRecording(f"{path}: found it changing while it was read, expected it to stay as it is")
     return found
-
-
-def _warn_of_dark(maps: dict[Path, FrameMap]) -> None:
-    """Warn of recordings that are nearly black: their range may be another than that of their type."""
-    paths = list(maps)
-    dark: dict[Path, int] = {}
-    for path in paths[:: -(-len(paths) // MOST_LOOKED_INTO) or 1]:
-        found = maps[path]
-        mapped = found.open()
-        frames = np.unique(np.linspace(0, len(mapped) - 1, LOOKED_AT).astype(np.int64))
-        largest = int(mapped[frames].max())
-        if largest <= DARK:
-            dark[path] = largest
-    if dark:
-        first, largest = next(iter(dark.items()))
-        others = f" and {len(dark) - 1} other recordings" if len(dark) > 1 else ""
-        say(
-            f"warning: {first}{others}: found no value above {largest} of 255 in the frames looked at, nearly black; "
-            f"{FLAG} own stretches what there is"
-        )

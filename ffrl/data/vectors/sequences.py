@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
+from functools import partial
 from itertools import accumulate
 from numbers import Integral, Real
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from ffrl.core.errors import UserError, require
-from ffrl.data.base import SequenceBatch, Split
+from ffrl.data.base import SPLITS, SequenceBatch, Split
 from ffrl.data.contents import Contents, digest
 from ffrl.data.features import Features
 from ffrl.data.given import GivenSequences, checked_activity, named
+from ffrl.data.recorded import Recorded
 from ffrl.data.recordings.split import border_in_time, clip_count, held_out
 
 WITHIN = re.compile(r"\[\d+\]$", re.ASCII)
@@ -96,6 +99,7 @@ class VectorSequences(GivenSequences):
             }
         cut = {split: _starts(rows, length, hop) for split, rows in divided.items()}
         starts = torch.cat(list(cut.values()))
+        self._divided, self._begin, self._names = divided, begin, [one.name for one in every]
         places = torch.arange(len(starts)).split([len(rows) for rows in cut.values()])
         self._values = torch.cat([one.values for one in every])
         self._starts, self.name = starts, name
@@ -125,6 +129,19 @@ class VectorSequences(GivenSequences):
         assert self.features is not None
         parts = {name: digest(self.features.names, *values) for name, values in files.items()}
         return Contents(parts, digest(str(self._held_out)))
+
+    def recordings(self) -> list[Recorded]:
+        """Every recording, of a single one the parts that are trained on and held out."""
+        splits = zip(SPLITS, self._divided.values(), strict=False)
+        return [
+            Recorded(self._names[bisect_right(self._begin, begin) - 1], split, size, partial(self._between, begin))
+            for split, spans in splits
+            for begin, size in spans
+        ]
+
+    def _between(self, begin: int, first: int, last: int) -> NDArray[np.float64]:
+        found: NDArray[np.float64] = self._values[begin + first : begin + last].numpy()
+        return found
 
     def read(self, clips: Tensor, frames: list[int]) -> SequenceBatch:
         """See :meth:`~ffrl.data.given.GivenSequences.read`."""

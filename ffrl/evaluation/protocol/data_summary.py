@@ -195,6 +195,10 @@ def print_summary(summary: dict[str, Any], console: Console) -> None:
     table.add_row("one sequence", f"T = {steps} transitions, {steps + 1} frames")
     for name, text in (_of_features if "features" in summary else _of_pixels)(summary):
         table.add_row(Text(name), text)
+    if summary.get("looked_at"):
+        count = len(summary["findings"])
+        wrong = f"{count} warning{'s' if count > 1 else ''}" if count else "nothing looks wrong"
+        table.add_row("looked through", f"{summary['looked_at']}: {wrong}")
     console.print(table)
     if not known:
         console.print("Which transformations act in these data is not known: no true activity", highlight=False)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,6 +20,7 @@ from typing import Any
 
 from ffrl.core.errors import UserError, reason_of
 from ffrl.core.files import LOCK, PACKAGE, locked, reporting, write_atomically
+from ffrl.core.signals import KILL, interrupts_held_back
 from stf.benchmark.run.process import POLL, Child, stop
 
 JOBS = "jobs"
@@ -46,6 +48,8 @@ def import_submitit(executor: str) -> ModuleType:
         >>> import_submitit("local").__name__
         'submitit'
     """
+    if not hasattr(signal, "pthread_sigmask"):
+        raise UserError(f"--executor: found {executor!r} on {sys.platform}, expected 'processes': jobs need Unix")
     try:
         import submitit
     except ImportError:
@@ -127,14 +131,13 @@ def _inherited(environment: Mapping[str, str]) -> Iterator[None]:
     """Let what is started have this environment, not import from the current folder, and not hear Ctrl-C."""
     wanted = dict(environment) | {"PYTHONSAFEPATH": "1"}
     before = {key: os.environ.get(key) for key, value in wanted.items() if os.environ.get(key) != value}
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     os.environ.update(wanted)
     try:
-        yield
+        with interrupts_held_back():
+            yield
     finally:
         for key, value in before.items():
             os.environ.pop(key) if value is None else os.environ.update({key: value})
-        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
 class _InFolder:
@@ -190,7 +193,7 @@ class SubmittedJob(_InFolder):
     def send(self, number: int) -> None:
         """Ask for a signal, unless the job has ended."""
         super().send(number)
-        if self._cancels and self._code is None and (number == signal.SIGKILL or not self._begun()):
+        if self._cancels and self._code is None and (number == KILL or not self._begun()):
             self._job.cancel(check=False)
             self._end(-number)
 
@@ -211,7 +214,7 @@ class SubmittedJob(_InFolder):
             self._log.parent.mkdir(parents=True, exist_ok=True)
             with open(self._log, "a") as file:
                 file.write(f"{said}\n")
-        return -signal.SIGKILL
+        return -KILL
 
 
 def end_leftovers(folder: Path) -> None:

@@ -15,10 +15,15 @@ from typing import Protocol
 
 import stf
 from ffrl.core.files import reporting
+from ffrl.core.signals import KILL
 
 GRACE = 60.0
 """Seconds that stopped processes have to save a checkpoint before they are killed."""
 POLL = 0.05
+GROUP = int(getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0))
+"""On Windows what a session of its own is elsewhere: a group that can be told to stop."""
+BREAK = int(getattr(signal, "CTRL_BREAK_EVENT", signal.SIGTERM))
+"""The one signal that a process on Windows can be sent and handle."""
 TAIL = 4096
 
 
@@ -107,6 +112,7 @@ class Child:
                 stderr=subprocess.STDOUT,
                 env=environment,
                 start_new_session=True,
+                creationflags=GROUP,
             )
 
     def poll(self) -> int | None:
@@ -115,9 +121,15 @@ class Child:
 
     def send(self, number: int) -> None:
         """Send a signal to the process and to what it started, if it still runs."""
-        if self.poll() is None:
-            with suppress(ProcessLookupError):
+        if self.poll() is not None:
+            return
+        with suppress(ProcessLookupError):
+            if hasattr(os, "killpg"):
                 os.killpg(self._process.pid, number)
+            elif number == KILL:
+                self._process.kill()
+            else:
+                self._process.send_signal(BREAK)
 
     def wait(self, seconds: float) -> None:
         """Wait for the end of the process, but not longer than this."""
@@ -136,7 +148,7 @@ def stop(children: Iterable[Started], grace: float = GRACE) -> None:
             child.wait(deadline - time.monotonic())
     finally:
         for child in children:
-            child.send(signal.SIGKILL)
+            child.send(KILL)
             child.wait(grace)
 
 

@@ -265,8 +265,8 @@ def test_images_in_memory_are_those_of_the_source(capsys):
 
 
 def test_more_than_the_memory_of_the_machine_is_refused(monkeypatch):
-    monkeypatch.setattr("ffrl.data.grids.sequences._memory", lambda: 92159)
+    monkeypatch.setattr("ffrl.data.grids.sequences.memory", lambda device: 92159)
     with pytest.raises(UserError, match="^data.in-memory: found 0.0 GiB of memory, expected more than the 0.0 GiB of"):
         MemoryImages(Pictures(), "toys")
-    monkeypatch.setattr("ffrl.data.grids.sequences._memory", lambda: 92160)
+    monkeypatch.setattr("ffrl.data.grids.sequences.memory", lambda device: 92160)
     assert MemoryImages(Pictures(), "toys").count == len(all_digits(SIZES))

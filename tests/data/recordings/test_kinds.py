@@ -7,7 +7,6 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-import torch
 from PIL import Image, ImageOps
 from recording_tools import moving, save_pictures, settings
 
@@ -104,17 +103,6 @@ def test_floats_are_clipped_by_no_more_than_rounding(tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", frames)
     with pytest.raises(BrokenRecording, match="found values in"):
         frames_in(tmp_path / "a.npy")
-
-
-@pytest.mark.parametrize("range", ["type", "own"])
-def test_nearly_black_recordings_are_warned_of(tmp_path: Path, range: str, capsys: pytest.CaptureFixture) -> None:
-    np.save(tmp_path / "masks.npy", (moving(30, 10, 10) > 127).astype(np.uint8))
-    data = ClipSequences(settings(tmp_path / "masks.npy", range=range))
-    text = capsys.readouterr().err
-    said = "masks.npy: found no value above 1 of 255 in the frames looked at, nearly black; --data.sequences.range own"
-    assert (said in text) is (range == "type")
-    brightest = data.images("train", torch.arange(data.size("train"))).max().item()
-    assert brightest == pytest.approx(1 if range == "own" else 1 / 255)
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
