@@ -34,7 +34,7 @@ def configured(monkeypatch):
     """Return a function from arguments to the configuration that would be trained."""
     seen = []
 
-    def record(config, run, resume, init=None):
+    def record(config, run, resume, init=None, strict=False):
         assert config.out == run
         seen.append(config)
         return 0
@@ -213,7 +213,7 @@ def test_training_leaves_a_run_folder_and_prints_it(capfd, mode):
 @pytest.mark.parametrize(
     ("arguments", "parts"),
     [
-        (["--data.name", "falcor3d"], ["data.root", "None", "stf data fetch falcor3d"]),
+        (["--data.name", "falcor3d", "--data.root", "nowhere"], ["data.root", "nowhere", "stf data fetch falcor3d"]),
         (["--data.name", "shapes3d", "--data.num-steps", "30"], ["data.num-steps", "30", "at most"]),
         (["--data.name", "sequences"], ["data.root: found none"]),
         (["--data.root", "nowhere"], ["nowhere"]),

@@ -38,6 +38,7 @@ GUARDED = {
     "ffrl/core/files.py": {"fcntl"},
     "ffrl/core/machine.py": {"ctypes", "resource", "os.sysconf"},
     "ffrl/core/signals.py": {"signal.pthread_sigmask"},
+    "ffrl/data/rendered/stage.py": {"ctypes"},
     "stf/benchmark/run/jobs.py": {"signal.SIGHUP", "signal.SIGUSR1", "signal.SIGUSR2", "signal.pthread_sigmask"},
     "stf/benchmark/run/machine.py": {"os.sched_getaffinity"},
     "stf/benchmark/run/process.py": {"os.killpg"},

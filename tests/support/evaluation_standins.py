@@ -280,7 +280,8 @@ class Inferred(Activity):
         return self.posterior(means).mean_on()
 
     def draws(self, means: Tensor, samples: int, generator: torch.Generator | None) -> ActivityDraws:
-        model = SimpleNamespace(activity_model=self, _posterior=self.posterior)
+        seen = {"_posterior": self.posterior, "activity_features": lambda frames, means: means}
+        model = SimpleNamespace(activity_model=self, **seen)
         return SparseTransformationFlow.draw_activity(model, None, means, samples, generator)
 
 
