@@ -128,7 +128,7 @@ def machine(threads: int) -> dict[str, Any]:
 
     import torch
 
-    from ffrl.core.machine import memory
+    from ffrl.storage.machine import memory
 
     info = Path("/proc/cpuinfo")
     text = info.read_text() if info.exists() else ""

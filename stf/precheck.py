@@ -9,11 +9,11 @@ import torch
 
 from ffrl.config import RunConfig
 from ffrl.core.errors import UserError
-from ffrl.core.machine import memory
 from ffrl.core.progress import say
 from ffrl.data.base import SequenceData
 from ffrl.data.findings.finding import Finding
 from ffrl.data.findings.inspect import inspect
+from ffrl.storage.machine import memory
 from ffrl.storage.room import Watched
 from ffrl.training.parallel import join
 

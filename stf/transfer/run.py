@@ -35,7 +35,7 @@ from ffrl.core.files import (
 from ffrl.core.reading import read_json_object
 from ffrl.data.base import SequenceData, Split
 from ffrl.data.recordings.read import GreyAs
-from ffrl.data.states import moved, renderable
+from ffrl.data.synthesis.states import moved, renderable
 from ffrl.evaluation.matching import strongest_part
 from ffrl.models.frame_kind import Changes, FrameKind
 from ffrl.models.interface import SequenceModel

@@ -18,11 +18,11 @@ from ffrl.core.reading import read_json_object
 from ffrl.core.seed import generator
 from ffrl.data.base import SequenceBatch, SequenceData, Split
 from ffrl.data.catalogue import transformations
-from ffrl.data.moves import parse_moves
 from ffrl.data.recordings.find import ARRAYS
 from ffrl.data.recordings.moving.read import read_moving
 from ffrl.data.recordings.read import GreyAs, read_images, read_sequence
-from ffrl.data.states import moved
+from ffrl.data.synthesis.moves import parse_moves
+from ffrl.data.synthesis.states import moved
 from ffrl.data.vectors.files import recordings_in
 from ffrl.evaluation.protocol.sequences import choose
 from ffrl.models.interface import SequenceModel

@@ -13,8 +13,8 @@ from cli_tools import SEARCH, TINY, only_line
 import stf
 import stf.precheck
 from cli.main import main
-from ffrl.core import machine
 from ffrl.core.errors import UserError
+from ffrl.storage import machine
 from ffrl.training.run_folder import Description
 
 DATA = ["--data.name=vectors", "--data.root=walks.npz"]

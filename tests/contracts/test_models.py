@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ffrl.config import RunConfig
 from ffrl.core.evaluation_mode import evaluation_mode
-from ffrl.data.activity_process import single_activity
+from ffrl.data.synthesis.activity_process import single_activity
 from ffrl.evaluation.likelihood.estimate import bounds, draw, log_weights
 from ffrl.evaluation.likelihood.pixels import PixelLikelihood
 from ffrl.models.activity import ActivityKind, Phase

@@ -36,7 +36,7 @@ ONLY_SOME = {
 MODULES = {"fcntl", "resource", "pwd", "grp", "termios", "winreg", "msvcrt", "multiprocessing", "ctypes"}
 GUARDED = {
     "ffrl/core/files.py": {"fcntl"},
-    "ffrl/core/machine.py": {"ctypes", "resource", "os.sysconf"},
+    "ffrl/storage/machine.py": {"ctypes", "resource", "os.sysconf"},
     "ffrl/core/signals.py": {"signal.pthread_sigmask"},
     "ffrl/data/rendered/stage.py": {"ctypes"},
     "stf/benchmark/run/jobs.py": {"signal.SIGHUP", "signal.SIGUSR1", "signal.SIGUSR2", "signal.pthread_sigmask"},

@@ -22,8 +22,8 @@ from ffrl.data.digits.moving_mnist import MovingMnistSequences
 from ffrl.data.on_device import MovedSequences
 from ffrl.data.shapes3d.render import render
 from ffrl.data.shapes3d.sequences import RenderedShapes3D
-from ffrl.data.states import StateSequences
-from ffrl.data.variation import Factor
+from ffrl.data.synthesis.states import StateSequences
+from ffrl.data.synthesis.variation import Factor
 from ffrl.evaluation.codes.dci import completeness, dci, disentanglement
 from ffrl.evaluation.codes.factors import draw_factors
 from ffrl.evaluation.codes.mig import binned, mutual_information, mutual_information_gaps

@@ -13,7 +13,7 @@ from visualize_tools import SparseData, texts, tiny_model
 from cli.main import main
 from ffrl.config import DataConfig, ModelConfig
 from ffrl.core.errors import UserError
-from ffrl.data.activity_process import mixed_activity, switching_spikes
+from ffrl.data.synthesis.activity_process import mixed_activity, switching_spikes
 from ffrl.evaluation.likelihood.bounds import elbo, iwae
 from ffrl.evaluation.likelihood.estimate import draw, log_weights
 from ffrl.evaluation.likelihood.pixels import PixelLikelihood

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 from vector_tools import vector_data
 
-from ffrl.data.activity_process import single_activity
 from ffrl.data.spec import DataSpec
+from ffrl.data.synthesis.activity_process import single_activity
 from ffrl.models.interface import SequenceModel
 from ffrl.objective.elbo import elbo_terms
 from stf.registry import MODES, default_config

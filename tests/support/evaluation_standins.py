@@ -12,9 +12,9 @@ from torch.distributions import LowRankMultivariateNormal, Normal
 
 from ffrl.config import DataConfig, ModelConfig, ObjectiveConfig, SupervisedConfig
 from ffrl.core.errors import require
-from ffrl.data.activity_process import markov_spikes, single_activity, states, uniform_speeds
 from ffrl.data.base import SequenceBatch, SequenceData
-from ffrl.data.states import StateSequences
+from ffrl.data.synthesis.activity_process import markov_spikes, single_activity, states, uniform_speeds
+from ffrl.data.synthesis.states import StateSequences
 from ffrl.models.activity import Activity, ActivityDraws, ActivityKind, ActivitySample, Phase
 from ffrl.models.frame_kind import PIXELS
 from stf.config import SparseModelConfig, UnsupervisedConfig, WeakConfig

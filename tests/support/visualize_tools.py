@@ -20,7 +20,7 @@ from ffrl.config import DataConfig, ModelConfig
 from ffrl.core.errors import require
 from ffrl.data.base import SequenceBatch, SequenceData
 from ffrl.data.catalogue import DATA_SETS
-from ffrl.data.states import StateSequences
+from ffrl.data.synthesis.states import StateSequences
 from stf.config import SparseModelConfig, SparsityConfig
 from stf.plot.compute.roles import FieldRole
 from stf.run import build_model

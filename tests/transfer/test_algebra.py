@@ -19,7 +19,7 @@ from ffrl.core.errors import UserError
 from ffrl.data import load
 from ffrl.data.base import SequenceData
 from ffrl.data.catalogue import DATA_SETS
-from ffrl.data.moves import parse_moves
+from ffrl.data.synthesis.moves import parse_moves
 from ffrl.models.activity import ActivityKind
 from ffrl.models.frame_kind import PIXELS
 from stf.plot.compute.assignment import assign

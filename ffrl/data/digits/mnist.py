@@ -12,13 +12,13 @@ from torch import Tensor
 from ffrl.config import DataConfig
 from ffrl.core import download as fetch
 from ffrl.core.errors import UserError, require
-from ffrl.data.activity_process import starts
 from ffrl.data.base import SPLITS, Split
 from ffrl.data.contents import Contents, digest
 from ffrl.data.digits.assets import asset
 from ffrl.data.digits.idx import AGAIN, IMAGE_SIZE, Digits, read_digits, read_idx
 from ffrl.data.digits.render import TRANSFORMATIONS, pad, parameters, render
-from ffrl.data.states import StateSequences
+from ffrl.data.synthesis.activity_process import starts
+from ffrl.data.synthesis.states import StateSequences
 
 IMAGES = "{part}-images-idx3-ubyte"
 LABELS = "{part}-labels-idx1-ubyte"

@@ -8,14 +8,14 @@ from torch import Tensor
 
 from ffrl.config import DataConfig
 from ffrl.core.errors import require
-from ffrl.data.activity_process import mixed_activity, states
 from ffrl.data.base import Split
 from ffrl.data.catalogue import transformations
 from ffrl.data.contents import Contents
 from ffrl.data.digits.idx import IMAGE_SIZE
 from ffrl.data.digits.mnist import MnistSequences
-from ffrl.data.states import StateSequences
-from ffrl.data.variation import Factor
+from ffrl.data.synthesis.activity_process import mixed_activity, states
+from ffrl.data.synthesis.states import StateSequences
+from ffrl.data.synthesis.variation import Factor
 
 SIZE = 64
 STEP = 3.0

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from ffrl.core.errors import UserError, reason_of
 from ffrl.core.seed import generator
-from ffrl.data.variation import Factor
+from ffrl.data.synthesis.variation import Factor
 
 TOLERANCE = 1e-4
 """Largest difference between a stored label and its value; neighbouring values differ by 0.07 or more."""

@@ -13,14 +13,14 @@ from torch import Tensor
 
 from ffrl.config import DataConfig
 from ffrl.core.errors import UserError, require
-from ffrl.core.machine import memory
-from ffrl.data.activity_process import states
 from ffrl.data.base import SequenceBatch, Split
 from ffrl.data.catalogue import image_shape, transformations
 from ffrl.data.contents import Contents, digest
 from ffrl.data.grids.factors import Factors, split_images
-from ffrl.data.states import StateSequences
-from ffrl.data.variation import Factor
+from ffrl.data.synthesis.activity_process import states
+from ffrl.data.synthesis.states import StateSequences
+from ffrl.data.synthesis.variation import Factor
+from ffrl.storage.machine import memory
 
 
 class ImageSource(Protocol):

@@ -14,7 +14,6 @@ from torch import Tensor
 
 from ffrl.config import DataConfig
 from ffrl.core.errors import UserError
-from ffrl.core.machine import open_files
 from ffrl.core.progress import say
 from ffrl.data.base import SequenceBatch, Split
 from ffrl.data.contents import Contents, digest
@@ -27,6 +26,7 @@ from ffrl.data.recordings.pictures import pictures_in
 from ffrl.data.recordings.prepare import prepare_recordings
 from ffrl.data.recordings.split import border_in_time, clip_count, held_out
 from ffrl.data.static import Static, changes
+from ffrl.storage.machine import open_files
 
 MAPPED_FILES, SHARE = 256, 4
 """Files that are mapped at a time, and which part of those that may be open they are at most."""

@@ -10,12 +10,12 @@ from torch import Tensor
 from ffrl.config import DataConfig
 from ffrl.core.errors import require
 from ffrl.core.seed import generator
-from ffrl.data.activity_process import single_activity, states
 from ffrl.data.base import SequenceBatch, Split, evenly_spaced
 from ffrl.data.contents import Contents, digest
 from ffrl.data.grids.factors import Factors
 from ffrl.data.grids.sequences import GridSequences
 from ffrl.data.rendered.frames import KEY, FrameCache, Renderer
+from ffrl.data.synthesis.activity_process import single_activity, states
 from ffrl.storage.cache import cache_home
 
 ROUNDING = 1e-3

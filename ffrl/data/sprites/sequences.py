@@ -10,11 +10,11 @@ from torch import Tensor
 
 from ffrl.config import DataConfig
 from ffrl.core.errors import UserError
-from ffrl.data.activity_process import markov_spikes, single_activity, states
 from ffrl.data.base import SequenceBatch, SequenceData, Split, evenly_spaced
 from ffrl.data.contents import Contents, digest
 from ffrl.data.sets.sprites import NAMES as SPRITES
 from ffrl.data.sprites.sheets import ACTIONS, CELL, FACINGS, LAYERS, compose, read_layers
+from ffrl.data.synthesis.activity_process import markov_spikes, single_activity, states
 
 RESUME = 0.5
 """Protocol ffrl: probability per step that a pausing character goes on."""
@@ -30,8 +30,8 @@ class SpriteSequences(SequenceData):
 
     A sequence shows one character in one action and facing. One unit step is the next frame; actions repeat. Frame t
     depends on how many frames were shown before and on which action it is, not on counts alone, so these are no
-    :class:`~ffrl.data.states.StateSequences`. In mixed sequences the action starts anywhere in its cycle and the
-    character pauses and goes on, by a two-state chain: under protocol ffrl it goes on acting with probability
+    :class:`~ffrl.data.synthesis.states.StateSequences`. In mixed sequences the action starts anywhere in its cycle and
+    the character pauses and goes on, by a two-state chain: under protocol ffrl it goes on acting with probability
     ``stay`` and ends a pause with probability 0.5, under sta it has ``on_rate`` and ``off_rate``.
 
     Only the layers stay on the device, as bytes (12 MB for the published sheets); frames are composed from them.

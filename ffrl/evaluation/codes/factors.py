@@ -9,8 +9,8 @@ from torch import Tensor
 
 from ffrl.core.errors import UserError
 from ffrl.data.base import Split
-from ffrl.data.states import StateSequences
-from ffrl.data.variation import Factor
+from ffrl.data.synthesis.states import StateSequences
+from ffrl.data.synthesis.variation import Factor
 
 
 class Drawn(NamedTuple):

@@ -15,7 +15,7 @@ from ffrl.core.errors import UserError, require
 from ffrl.core.evaluation_mode import evaluation_mode
 from ffrl.core.seed import generator, hashed_seed
 from ffrl.data.base import SequenceData, Split
-from ffrl.data.states import StateSequences, made_from_states
+from ffrl.data.synthesis.states import StateSequences, made_from_states
 from ffrl.evaluation.codes.dci import LEAF, TREES, dci, import_forests
 from ffrl.evaluation.codes.factors import draw_factors
 from ffrl.evaluation.codes.mig import BINS, mutual_information_gaps

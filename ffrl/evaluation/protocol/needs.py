@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import Enum
 
 from ffrl.data.base import SequenceData
-from ffrl.data.states import prescribable
+from ffrl.data.synthesis.states import prescribable
 from ffrl.evaluation.protocol.kind import with_posterior
 from ffrl.models.interface import Probabilistic, SequenceModel
 

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from ffrl.data.activity_process import states
 from ffrl.data.base import SequenceBatch, SequenceData, Split
-from ffrl.data.states import StateSequences, made_from_states
+from ffrl.data.synthesis.activity_process import states
+from ffrl.data.synthesis.states import StateSequences, made_from_states
 
 FEW = 6
 """Paths that are named where they are not shown."""

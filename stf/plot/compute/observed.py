@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from ffrl.data.base import SequenceBatch, SequenceData, Split
-from ffrl.data.states import moved, renderable
+from ffrl.data.synthesis.states import moved, renderable
 from ffrl.evaluation.matching import strongest_part
 from ffrl.evaluation.measures.equivariance import frame_errors
 from ffrl.evaluation.protocol.kind import activity_of, likeliest, with_posterior

@@ -13,11 +13,11 @@ from torch import Tensor
 from ffrl import data as ffrl_data
 from ffrl.config import DataConfig
 from ffrl.core.errors import UserError
-from ffrl.data.activity_process import states
 from ffrl.data.digits import moving_mnist
 from ffrl.data.digits.mnist import read_training_digits
 from ffrl.data.digits.moving_mnist import MovingMnistSequences, bounced, translated
-from ffrl.data.states import moved, renderable
+from ffrl.data.synthesis.activity_process import states
+from ffrl.data.synthesis.states import moved, renderable
 
 WAYS = torch.tensor([[1.0, 0.0], [-1.0, 0.0], [0.0, 1.0], [0.0, -1.0]])
 """Right, left, down and up in (x, y), y downwards."""

@@ -14,7 +14,7 @@ from ffrl.config.data import DATA_SETS
 from ffrl.core.errors import UserError
 from ffrl.data.grids.factors import Factors
 from ffrl.data.grids.sequences import GridSequences, MemoryImages, StoredSequences
-from ffrl.data.states import moved, renderable
+from ffrl.data.synthesis.states import moved, renderable
 
 SIZES = (3, 5, 2, 4)
 NAMES = ("depth", "hue", "shape", "scale")

@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from ffrl.data.activity_process import (
+from ffrl.data.synthesis.activity_process import (
     laplace_speeds,
     markov_spikes,
     single_activity,

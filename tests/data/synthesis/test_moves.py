@@ -8,9 +8,9 @@ import torch
 from ffrl.config import DataConfig
 from ffrl.core.errors import UserError
 from ffrl.data import load
-from ffrl.data.activity_process import states
-from ffrl.data.moves import parse_moves
-from ffrl.data.states import moved, prescribable, renderable
+from ffrl.data.synthesis.activity_process import states
+from ffrl.data.synthesis.moves import parse_moves
+from ffrl.data.synthesis.states import moved, prescribable, renderable
 
 NAMES = ("scaling", "rotation", "hue")
 INDICES = torch.tensor([7, 3])

@@ -11,10 +11,10 @@ from torch import Tensor
 
 from ffrl.config import DataConfig
 from ffrl.core.errors import UserError
-from ffrl.data.activity_process import mixed_activity, single_activity, states
 from ffrl.data.base import SequenceBatch, SequenceData, Split, evenly_spaced
 from ffrl.data.on_device import where_made
-from ffrl.data.variation import Factor
+from ffrl.data.synthesis.activity_process import mixed_activity, single_activity, states
+from ffrl.data.synthesis.variation import Factor
 
 
 class StateSequences(SequenceData):
