@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
@@ -25,6 +25,7 @@ from ffrl.training.checkpoint import CONFIG, FOLDER, MODEL, checkpoints, clean_c
 from ffrl.training.config_io import FORMAT_VERSION, config_to_dict, encode_config, flat, write_config
 from ffrl.training.precision import Precision
 
+Known = TypeVar("Known", Inventory, Contents)
 ENVIRONMENT = "environment.json"
 DESCRIPTION = "run.json"
 """What else a run has to know to be loaded: its data's shape and names, and modules of one's own."""
@@ -127,8 +128,7 @@ def prepare(run: Path, config: RunConfig, resume: bool, description: Description
     if resume:
         require_same(run / CONFIG, config, longer=True)
         require_same_shape(run, description)
-        require_same_recordings(run, description)
-        require_same_contents(run, description)
+        require_same_data(run, description)
     elif not is_empty(run):
         raise UserError(f"{run}: found files in it, expected a new or empty run folder (or --resume {run})")
     remove_leftovers(run)
@@ -147,34 +147,25 @@ def record_environment(run: Path, device: torch.device, precision: Precision) ->
         write_atomically(run / ENVIRONMENT, to_json(environment(device) | chosen))
 
 
-def require_same_recordings(run: Path, description: Description) -> None:
-    """Check that the recordings are those that the run in folder ``run`` was started with.
+def require_same_data(run: Path, description: Description) -> None:
+    """Check that recordings and contents of the data are those that the run in folder ``run`` was started with.
 
     Raises:
         UserError: some have gone, are new or have changed; or others are held out.
     """
-    known = Description.read(run).recordings
-    if known is None or description.recordings is None:
-        return
-    change = known.change(description.recordings)
-    if change is not None:
-        expected = "those that the run was started with; --init goes on from its weights on other data"
-        raise UserError(f"{run}: found other recordings ({change}), expected {expected}")
+    known = Description.read(run)
+    changes = {
+        "recordings": _change(known.recordings, description.recordings),
+        "data": _change(known.contents, description.contents),
+    }
+    for what, change in changes.items():
+        if change is not None:
+            expected = "those that the run was started with; --init goes on from its weights on other data"
+            raise UserError(f"{run}: found other {what} ({change}), expected {expected}")
 
 
-def require_same_contents(run: Path, description: Description) -> None:
-    """Check that the data hold what those held that the run in folder ``run`` was started with.
-
-    Raises:
-        UserError: they do not.
-    """
-    known = Description.read(run).contents
-    if known is None or description.contents is None:
-        return
-    change = known.change(description.contents)
-    if change is not None:
-        expected = "those that the run was started with; --init goes on from its weights on other data"
-        raise UserError(f"{run}: found other data ({change}), expected {expected}")
+def _change(known: Known | None, found: Known | None) -> str | None:
+    return None if known is None or found is None else known.change(found)
 
 
 def require_same_shape(run: Path, description: Description) -> None:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from ffrl.config import DataConfig
 from ffrl.data.grids.factors import Factors
-from ffrl.data.grids.made import grid_of, made
-from ffrl.data.grids.picture_folder import picture_source
-from ffrl.data.grids.sequences import StoredSequences
+from ffrl.data.grids.published import PublishedSequences
 
 LABELS = "train-rec.labels"
 """The labels, a ``.npy`` array in spite of the name."""
@@ -20,7 +18,7 @@ MOVED = tuple(range(7))
 UNIT_STEPS = ("one of 5 levels up",) + 3 * ("one of 6 directions on",) + 3 * ("one of 6 positions on",)
 
 
-class Falcor3DSequences(StoredSequences):
+class Falcor3DSequences(PublishedSequences):
     """Sequences of the 128 x 128 version of Falcor3D under seven transformations, T at most 4.
 
     A grid that ``stf data render`` made is read as well, by the title "rendered Falcor3D".
@@ -41,13 +39,8 @@ class Falcor3DSequences(StoredSequences):
         ffrl.core.errors.UserError: data.root: found None, expected the folder of Falcor3D (stf data fetch falcor3d)
     """
 
-    name, title = "falcor3d", "Falcor3D"
-    unit_steps: tuple[str, ...] = UNIT_STEPS
+    name, title, labels, columns = "falcor3d", "Falcor3D", LABELS, MOVED
+    unit_steps = UNIT_STEPS
 
     def __init__(self, config: DataConfig, device: object = "cpu", factors: Factors = FACTORS) -> None:
-        factors = grid_of(config, factors)
-        source = picture_source(config, self.title, LABELS, factors)
-        if made(config.root) is not None:
-            self.title = f"rendered {self.title}"
-            self.unit_steps = tuple(f"the next of {factors.sizes[column]} values" for column in MOVED)
-        super().__init__(config, factors, MOVED, source)
+        super().__init__(config, factors)

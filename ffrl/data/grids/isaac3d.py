@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from ffrl.config import DataConfig
 from ffrl.data.grids.factors import Factors
-from ffrl.data.grids.made import grid_of, made
-from ffrl.data.grids.picture_folder import picture_source
-from ffrl.data.grids.sequences import StoredSequences
+from ffrl.data.grids.published import PublishedSequences
 
 LABELS = "labels.npy"
 FACTORS = Factors(
@@ -30,7 +28,7 @@ UNIT_STEPS = (
 )
 
 
-class Isaac3DSequences(StoredSequences):
+class Isaac3DSequences(PublishedSequences):
     """Sequences of the 128 x 128 version of Isaac3D under eight transformations, T at most 3; the shape stays.
 
     A grid that ``stf data render`` made is read as well, by the title "rendered Isaac3D".
@@ -51,13 +49,8 @@ class Isaac3DSequences(StoredSequences):
         ffrl.core.errors.UserError: data.root: found None, expected the folder of Isaac3D (stf data fetch isaac3d)
     """
 
-    name, title = "isaac3d", "Isaac3D"
-    unit_steps: tuple[str, ...] = UNIT_STEPS
+    name, title, labels, columns = "isaac3d", "Isaac3D", LABELS, MOVED
+    unit_steps = UNIT_STEPS
 
     def __init__(self, config: DataConfig, device: object = "cpu", factors: Factors = FACTORS) -> None:
-        factors = grid_of(config, factors)
-        source = picture_source(config, self.title, LABELS, factors)
-        if made(config.root) is not None:
-            self.title = f"rendered {self.title}"
-            self.unit_steps = tuple(f"the next of {factors.sizes[column]} values" for column in MOVED)
-        super().__init__(config, factors, MOVED, source)
+        super().__init__(config, factors)
