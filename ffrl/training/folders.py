@@ -37,10 +37,12 @@ def newest(folder: Path = RUNS) -> Path:
 def reserved(mode: str, data: str) -> Iterator[Path]:
     """Make a new folder ``runs/<mode>-<data>-<time>`` that no other process gets; it goes again if it stays empty.
 
+    So does ``runs``, if it was not there before.
+
     Raises:
         UserError: it cannot be made.
     """
-    name = f"{mode}-{data}-{time.strftime('%Y%m%d-%H%M%S')}"
+    name, there = f"{mode}-{data}-{time.strftime('%Y%m%d-%H%M%S')}", RUNS.exists()
     for attempt in count(1):
         path = RUNS / (name if attempt == 1 else f"{name}-{attempt}")
         try:
@@ -56,3 +58,5 @@ def reserved(mode: str, data: str) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             path.rmdir()
+            if not there:
+                RUNS.rmdir()

@@ -104,19 +104,19 @@ def test_only_what_acts_changes_the_frames(made):
 
 def test_files_are_read_as_they_were_written(tmp_path):
     path = save_sequences(tmp_path / "sequences", 6, seed=3)
-    stored, made = np.load(path), two_objects(6, seed=3)
+    with np.load(path) as file:
+        stored, activity, names = file["frames"], file["activity"], tuple(file["transformations"])
+    made = two_objects(6, seed=3)
     assert stored.shape == (6, STEPS + 1, SIDE, SIDE, 1) and stored.dtype == np.uint8
     assert np.abs(stored[..., 0] / 255 - made.frames).max() <= 0.5 / 255 + 1e-9
-    truth = np.load(tmp_path / "sequences-truth.npz")
-    assert np.array_equal(truth["activity"], made.activity) and np.array_equal(truth["states"], made.states)
+    assert np.array_equal(activity, made.activity) and names == TRANSFORMATIONS
     data = ClipSequences(settings(tmp_path / "sequences", STEPS, size=SIDE))
     sizes = {split: data.size(split) for split in ("train", "validation")}
     assert sum(sizes.values()) == 6
-    clips = torch.cat(
-        [
-            data.mixed(split, torch.arange(size), torch.Generator().manual_seed(0)).frames
-            for split, size in sizes.items()
-        ]
-    )
-    found = {tuple((255 * clip[:, 0]).round().long().flatten().tolist()) for clip in clips}
-    assert found == {tuple(map(int, clip.ravel())) for clip in stored}
+    batches = [data.mixed(split, torch.arange(size), torch.Generator().manual_seed(0)) for split, size in sizes.items()]
+    clips, speeds = (torch.cat([getattr(batch, part) for batch in batches]) for part in ("frames", "activity"))
+    pixels = [tuple((255 * clip[:, 0]).round().long().flatten().tolist()) for clip in clips]
+    known = {tuple(map(int, clip.ravel())): torch.tensor(of) for clip, of in zip(stored, made.activity, strict=True)}
+    assert set(pixels) == set(known)
+    for clip, speed in zip(pixels, speeds, strict=True):
+        torch.testing.assert_close(speed.double(), known[clip], rtol=0, atol=1e-6)

@@ -114,16 +114,19 @@ def two_objects(count: int, seed: int = 0, steps: int = STEPS) -> TwoObjects:
 
 
 def save_sequences(folder: Path, count: int, seed: int = 0) -> Path:
-    """Write ``frames.npy``, uint8 ``(N, T+1, 32, 32, 1)``, into ``folder``, and return its path.
+    """Write ``frames.npz`` into ``folder``, with uint8 frames ``(N, T+1, 32, 32, 1)`` and what is true of them.
 
-    For ``stf --data.name sequences --data.root FOLDER --data.sequences.size 32 --data.num-steps 10``; what is true of
-    them is beside the folder, in ``FOLDER-truth.npz``.
+    For ``stf --data.name sequences --data.root FOLDER --data.sequences.size 32 --data.num-steps 10``, which scores
+    fields against the activity.
+
+    Returns:
+        Path of the file.
     """
     made = two_objects(count, seed)
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / "frames.npy"
-    np.save(path, np.rint(255 * made.frames).astype(np.uint8)[..., None])
-    np.savez(folder.with_name(folder.name + "-truth.npz"), activity=made.activity, states=made.states, rows=made.rows)
+    path = folder / "frames.npz"
+    frames = np.rint(255 * made.frames).astype(np.uint8)[..., None]
+    np.savez_compressed(path, frames=frames, activity=made.activity, transformations=np.array(TRANSFORMATIONS))
     return path
 
 
