@@ -20,10 +20,15 @@ SHARED = {"steps": 3, "batch_size": 4, "device": "cpu", "data": DataConfig(num_s
 SEARCH = {"discovery": DiscoveryConfig(fraction=0.15, sequences=32, held_out=16)}
 CONFIGS: dict[str, RunConfig] = {
     "supervised": SupervisedConfig(model=ModelConfig(num_fields=3, **SMALL), **SHARED),
-    "weak": WeakConfig(model=ModelConfig(num_fields=4, **SMALL), **SHARED, **SEARCH),
+    "weak": WeakConfig(model=SparseModelConfig(num_fields=4, **SMALL), **SHARED, **SEARCH),
     "unsupervised": UnsupervisedConfig(model=SparseModelConfig(num_fields=5, **SMALL), **SHARED, **SEARCH),
     "sta": StaConfig(model=StaModelConfig(num_fields=5, **SMALL), **SHARED),
 }
+
+
+def test_sizes_of_another_mode_are_one_line() -> None:
+    with pytest.raises(UserError, match="^model: found 'ModelConfig', expected a SparseModelConfig$"):
+        WeakConfig(model=ModelConfig())
 
 
 @pytest.fixture(scope="module", params=CONFIGS)

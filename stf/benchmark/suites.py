@@ -147,8 +147,9 @@ MODELS = (
     _mode("poflow", "PoFlow", WHICH, "PoFlow"),
     _mode("msp", "MSP", ONE),
     _mode("supervised", "FFRL supervised", WHICH, "ours, supervised"),
-    _mode("weak", "FFRL weak", ONE, "ours, weak"),
+    _mode("weak", "FFRL weak", ONE, "ours, weak", "--model.fields", "potential"),
     _mode("sta", "STA as published", NOTHING),
+    Model("stf-weak", "STF weak", ("--mode", "weak"), ONE),
     _mode("unsupervised", "STF", NOTHING),
 )
 """All models, those of the published tables first."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from stf.config.discovery import DiscoveryConfig, DiscoveryPhase, RediscoveryConfig, RefineConfig, RefinePhase
 from stf.config.joint import JointConfig
-from stf.config.modes import UnsupervisedConfig, WeakConfig
+from stf.config.modes import SearchingConfig, UnsupervisedConfig, WeakConfig
 from stf.config.sparsity import SparsityConfig
 from stf.fields.config import SparseModelConfig
 
@@ -15,6 +15,7 @@ __all__ = [
     "RediscoveryConfig",
     "RefineConfig",
     "RefinePhase",
+    "SearchingConfig",
     "SparseModelConfig",
     "SparsityConfig",
     "UnsupervisedConfig",

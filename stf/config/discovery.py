@@ -40,9 +40,9 @@ class DiscoveryConfig:
     polish: int = 300
     """Least steps of what the moves leave, at the end."""
     merges: int = 3
-    """Merges that are tried at once."""
+    """Merges that are tried at once, and one more for every field beyond nine."""
     deletions: int = 2
-    """Deletions that are tried at once."""
+    """Deletions that are tried at once, and one more for every field beyond nine."""
     extra: int = 2
     """Empty places that a refill fills at most."""
     accept: float = 0.3

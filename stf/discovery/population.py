@@ -22,7 +22,7 @@ from ffrl.core.errors import require
 from ffrl.fields.protocol import FieldModule, RowFields
 from ffrl.flow.integrate import INTEGRATORS
 from ffrl.flow.rollout import roll_out
-from stf.config import UnsupervisedConfig, WeakConfig
+from stf.config import SearchingConfig
 from stf.inference.encoded import Encoded
 from stf.inference.evidence import FLOOR, Noise, Transitions, relative_misfit, transitions
 from stf.inference.posterior import ActivityPosterior, infer
@@ -39,15 +39,15 @@ CHUNK = 64
 """Sequences times candidates that are evaluated at once."""
 
 
-def require_rows(config: UnsupervisedConfig | WeakConfig, fields: FieldModule) -> None:
+def require_rows(config: SearchingConfig, fields: FieldModule) -> None:
     """Raise a UserError if fields are to be searched for, or refined, that cannot be taken one by one.
 
     Example:
         >>> from ffrl.fields.autograd import AutogradFields
-        >>> require_rows(WeakConfig(), AutogradFields(lambda z: z.unsqueeze(-2), num_fields=1, dim=2))
+        >>> require_rows(SearchingConfig(), AutogradFields(lambda z: z.unsqueeze(-2), num_fields=1, dim=2))
         Traceback (most recent call last):
         ...
-        ffrl.core.errors.UserError: discovery.fraction: found 0.28, expected 0 as 'potential' fields cannot be searched
+        ffrl.core.errors.UserError: discovery.fraction: found 0.11, expected 0 as 'helmholtz' fields cannot be searched
         for: they are no RowFields
     """
     for name in ("discovery", "refine"):

@@ -19,16 +19,13 @@ from ffrl.storage.tensors import require_alike
 from ffrl.training.batch import draw_frames, training_size
 from ffrl.training.checkpoint import STATE_TENSORS
 from ffrl.training.phases import RunContext
-from stf.config import UnsupervisedConfig, WeakConfig
+from stf.config import SearchingConfig
 from stf.discovery.moves_text import describe_move
 from stf.discovery.population import annealed, gather, rows_of
 from stf.discovery.saving import learner_tensors, restored
 from stf.discovery.search import Search, draw_encoded
 from stf.discovery.searched import Searched
 from stf.inference.encoded import Encoded, whitening
-
-Searching = UnsupervisedConfig | WeakConfig
-"""Configurations of runs that search for fields."""
 
 HELD_OUT = 10
 """One image in so many, the last ones, is for the held-out log evidence alone."""
@@ -85,7 +82,7 @@ class EncodedPhase:
 
     def __init__(self, run: RunContext, name: str) -> None:
         self.model, self.add, self.seed = cast(Searched, run.model), run.add, run.config.seed
-        self.config = cast(Searching, run.config).discovery
+        self.config = cast(SearchingConfig, run.config).discovery
         size = training_size(run.config, run.data)
         held = max(1, size // HELD_OUT)
         train, kept = (range(size - held), range(size - held, size)) if size > 1 else (range(1), range(1))
@@ -191,7 +188,7 @@ class RefineRunner(EncodedPhase):
 
     def __init__(self, run: RunContext) -> None:
         super().__init__(run, "refine")
-        model, refine, self.span = self.model, cast(Searching, run.config).refine, run.span
+        model, refine, self.span = self.model, cast(SearchingConfig, run.config).refine, run.span
         self.places, self.rollout = model.fields_alive, refine.rollout
         self.template, self.setting = model.field_model, model.discovery_setting(refine.unit)
         rows = {name: value[self.places] for name, value in rows_of(model.field_model).items()}

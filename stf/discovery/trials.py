@@ -18,6 +18,9 @@ from stf.inference.encoded import Encoded
 RECRUITED = 0.5
 """A field whose velocities change by more than this share of their energy during a trial has got another job."""
 
+PLENTY = 9
+"""Of more fields than so many, one merge and one deletion more are tried at once for every further field."""
+
 SUMS = 0.5
 """A move after which so large a share of the steps of its field takes another field more has lost all of it."""
 
@@ -39,6 +42,7 @@ def propose(
         The unchanged model and its trials; their moves; and what the lack of each field costs.
     """
     lost, share = lacks(base, held, misfit)
+    merges, deletions = (number and number + max(0, base.size - PLENTY) for number in (config.merges, config.deletions))
     excess = fit.excess(held)
     fitted, rows, alive = rows_of(fit.fields), rows_of(base.fields), base.alive[0]
     candidates, moves = [(rows, alive)], []
@@ -46,13 +50,13 @@ def propose(
     for index in excess.argsort().tolist():
         if excess[index] < config.screen:
             order.setdefault(fit.pairs[index][:2], index)
-    for (a, b), index in list(order.items())[: config.merges]:
+    for (a, b), index in list(order.items())[:merges]:
         merged = {name: value.clone() for name, value in rows.items()}
         for name, value in merged.items():
             value[a] = fitted[name][index]
         candidates.append((merged, _without(alive, b)))
         moves.append(Move((places[a], places[b]), min(lost[a], lost[b]) * share[a][b]))
-    for c in sorted(range(base.size), key=lost.__getitem__)[: config.deletions]:
+    for c in sorted(range(base.size), key=lost.__getitem__)[:deletions]:
         candidates.append((rows, _without(alive, c)))
         moves.append(Move((places[c],), lost[c] * min(share[c])))
     return candidates, moves, [value * min(shares) for value, shares in zip(lost, share, strict=True)]

@@ -12,10 +12,8 @@ from ffrl.config.field_types import GROUP, KIND
 from ffrl.core.errors import require
 from ffrl.core.registry import Registry
 
-OTHERS = {name: home for name, home in PLAIN.built_in.items() if name != "potential"}
-FIELDS = Registry(GROUP, KIND, {"helmholtz": "stf.fields.helmholtz:helmholtz", **OTHERS})
-"""By name what makes fields of a :class:`SparseModelConfig`, see :data:`ffrl.config.field_types.FIELDS`; potentials are
-a part of Helmholtz fields."""
+FIELDS = Registry(GROUP, KIND, {"helmholtz": "stf.fields.helmholtz:helmholtz", **PLAIN.built_in})
+"""By name what makes fields of a :class:`SparseModelConfig`, see :data:`ffrl.config.field_types.FIELDS`."""
 SPARE = 3
 """Fields that models which find theirs have by default beyond the transformations of the data."""
 
@@ -27,7 +25,8 @@ class SparseModelConfig(ModelConfig):
     num_fields: int = 6
     """K, the number of fields; those that the data does not need fall silent."""
     fields: str = "helmholtz"
-    """Type of the fields: curl-free and divergence-free parts, or one that an installed package adds."""
+    """Type of the fields: curl-free and divergence-free parts, potentials alone, or one that an installed package
+    adds."""
     potential_width: int = 64
     """Hidden units of each field's potential; 0 leaves the curl-free part out."""
     rotational_width: int = 64

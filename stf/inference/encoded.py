@@ -43,6 +43,11 @@ class Encoded:
         """Whitened displacements, ``(N, T, D)``."""
         return self.means.diff(dim=1) * self.unit
 
+    @property
+    def beginnings(self) -> Encoded:
+        """The first transition of every sequence."""
+        return Encoded(self.means[:, :2], self.unit)
+
     def to(self, device: torch.device | str) -> Encoded:
         """The same sequences elsewhere."""
         return Encoded(self.means.to(device), self.unit.to(device))

@@ -11,17 +11,20 @@ import torch
 from torch import Tensor
 
 from ffrl.config import StillConfig
+from ffrl.fields.build import build_fields
 from ffrl.fields.protocol import FieldModule, Fields, some_fields
 from ffrl.models.activity import ActivityDraws, ActivitySample, Phase
 from ffrl.models.autoencoder import Networks
 from ffrl.models.flow_vae import FlowFactorizedVAE, FlowSettings
-from ffrl.models.penalties import Penalty
-from stf.config import JointConfig, UnsupervisedConfig, WeakConfig
-from stf.discovery.population import Setting, growth
+from ffrl.models.penalties import Penalty, regularisers
+from stf.config import JointConfig, SearchingConfig, SparsityConfig
+from stf.discovery.population import Setting, growth, require_rows
 from stf.inference.activity import ExactActivity, normal_from
 from stf.inference.evidence import transitions
 from stf.inference.posterior import ActivityPosterior
+from stf.inference.prior import ActivityPrior
 from stf.inference.quadrature import mean_velocities
+from stf.models.divergence import divergence_penalty
 
 
 @dataclass(frozen=True)
@@ -41,7 +44,7 @@ class JointSettings:
     paused: tuple[float, float] = (1.0, 0.0)
 
     @classmethod
-    def of(cls, config: UnsupervisedConfig | WeakConfig) -> JointSettings:
+    def of(cls, config: SearchingConfig) -> JointSettings:
         """Those of a run."""
         first = config.still.fraction + config.discovery.fraction
         before, again = config.rediscovery.shares(config.discovery)
@@ -72,7 +75,7 @@ class SparseTransformationFlow(FlowFactorizedVAE):
         joint: what it does while everything is trained together.
 
     Example:
-        >>> from stf.config.modes import UNSUPERVISED
+        >>> from stf.config.modes import UNSUPERVISED, UnsupervisedConfig
         >>> model = UNSUPERVISED.build(UnsupervisedConfig(), (3, 28, 28))
         >>> model.infer(torch.rand(2, 9, 3, 28, 28)).shape
         torch.Size([2, 8, 6])
@@ -91,6 +94,22 @@ class SparseTransformationFlow(FlowFactorizedVAE):
     ) -> None:
         super().__init__(networks, fields, activity, settings, penalties)
         self.joint = JointSettings() if joint is None else joint
+
+    @classmethod
+    def of(
+        cls, config: SearchingConfig, networks: Networks, prior: ActivityPrior, sparsity: SparsityConfig
+    ) -> SparseTransformationFlow:
+        """The model of a configuration, with a prior whose rates are those of ``sparsity``.
+
+        Raises:
+            UserError: fields are to be searched for that cannot be taken one by one.
+        """
+        fields, dim = build_fields(config.model), config.model.latent_dim
+        require_rows(config, fields)
+        rates = sparsity.on_rate, sparsity.off_rate
+        activity = ExactActivity(fields.num_controls, dim, prior, *rates, sparsity.learn_rates)
+        penalties = [*regularisers(config, fields), *divergence_penalty(config.model, fields)]
+        return cls(networks, fields, activity, FlowSettings.of(config), penalties, JointSettings.of(config))
 
     def phase(self, progress: float) -> Phase:
         """Phase at ``progress``; in joint training the KL of z_0 falls from its weight on still frames to 1.

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-from ffrl.fields.build import build_fields
 from ffrl.models.autoencoder import Networks
-from ffrl.models.flow_vae import FlowSettings
-from ffrl.models.penalties import regularisers
-from stf.config import WeakConfig
-from stf.discovery.population import require_rows
-from stf.inference.activity import ExactActivity
+from stf.config import SparsityConfig, WeakConfig
 from stf.inference.prior import ActivityPrior
-from stf.models.sparse_flow import JointSettings, SparseTransformationFlow
+from stf.models.sparse_flow import SparseTransformationFlow
 
 
 def weak(config: WeakConfig, networks: Networks) -> SparseTransformationFlow:
@@ -26,10 +21,5 @@ def weak(config: WeakConfig, networks: Networks) -> SparseTransformationFlow:
         >>> WEAK.build(WeakConfig(), (3, 28, 28)).infer(torch.rand(2, 9, 3, 28, 28)).sum(-1).unique().tolist()
         [1.0]
     """
-    fields = build_fields(config.model)
-    require_rows(config, fields)
     prior = ActivityPrior(slab="unit", most=1, constant=True)
-    activity = ExactActivity(fields.num_controls, config.model.latent_dim, prior, 0.1, 0.3, learn_rates=False)
-    return SparseTransformationFlow(
-        networks, fields, activity, FlowSettings.of(config), regularisers(config, fields), JointSettings.of(config)
-    )
+    return SparseTransformationFlow.of(config, networks, prior, SparsityConfig(learn_rates=False))

@@ -32,13 +32,9 @@ CASES: dict[str, tuple[list[Any], int, dict[str, Any]]] = {
     "four directions": (FOUR_DIRECTIONS, 7, dict(config=short(form=300), steps=900)),
     "one circle": ([rotation(0, 1)], 4, {}),
     "a tenth of the energy": ([rotation(0, 1), line(2, 0.5 / 10**0.5), bend(4, 5)], 5, {}),
-    "weak": (
-        THREE,
-        5,
-        dict(constant=True, prior=WEAK, config=short(accept=0.05, accept_longer=0.08, trial_temper=1.0, worth=0.0)),
-    ),
+    "weak": (THREE, 5, dict(constant=True, prior=WEAK)),
 }
-"""Fields, places, options. Where one field acts throughout, places give it away, and wrong merges come cheaper."""
+"""Fields, places, options."""
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -21,7 +21,7 @@ from stf.discovery.pairs import PairFit
 from stf.discovery.population import Population, gather, rows_of
 from stf.discovery.progress import FORM, LONGER, PAIRS, POLISH, SETTLE, TRIAL, Move
 from stf.discovery.search import Search
-from stf.discovery.trials import SUMS, given_up, judge, shared
+from stf.discovery.trials import PLENTY, SUMS, given_up, judge, shared
 from stf.inference.encoded import Encoded
 from stf.inference.evidence import LEAST_MISFIT
 
@@ -153,6 +153,33 @@ def test_other_slabs(slab):
 
 def test_more_places_than_are_enumerated():
     check_log(run(search(60, places=6, prior=setting(most=2, enumerated=3, steps=4), **EAGER)), 6, 60)
+
+
+def test_of_more_fields_than_plenty_more_are_tried_at_once():
+    begun = search(60, places=PLENTY + 2, silent=0.0, screen=1e9)
+    while begun.progress.stage != TRIAL:
+        begun.step()
+    kinds = [move.kind for move in begun.progress.moves]
+    expected = begun.config.merges + 2, begun.config.deletions + 2
+    assert (kinds.count("merge"), kinds.count("delete")) == expected
+
+
+@pytest.mark.parametrize(("room", "length"), [(30, 20), (15, 15), (10, 10), (9, None)])
+def test_a_longer_trial_takes_half_its_time_where_there_is_no_more(room, length):
+    begun = search(200)
+    polish = begun.config.polish
+    begun.taken = begun.steps - polish - room
+    begun._enter(LONGER, 20)
+    found = begun.progress.stage, begun.progress.length
+    assert found == ((LONGER, length) if length else (POLISH, room + polish))
+
+
+def test_where_one_field_acts_throughout_moves_are_judged_by_beginnings():
+    prior = setting(slab="unit", most=1, constant=True, steps=4)
+    train, held = data(constant=True)
+    begun = search(60, prior=prior, encoded=(train, held))
+    assert torch.equal(begun.held.means, held.means[:, :2]) and torch.equal(begun.sequences.means, train.means)
+    assert torch.equal(search(60).held.means, data()[1].means)
 
 
 def test_without_deletions_and_without_merges_worth_a_trial():

@@ -194,7 +194,7 @@ def small(mode: str, bound: str = "strict", density: str = "exact", **model: obj
     objective = ObjectiveConfig(bound=bound, density=density, likelihood="gaussian", likelihood_scale=0.5)
     data, size = DataConfig(num_steps=4), {"latent_dim": 3, "num_fields": 2, "width": 8, "depth": 1, **model}
     kind = {"supervised": SupervisedConfig, "weak": WeakConfig, "unsupervised": UnsupervisedConfig}[mode]
-    sizes = SparseModelConfig(**size) if mode == "unsupervised" else ModelConfig(**size)
+    sizes = ModelConfig(**size) if mode == "supervised" else SparseModelConfig(**size)
     config = kind(data=data, model=sizes, objective=objective)
     return MODES[mode].build(config, (1, 4, 4)).requires_grad_(False)
 

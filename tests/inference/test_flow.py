@@ -12,7 +12,7 @@ from exact_tools import turned_mean
 from inference_tools import generator
 from torch import Tensor
 
-from ffrl.config import DataConfig, ModelConfig
+from ffrl.config import DataConfig
 from ffrl.evaluation.likelihood.estimate import draw
 from ffrl.models.interface import SequenceModel
 from stf.config import JointConfig, SparseModelConfig, SparsityConfig, UnsupervisedConfig, WeakConfig
@@ -28,7 +28,7 @@ def small(mode: str, seed: int = 0, activity: str = "mean", sparsity: dict[str, 
     size = {"latent_dim": 6, "num_fields": 4, "width": 8, "depth": 1, **model}
     data, joint = DataConfig(num_steps=STEPS), JointConfig(activity=activity)
     if mode == "weak":
-        made = WEAK.build(WeakConfig(data=data, model=ModelConfig(**size), joint=joint), SHAPE)
+        made = WEAK.build(WeakConfig(data=data, model=SparseModelConfig(**size), joint=joint), SHAPE)
     else:
         config = UnsupervisedConfig(
             data=data, model=SparseModelConfig(**size), joint=joint, sparsity=SparsityConfig(**(sparsity or {}))

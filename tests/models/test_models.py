@@ -390,7 +390,7 @@ def test_double_precision_is_kept(build: Callable) -> None:
 
 def test_rotational_part_is_there_only_when_asked_for() -> None:
     z = torch.randn(BATCH, DIM)
-    for model in (supervised(), weak(), unsupervised(rotational_width=0)):
+    for model in (supervised(), weak(rotational_width=0), unsupervised(rotational_width=0)):
         assert torch.equal(model.fields(z)[1], torch.zeros(BATCH, FIELDS, DIM))
     assert (unsupervised().fields(z)[1].flatten(1).norm(dim=-1) > 0).all()
 

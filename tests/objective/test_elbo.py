@@ -234,7 +234,7 @@ def test_penalties_are_taken_before_each_transition_at_its_time() -> None:
 
 def test_weak_bound_charges_for_the_unknown_field() -> None:
     torch.manual_seed(0)
-    config = WeakConfig(data=DataConfig(num_steps=STEPS), model=ModelConfig(**SIZE))
+    config = WeakConfig(data=DataConfig(num_steps=STEPS), model=SparseModelConfig(**SIZE))
     model, frames = WEAK.build(config, IMAGE), random_frames(torch.Generator().manual_seed(0))
     awaken(model, frames).eval().requires_grad_(False)
     outputs = model(frames, model.draw_noise(BATCH, STEPS, None), model.phase(0.9))

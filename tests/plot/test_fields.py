@@ -306,8 +306,7 @@ def figures_of(roles: list[FieldRole], model: Any) -> dict[str, Figure]:
 def test_every_figure_of_a_mode_stays_on_its_page(mode: str, num_fields: int) -> None:
     roles = [FieldRole(k, k % 3, f"lighting_direction_{k}", (-1.0) ** k) for k in range(num_fields)]
     drawn = figures_of(roles, tiny_model(mode, num_fields=num_fields))
-    names = ["field-planes", "composition", "landscape", "helmholtz", "differential"]
-    assert list(drawn) == [name for name in names if name != "helmholtz" or mode == "unsupervised"]
+    assert list(drawn) == ["field-planes", "composition", "landscape", "helmholtz", "differential"]
     for name, figure in drawn.items():
         assert not sticks_out(figure), name
 

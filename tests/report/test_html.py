@@ -151,7 +151,7 @@ def test_anchors_of_titles_are_ids() -> None:
 @pytest.fixture(scope="module", params=["unsupervised", "weak", "supervised"])
 def evaluation(request: pytest.FixtureRequest) -> dict[str, Any]:
     """Of an untrained model, as ``evaluation.json`` holds it."""
-    kind = SparseModelConfig if request.param == "unsupervised" else ModelConfig
+    kind = ModelConfig if request.param == "supervised" else SparseModelConfig
     size = dict(num_fields=3, latent_dim=3, width=8, depth=1, potential_width=4)
     config = tiny_config(request.param, model=kind(**size))
     result = evaluate(build_model(config, (3, 28, 28)), load(DataConfig()), sequences=3, samples=2)

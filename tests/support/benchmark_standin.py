@@ -14,6 +14,11 @@ import sys
 import time
 from pathlib import Path
 
+OTHERS = (20, 0.01, 0.0), (80, 0.05, 5.0)
+"""Last step of every phase, seconds of one of its steps, and those before its first one."""
+SEARCHING = (44, 0.01, 0.0), (52, 0.02, 4.0), (56, 0.05, 0.0), (70, 0.02, 4.0), (76, 0.05, 0.0), (80, 0.02, 0.0)
+"""The same of modes that search for fields, twice."""
+
 
 def flag(arguments: list[str], name: str) -> str | None:
     """The value of a flag."""
@@ -40,11 +45,12 @@ def train(arguments: list[str]) -> int:
         file.write(f"{arguments[0]} threads={os.environ.get('OMP_NUM_THREADS')}\n")
     print("training", run.name, flush=True)
     config = json.loads((run / "config.json").read_text())
-    # still until step 20; the first entry of a phase is slow; a discovery takes steps 15 to 37 and prepares for 4 s
-    seconds = {step: 9 + 0.01 * step if step <= 20 else 15 + 0.05 * (step - 20) for step in range(1, 81)}
-    if config.get("mode") in ("weak", "unsupervised"):
-        seconds |= {step: 9.15 + 4 + 0.02 * (step - 15) for step in range(16, 38)}
-    entries = [{"step": step, "seconds": value} for step, value in seconds.items()]
+    step, spent, entries = 0, 9.0, []
+    for last, each, once in SEARCHING if config.get("mode") in ("weak", "unsupervised") else OTHERS:
+        spent += once
+        while step < last:
+            step, spent = step + 1, spent + each
+            entries.append({"step": step, "seconds": spent})
     (run / "metrics.jsonl").write_text("".join(json.dumps(entry) + "\n" for entry in entries))
     if run.name in os.environ.get("STANDIN_FAIL", "").split(","):
         print("stf: error: on purpose", file=sys.stderr)

@@ -184,7 +184,7 @@ def tiny_objective(outputs: TinyOutputs, frames: Tensor, config: Any) -> dict[st
 
 def real_config(mode: str, **changes: Any) -> Any:
     """The same run for a small model of the mode."""
-    cls = SparseModelConfig if mode == "unsupervised" else ModelConfig
+    cls = ModelConfig if mode == "supervised" else SparseModelConfig
     size = cls(latent_dim=6, num_fields=3, width=16, potential_width=8)
     return tiny_config(mode, **{"model": size, "data": DataConfig(num_steps=STEPS)} | changes)
 

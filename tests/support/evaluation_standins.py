@@ -426,5 +426,5 @@ def small(mode: str, data: ShiftedPictures | None = None, objective: ObjectiveCo
     common = {"data": DataConfig(num_steps=data.num_steps), "objective": objective or ObjectiveConfig()}
     torch.manual_seed(0)
     kind = {"supervised": SupervisedConfig, "weak": WeakConfig, "unsupervised": UnsupervisedConfig}[mode]
-    model = SparseModelConfig(**sizes) if mode == "unsupervised" else ModelConfig(**sizes)
+    model = ModelConfig(**sizes) if mode == "supervised" else SparseModelConfig(**sizes)
     return MODES[mode].build(kind(model=model, **common), data.image_shape, features=data.features)

@@ -22,6 +22,7 @@ IMAGE, STEPS, BATCH, FIELDS, DIM = (2, 8, 8), 4, 3, 2, 6
 
 SIZE = {"latent_dim": DIM, "num_fields": FIELDS, "width": 16, "depth": 1, "potential_width": 8}
 
+SMALL_ROTATIONS = {"rotational_width": 8, "rotational_rank": 2}
 
 PAPER = {"bound": "paper"}
 
@@ -34,19 +35,20 @@ def supervised(objective: dict | None = None, **size) -> SequenceModel:
 
 
 def weak(objective: dict | None = None, joint: dict | None = None, **size) -> SequenceModel:
-    return make(WeakConfig, ModelConfig, objective, size, joint=JointConfig(**(joint or {})))
+    size = SMALL_ROTATIONS | size
+    return make(WeakConfig, SparseModelConfig, objective, size, joint=JointConfig(**(joint or {})))
 
 
 def unsupervised(
     objective: dict | None = None, sparsity: dict | None = None, joint: dict | None = None, **size
 ) -> SequenceModel:
-    size = {"rotational_width": 8, "rotational_rank": 2} | size
+    size = SMALL_ROTATIONS | size
     sections = {"sparsity": SparsityConfig(**(sparsity or {})), "joint": JointConfig(**(joint or {}))}
     return make(UnsupervisedConfig, SparseModelConfig, objective, size, **sections)
 
 
 def sta(objective: dict | None = None, sparsity: dict | None = None, **size) -> SequenceModel:
-    size = {"rotational_width": 8, "rotational_rank": 2} | size
+    size = SMALL_ROTATIONS | size
     objective = PAPER | {"density": "trace"} | (objective or {})
     return make(StaConfig, StaModelConfig, objective, size, sparsity=SpikeSlabConfig(**(sparsity or {})))
 

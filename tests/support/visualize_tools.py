@@ -39,7 +39,7 @@ def tiny_model(
     """An untrained model of tiny images whose fields move visibly, each as a transformation does if there are any."""
     data = data or SparseData()
     config = tiny_config(mode)
-    kind = SparseModelConfig if mode == "unsupervised" else ModelConfig
+    kind = ModelConfig if mode == "supervised" else SparseModelConfig
     config = replace(config, model=kind(num_fields=num_fields, **(SIZE | size)))
     name = data.name if data.name in DATA_SETS else "mnist"
     config = replace(config, data=replace(config.data, name=name, num_steps=data.num_steps))
