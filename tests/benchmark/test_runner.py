@@ -246,6 +246,12 @@ def test_a_trial_in_which_a_phase_is_missing_says_nothing(last):
     assert timing([entry for entry in ENTRIES if entry["step"] <= last], config) is None
 
 
+def test_decisions_of_a_search_take_as_long_however_many_steps_it_has():
+    config = replace(default_config("weak"), steps=80)
+    decided = [entry | {"seconds": entry["seconds"] + 3.0 * (entry["step"] > 60)} for entry in ENTRIES]
+    assert timing(decided, config) == pytest.approx((0.1, 3.0))
+
+
 def test_entries_across_the_end_of_a_phase_do_not_count():
     config = replace(default_config("vae"), steps=80, still=StillConfig(fraction=0.275))  # until step 22
     seconds = {step: 0.1 * step for step in (5, 10, 15, 20)} | {step: 50 + 0.2 * step for step in range(25, 81, 5)}

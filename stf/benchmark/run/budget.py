@@ -6,6 +6,7 @@ import itertools
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from ffrl.config import RunConfig
@@ -24,9 +25,9 @@ def steps_within(budget: float, trial: Path) -> dict[str, Any]:
 
     with the share f_p of the steps of each phase of the schedule and its mean seconds of a step. The phases are shares
     of the steps, so that the trial, however short, has them in the proportions of the whole. The first entry of each
-    phase, in which memory is allocated and kernels are chosen, does not count; but what it takes longer than the others
-    where a phase first prepares its own data, the same for any number of steps, is o. Nor do validation, checkpoints,
-    what is estimated after the last step, and the start of the process.
+    phase, in which memory is allocated and kernels are chosen, does not count. A search encodes its sequences first and
+    decides on moves at times, as often in a short search as in a long one: what its steps take beyond their median is
+    o. Nor do validation, checkpoints, what is estimated after the last step, and the start of the process.
 
     Args:
         budget: seconds of training.
@@ -74,10 +75,11 @@ def timing(metrics: Sequence[Mapping[str, Any]], config: RunConfig) -> tuple[flo
                 return None
             whole += span.steps / config.steps * encoded
             continue
-        (steps, first), *others = inside
-        seconds = sum(spent for _, spent in others) / sum(count for count, _ in others)
+        others = inside[1:]
+        if span.phase.by_gradient:
+            seconds = sum(spent for _, spent in others) / sum(count for count, _ in others)
+        else:  # encoding, and deciding on moves, take as long however many steps there are
+            seconds = encoded = median(spent / count for count, spent in others)
+            once += max(0.0, sum(spent - count * seconds for count, spent in inside))
         whole += span.steps / config.steps * seconds
-        if not span.phase.by_gradient:
-            once += max(0.0, first - steps * seconds)
-            encoded = seconds
     return whole, once
