@@ -23,7 +23,7 @@ reduced to what it has to lose then; two fields that are on in nearly the same s
 
 Where one field acts throughout a sequence, the place that a code has come to tells which one it is, so that a single
 field can serve two transformations, each where its own sequences lead: on planted fields such a merge loses 0.26 to
-0.35. Where sequences begin, nothing tells; moves are judged by first transitions alone, at which it loses 0.56 and
+0.35. Where sequences begin, nothing tells; moves are judged by first transitions alone, at which it loses 0.49 and
 more. And the evidence of such a sequence is that of T transitions at once, so that tempering begins T times lower.
 
 When no trial is accepted, empty places are refilled with perturbed copies of the fields that explain their steps worst,
