@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
@@ -36,7 +37,7 @@ STATIC = "-static"
 HASH = ".sha256"
 """What stands in the cache beside prepared frames, or in place of those that need not be prepared."""
 KEPT_FROM, BLOCK = 2**20, 2**24
-"""Bytes from which a hash is kept, since finding it takes longer than reading it; and bytes of frames at a time."""
+"""Bytes from which a hash is kept, since finding it takes longer than reading it; and bytes read at a time."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +79,23 @@ class FrameMap:
                 return np.memmap(path, np.uint8, "r", offset, shape)
             except ValueError as error:  # it has become shorter
                 raise UserError(f"{path}: found a file that has become shorter, expected {shape}") from error
+
+    def blocks(self) -> Iterator[bytes]:
+        """All of :meth:`open`'s bytes in order, read rather than mapped, so that they do not stay in memory.
+
+        Raises:
+            UserError: they cannot be read, or the file is shorter.
+        """
+        path, offset, layout = self.where
+        left = layout.parts * layout.frames * math.prod(layout.frame_shape)
+        with reporting("read", path), path.open("rb") as file:
+            file.seek(offset)
+            while left:
+                block = file.read(min(BLOCK, left))
+                if not block:
+                    raise UserError(f"{path}: found a file that has become shorter, expected {left:,} bytes more")
+                left -= len(block)
+                yield block
 
     def read(self, mapped: NDArray[np.uint8], frames: NDArray[np.int64]) -> NDArray[np.uint8]:
         """Return ``frames (n, L)``, counted as in the file, of :meth:`open`'s array: ``(n, L, 3, H, W)`` uint8."""
@@ -232,10 +250,11 @@ def frames_hash(path: Path, config: ClipsConfig, frames: FrameMap) -> str:
         found = kept.read_text("ascii")
         if DIGEST.fullmatch(found):
             return found
-    mapped, total = frames.open(), hashlib.sha256(f"{frames.stride} {frames.where.layout}\n".encode())
-    for start in range(0, len(mapped), block := max(1, BLOCK // mapped[0].nbytes)):
-        total.update(np.ascontiguousarray(mapped[start : start + block]).data)
-    if mapped.nbytes >= KEPT_FROM:
+    total, size = hashlib.sha256(f"{frames.stride} {frames.where.layout}\n".encode()), 0
+    for block in frames.blocks():
+        total.update(block)
+        size += len(block)
+    if size >= KEPT_FROM:
         with suppress(OSError, UserError):  # it is found again
             make_cache(kept.parent)
             write_atomically(kept, total.hexdigest().encode())

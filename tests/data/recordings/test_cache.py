@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -20,7 +23,7 @@ from ffrl.config import ClipsConfig
 from ffrl.core.errors import UserError
 from ffrl.data.recordings import cache as frame_cache
 from ffrl.data.recordings import prepare as preparing
-from ffrl.data.recordings.cache import as_it_is, cache_file, cache_folder, fitted, prepare, prepared
+from ffrl.data.recordings.cache import as_it_is, cache_file, cache_folder, fitted, frames_hash, prepare, prepared
 from ffrl.data.recordings.clips import ClipSequences
 from ffrl.data.recordings.find import BrokenRecording, open_recording
 from ffrl.data.recordings.prepare import prepare_recordings
@@ -267,3 +270,32 @@ def test_frames_are_read_and_prepared_without_taking_memory(tmp_path: Path, monk
         data.mixed("train", torch.randint(data.size("train"), (8,), generator=generator), generator)
     assert f"3 recordings with {3 * count:,} frames" in data.about
     assert resident() - before < 40e6
+
+
+def test_a_large_array_is_hashed_without_staying_in_memory(tmp_path: Path) -> None:
+    file, config = tmp_path / "a.npy", ClipsConfig(size=64, cache=tmp_path / "cache")
+    np.lib.format.open_memmap(file, "w+", np.uint8, (10_000, 64, 64, 3))[::100] = 7  # 123 MB
+    frames = as_it_is(file, config)
+    assert frames is not None
+    code = "import sys, ffrl.data.recordings.clips; from pathlib import Path; from ffrl.config import ClipsConfig\n"
+    code += "from ffrl.data.recordings.cache import as_it_is, frames_hash\n"
+    code += "file, config = Path(sys.argv[1]), ClipsConfig(size=64, cache=Path(sys.argv[2]))\n"
+    code += "frames = as_it_is(file, config)\n"
+    code += "high = lambda: int(open('/proc/self/status').read().partition('VmHWM:')[2].split()[0])\n"
+    code += "before = high(); print(frames_hash(file, config, frames)); print(high() - before)"
+    given = [sys.executable, "-c", code, str(file), str(config.cache)]
+    found, grown = subprocess.run(given, capture_output=True, text=True, check=True).stdout.split()
+    assert int(grown) < 60e3  # kB
+    start = f"1 {frames.where.layout}\n".encode()
+    assert found == hashlib.sha256(start + np.load(file).tobytes()).hexdigest()
+
+
+def test_an_array_that_becomes_shorter_is_one_line(tmp_path: Path) -> None:
+    file, config = tmp_path / "a.npy", ClipsConfig(size=8, cache=tmp_path / "cache")
+    np.save(file, np.zeros((9, 8, 8, 3), np.uint8))
+    frames = as_it_is(file, config)
+    assert frames is not None
+    with open(file, "r+b") as opened:
+        opened.truncate(1000)
+    with pytest.raises(UserError, match="a.npy: found a file that has become shorter, expected 856 bytes more"):
+        frames_hash(file, config, frames)
