@@ -21,6 +21,10 @@ RECRUITED = 0.5
 PLENTY = 9
 """Of more fields than so many, one merge and one deletion more are tried at once for every further field."""
 
+AT_ONCE = 320
+"""Fields that all models of a trial have together at most, as time and memory grow with them; more only if as many
+merges and deletions as are configured need more."""
+
 SUMS = 0.5
 """A move after which so large a share of the steps of its field takes another field more has lost all of it."""
 
@@ -42,7 +46,9 @@ def propose(
         The unchanged model and its trials; their moves; and what the lack of each field costs.
     """
     lost, share = lacks(base, held, misfit)
-    merges, deletions = (number and number + max(0, base.size - PLENTY) for number in (config.merges, config.deletions))
+    room = (AT_ONCE // base.size - 1 - config.merges - config.deletions) // 2
+    more = max(0, min(base.size - PLENTY, room))
+    merges, deletions = (number and number + more for number in (config.merges, config.deletions))
     excess = fit.excess(held)
     fitted, rows, alive = rows_of(fit.fields), rows_of(base.fields), base.alive[0]
     candidates, moves = [(rows, alive)], []

@@ -21,7 +21,7 @@ from stf.discovery.pairs import PairFit
 from stf.discovery.population import Population, gather, rows_of
 from stf.discovery.progress import FORM, LONGER, PAIRS, POLISH, SETTLE, TRIAL, Move
 from stf.discovery.search import Search
-from stf.discovery.trials import PLENTY, SUMS, given_up, judge, shared
+from stf.discovery.trials import AT_ONCE, PLENTY, SUMS, given_up, judge, shared
 from stf.inference.encoded import Encoded
 from stf.inference.evidence import LEAST_MISFIT
 
@@ -155,13 +155,14 @@ def test_more_places_than_are_enumerated():
     check_log(run(search(60, places=6, prior=setting(most=2, enumerated=3, steps=4), **EAGER)), 6, 60)
 
 
-def test_of_more_fields_than_plenty_more_are_tried_at_once():
-    begun = search(60, places=PLENTY + 2, silent=0.0, screen=1e9)
+@pytest.mark.parametrize(("places", "more"), [(PLENTY, 0), (PLENTY + 2, 2), (24, 3), (32, 2), (60, 0)])
+def test_of_more_fields_than_plenty_more_are_tried_at_once_up_to_a_limit(places, more):
+    begun = search(60, places=places, silent=0.0, screen=1e9)
     while begun.progress.stage != TRIAL:
         begun.step()
     kinds = [move.kind for move in begun.progress.moves]
-    expected = begun.config.merges + 2, begun.config.deletions + 2
-    assert (kinds.count("merge"), kinds.count("delete")) == expected
+    assert (kinds.count("merge"), kinds.count("delete")) == (begun.config.merges + more, begun.config.deletions + more)
+    assert begun.population.count * places <= AT_ONCE or more == 0
 
 
 @pytest.mark.parametrize(("room", "length"), [(30, 20), (15, 15), (10, 10), (9, None)])
