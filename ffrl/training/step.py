@@ -132,6 +132,25 @@ def update(
     return norm, finite
 
 
+def forget(optimizer: torch.optim.Optimizer, parameters: Iterable[nn.Parameter]) -> None:
+    """Drop the moments of parameters that hold something else now, so that their next step is like a first one.
+
+    A field that a search puts where none was alive has a second moment of next to nothing there, and a count of steps
+    at which that is believed: Adam would move it several times too far.
+
+    Example:
+        >>> weight = nn.Parameter(torch.ones(2))
+        >>> optimizer = torch.optim.AdamW([weight])
+        >>> weight.sum().backward()
+        >>> optimizer.step()
+        >>> forget(optimizer, [weight])
+        >>> weight in optimizer.state
+        False
+    """
+    for parameter in parameters:
+        optimizer.state.pop(parameter, None)
+
+
 class TrainingStep:
     r"""Takes the batch of a step, computes the loss terms and updates the model; nothing in it waits for the device.
 

@@ -47,7 +47,7 @@ from ffrl.training.log import METRICS, Log, read_metrics
 from ffrl.training.parallel import Ranks, join
 from ffrl.training.phases import RunContext, Runner, frames_until, span_at, spans
 from ffrl.training.precision import Precision, choose
-from ffrl.training.step import Forward, Objective, TrainingStep, rate_at
+from ffrl.training.step import Forward, Objective, TrainingStep, forget, rate_at
 from ffrl.training.validation import Validation
 from ffrl.training.window import Window
 
@@ -357,6 +357,7 @@ class _Run:
             ends = self.step == span.last
             if ends and not span.phase.by_gradient:
                 self.ranks.broadcast(self.model)
+                forget(self.take_step.optimizer, self.model.field_parameters())
             logs = last or self.step % config.log_every == 0
             validates = self.validate.size > 0 and (last or self.step % config.validate_every == 0)
             validates = validates and (span.phase.by_gradient or last) and self.ranks.first

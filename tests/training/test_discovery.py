@@ -208,6 +208,22 @@ def test_a_second_search_begins_with_fresh_fields_and_resumes_bit_for_bit(tmp_pa
     assert_same_run(tmp_path / "reference", tmp_path / "run")
 
 
+def test_fields_that_a_search_has_found_begin_without_the_moments_of_those_before(tmp_path) -> None:
+    run = config_of_two(keep_checkpoints=100, checkpoint_every=4)
+    train(tmp_path, run)
+    ends = {span.phase.name: span.last for span in spans(run) if span.phase.name in ("first-joint", "rediscovery")}
+    moments = {}
+    for name, step in ends.items():
+        kept = {
+            key.partition("/")[2] for key in load_file(checkpoints(tmp_path)[step] / TENSORS) if "optimizer/" in key
+        }
+        moments[name] = {key.partition("/")[2] for key in kept if key.startswith("exp_avg_sq/")}
+    fields = {name for name in moments["first-joint"] if name.startswith("field_model.")}
+    assert fields and moments["rediscovery"] == moments["first-joint"] - fields
+    steps = load_file(checkpoints(tmp_path)[ends["rediscovery"] + 4] / TENSORS)
+    assert {int(steps[f"optimizer/step/{name}"]) for name in fields} == {4}
+
+
 def test_entries_of_the_search_are_among_the_metrics(references) -> None:
     entries = read_metrics(references / "unsupervised" / METRICS)
     moves = [entry for entry in entries if "search" in entry]
