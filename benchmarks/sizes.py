@@ -129,7 +129,7 @@ def prepared(size: Size, folder: Path) -> list[str]:
         if size.data == "tiny":
             tiny_clips(root)
         else:
-            array_of(root, {"large": (4000, 102, 64, 64, 3), "wide": (40, 60, 256, 256, 3)}[size.data])
+            array_of(root, {"large": (4000, 102, 64, 64, 3), "wide": (100, 60, 256, 256, 3)}[size.data])
     return ["--data.name=sequences", f"--data.root={root}"]
 
 

@@ -208,9 +208,10 @@ class DataConfig:
     """Mixed sequences, protocol ffrl: speeds are uniform on [1 - spread, 1 + spread] (sta: Laplace(1, 0.1))."""
     train_images: int | None = None
     """Train on the first so many images, or clips, of the training split only (left out: all of them)."""
-    start_probability: float = 0.5
-    """Training sequences: probability that a transformation has already acted before the first frame (mnist), or does
-    not start at the first value of its factor (shapes3d, falcor3d, isaac3d)."""
+    start_probability: float | None = None
+    """Training sequences: probability that a transformation has already acted before the first frame (mnist; left out:
+    0.5), or does not start at the first value of its factor (shapes3d, falcor3d, isaac3d; left out: 1, as the images of
+    the grid are)."""
     in_memory: bool = False
     """Read the image files of a benchmark data set into memory as a whole (shapes3d: 5.5 GiB), not as they are needed.
     3dshapes.h5 is quick in this way, or once stf data fetch shapes3d --unpack has unpacked it."""
@@ -240,7 +241,7 @@ class DataConfig:
         count = self.train_images
         require(count is None or count >= 1, "data.train-images", count, "an integer of at least 1")
         start = self.start_probability
-        require(0.0 <= start <= 1.0, "data.start-probability", start, "a probability")
+        require(start is None or 0.0 <= start <= 1.0, "data.start-probability", start, "a probability")
         require(not self.download or self.root is not None, "data.download", True, "--data.root to download into")
         at_least("data.workers", self.workers, 0)
         require(1 <= self.digits <= 4, "data.digits", self.digits, "an integer from 1 to 4")

@@ -39,6 +39,8 @@ CONTENTS = {
     "t10k-labels-idx1-ubyte": "27ae3e4e09519cfbb04c329615203637",
 }
 """The MD5 of what they hold, however it is compressed."""
+START = 0.5
+"""Probability that a transformation has already acted before the first frame, where none is given."""
 LEAST_SCALE = 0.05
 """Smallest scale factor that is rendered."""
 UNIT_STEPS = {
@@ -105,7 +107,8 @@ class MnistSequences(StateSequences):
     ) -> tuple[Tensor, Tensor]:
         if generator is None:
             return activity, self.origin(split, indices)
-        return activity, starts(activity, self.config.start_probability, generator)
+        given = self.config.start_probability
+        return activity, starts(activity, START if given is None else given, generator)
 
     def showable(self, visited: Tensor) -> Tensor:
         return parameters(visited, self.config.protocol).scale >= LEAST_SCALE

@@ -50,8 +50,8 @@ class GridSequences(StateSequences):
     an initial image in training, but training sequences pass through it.
 
     In single sequences the acting transformation starts at digit 0, the others stay at the digits of the image. In
-    mixed sequences a transformation starts at digit 0 too, or, with probability ``start_probability``, as far up as
-    leaves room for its path: with n values, and room = n - 1 - (the extent of its path), digit d starts at
+    mixed sequences a transformation starts, with probability ``start_probability`` (1 if left out), as far up as leaves
+    room for its path, else at digit 0: with n values, and room = n - 1 - (the extent of its path), digit d starts at
     floor(d (room + 1) / n) on stored images and at d room / (n - 1) on rendered ones. A path that is longer than the
     grid is slowed down to fit; on stored images T is limited so that this cannot happen.
 
@@ -138,8 +138,9 @@ class GridSequences(StateSequences):
         origin = self.origin(split, indices)
         if generator is None:
             return activity, torch.where((activity != 0).any(1), 0.0, origin)
+        given = self.config.start_probability
         draws = torch.rand(origin.shape, generator=generator, device=generator.device)
-        origin = torch.where(draws < self.config.start_probability, origin, 0.0)
+        origin = torch.where(draws < (1.0 if given is None else given), origin, 0.0)
         if not self.graded:
             room = self._last - activity.sum(1)
             return activity, (origin * (room + 1) / (self._last + 1)).floor()

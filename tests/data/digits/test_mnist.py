@@ -211,6 +211,15 @@ def test_mixed_sequences_start_anywhere_within_reach() -> None:
     assert green.double().mean() > 0.8 and not (still.frames[:, 0, 1] > 0).any()
 
 
+def test_half_of_them_start_where_they_are_unless_told_otherwise() -> None:
+    indices = torch.arange(20)
+    usual, half, all_moved = (
+        MnistSequences(DataConfig(start_probability=p)).mixed("train", indices, torch.Generator().manual_seed(5)).frames
+        for p in (None, 0.5, 1.0)
+    )
+    assert torch.equal(usual, half) and not torch.equal(usual, all_moved)
+
+
 def test_single_sequences_may_start_elsewhere_in_the_other_transformations(embedded: MnistSequences) -> None:
     indices, which = torch.arange(200), torch.arange(200) % 3
     plain = embedded.single("train", indices, which)

@@ -146,7 +146,7 @@ def test_mixed_sequences_move_by_their_activity_and_stay_in_the_grid(protocol):
 
 
 @pytest.mark.parametrize("kind", [Stored, Rendered])
-@pytest.mark.parametrize("probability", [0.0, 0.3])
+@pytest.mark.parametrize("probability", [0.0, 0.3, None])
 def test_transformations_start_at_the_first_value_or_where_the_image_is(kind, probability):
     indices = torch.arange(96).repeat(20)
     activity = torch.zeros(len(indices), 2, 3)
@@ -156,7 +156,7 @@ def test_transformations_start_at_the_first_value_or_where_the_image_is(kind, pr
     kept = start == origin
     assert torch.equal(moved, activity) and (kept | (start == 0)).all()
     share = kept[origin > 0].float().mean().item()
-    assert share == pytest.approx(probability, abs=0.03)
+    assert share == pytest.approx(1.0 if probability is None else probability, abs=0.03)
 
 
 def test_stills_are_frames_of_mixed_sequences():
