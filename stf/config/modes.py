@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Literal, Self
 
-from ffrl.config import RunConfig, StillConfig, TrainingPhase
+from ffrl.config import OptimizerConfig, RunConfig, StillConfig, TrainingPhase
 from ffrl.core.errors import require
 from ffrl.core.homes import deferred
 from ffrl.models.mode import Mode
@@ -28,6 +28,8 @@ class SearchingConfig(RunConfig):
     joint: JointConfig = field(default_factory=JointConfig)
     rediscovery: RediscoveryConfig = field(default_factory=lambda: RediscoveryConfig(fraction=0.18, after=0.04))
     refine: RefineConfig = field(default_factory=RefineConfig)
+    optimizer: OptimizerConfig = field(default_factory=lambda: OptimizerConfig(field_factor=1.0))
+    """Fields that were found only have to follow the codes: at a larger rate they outgrow their unit of speed."""
 
     @property
     def schedule(self) -> tuple[TrainingPhase, ...]:
