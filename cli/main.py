@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import difflib
-import importlib
-import os
-import sys
-from collections.abc import Sequence
-
-from ffrl.core.errors import UserError, memory_lack
 from ffrl.core.signals import interruptible_imports
-from ffrl.core.terminal import one_line, prepare_streams
-from stf import __version__
+
+with interruptible_imports():  # an interruption of these is no traceback either
+    import difflib
+    import importlib
+    import os
+    import sys
+    from collections.abc import Sequence
+
+    from ffrl.core.errors import UserError, memory_lack
+    from ffrl.core.terminal import one_line, prepare_streams
+    from stf import __version__
 
 COMMANDS = {
     "train": ("train", "train a model: --mode unsupervised, supervised, weak, or a baseline"),

@@ -40,8 +40,9 @@ def main(arguments: Sequence[str]) -> int:
 
     find_checkpoint(run)
     faults = 0
-    for checkpoint in checkpoints(run).values():
-        found = list(verify(run, checkpoint))
+    known = checkpoints(run)
+    for step, checkpoint in known.items():
+        found = list(verify(run, checkpoint, newest=step == max(known)))
         wrong = [one for one in found if one.fault is not None]
         faults += len(wrong)
         for one in wrong:

@@ -107,8 +107,9 @@ class Features:
         values = values.reshape(-1, values.shape[-1]).double()
         count = values.shape[-1]
         words = tuple(names) or tuple(f"feature {place + 1}" for place in range(count))
-        fits = all(isinstance(word, str) and word and word.isprintable() for word in words)
+        fits = all(isinstance(word, str) and word for word in words)
         require(fits and len(words) == len(set(words)) == count, "features", list(words), f"{count} different names")
+        require(all(map(str.isprintable, words)), "features", list(words), "names of signs that can be printed")
         turns = _periods(periods, words)
         made = [_feature(column, name, turns.get(name)) for column, name in zip(values.unbind(1), words, strict=True)]
         return cls(tuple(made), bool(values.isnan().any()))

@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import NamedTuple, NotRequired, TypedDict
 
 from ffrl.core.errors import UserError
-from ffrl.core.files import reporting, to_json
+from ffrl.core.files import reporting, to_json, write_atomically
 from ffrl.core.reading import read_json_object, shown
 from ffrl.core.schema import check
 
 CHECKSUMS = "checksums.json"
 VERSION = 1
-OF_RUN = ("config.json", "run.json", "environment.json", "metrics.jsonl")
+CONFIG = "config.json"
+OF_RUN = (CONFIG, "run.json", "environment.json", "metrics.jsonl")
 """Files of the run folder that a checkpoint knows, as far as they were written then."""
 BLOCK = 2**20
 
@@ -79,10 +80,31 @@ class Verified(NamedTuple):
     known: bool = True
 
 
-def verify(run: Path, checkpoint: Path) -> Iterator[Verified]:
+def renew(run: Path, checkpoint: Path, name: str) -> None:
+    """Let a checkpoint know a file of its run as it is now, where the run has written it anew.
+
+    Raises:
+        UserError: ``checksums.json`` is damaged, or a file cannot be read or written.
+    """
+    found = _read(checkpoint)
+    if found is None:
+        return
+    with reporting("read", run / name):
+        now = sum_of((run / name).read_bytes())
+    if found.get("run", {}).get(name) != now:
+        write_atomically(checkpoint / CHECKSUMS, to_json(found | {"run": found.get("run", {}) | {name: now}}))
+
+
+def verify(run: Path, checkpoint: Path, newest: bool = True) -> Iterator[Verified]:
     """Compare the files of a checkpoint, and those of its run, with the checksums that were written with it.
 
-    A file of the run may have grown since; what it had then has to be there.
+    A file of the run may have grown since; what it had then has to be there. ``config.json``, which a run that goes on
+    with more steps writes anew, is what the newest checkpoint says.
+
+    Args:
+        run: run folder.
+        checkpoint: one of its checkpoints.
+        newest: whether there is none after it.
 
     Raises:
         UserError: ``checksums.json`` is damaged.
@@ -93,7 +115,8 @@ def verify(run: Path, checkpoint: Path) -> Iterator[Verified]:
         yield Verified(str(place), None, known=False)
         return
     whole = {str(place / name): (one, True) for name, one in found["files"].items()}
-    for name, (one, exact) in (whole | {name: (one, False) for name, one in found.get("run", {}).items()}).items():
+    of_run = {name: (one, False) for name, one in found.get("run", {}).items() if newest or name != CONFIG}
+    for name, (one, exact) in (whole | of_run).items():
         yield Verified(name, _fault(run / name, one, exact))
 
 

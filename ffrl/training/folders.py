@@ -10,6 +10,7 @@ from itertools import count
 from pathlib import Path
 
 from ffrl.core.errors import UserError
+from ffrl.core.files import LOCK, is_empty
 
 RUNS = Path("runs")
 CONFIG, EVALUATION = "config.json", "evaluation.json"
@@ -56,7 +57,9 @@ def reserved(mode: str, data: str) -> Iterator[Path]:
     try:
         yield path
     finally:
-        with suppress(OSError):
+        with suppress(OSError, UserError):
+            if is_empty(path):
+                (path / LOCK).unlink(missing_ok=True)
             path.rmdir()
             if not there:
                 RUNS.rmdir()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -21,6 +22,7 @@ from ffrl.data.inventory import Inventory
 from ffrl.data.on_device import where_made
 from ffrl.data.spec import DataSpec
 from ffrl.models.interface import SequenceModel
+from ffrl.storage.checksums import OF_RUN, renew
 from ffrl.training.checkpoint import CONFIG, FOLDER, MODEL, checkpoints, clean_checkpoints
 from ffrl.training.config_io import FORMAT_VERSION, config_to_dict, encode_config, flat, write_config
 from ffrl.training.precision import Precision
@@ -135,9 +137,32 @@ def prepare(run: Path, config: RunConfig, resume: bool, description: Description
     clean_checkpoints(run)
     if not resume or encode_config(config) != (run / CONFIG).read_bytes():
         write_config(config, run / CONFIG)
-    begun = (run / DESCRIPTION).exists() or checkpoints(run)  # or it was killed between the two files
+    known = checkpoints(run)
+    if known:  # the next one may be long in coming
+        renew(run, known[max(known)], CONFIG)
+    begun = (run / DESCRIPTION).exists() or known  # or it was killed between the two files
     if not resume or not begun:
         write_atomically(run / DESCRIPTION, description.encoded())
+
+
+@contextmanager
+def withdrawn_unless_begun(run: Path, begun: Callable[[], bool]) -> Iterator[None]:
+    """Take back what :func:`prepare` and others have written, if an error comes before anything was learnt.
+
+    What does not fit into memory, for instance, can then be started in smaller sizes in the same folder.
+
+    Args:
+        run: locked run folder of a start.
+        begun: whether there is anything to go on from.
+    """
+    try:
+        yield
+    except Exception:
+        if not begun():
+            for name in OF_RUN:
+                with suppress(OSError):
+                    (run / name).unlink(missing_ok=True)
+        raise
 
 
 def record_environment(run: Path, device: torch.device, precision: Precision) -> None:

@@ -143,12 +143,15 @@ def train(
         stack.enter_context(deterministic(config.deterministic))
         model.to(device)
         held: list[Held] = []
+        made: list[_Run] = []
 
         def prepare() -> Precision:
             run_folder.open_folder(run_dir, resume)
             stack.enter_context(locked(run_dir))
             held.append(stack.enter_context(closing(Held(run_dir))))
             run_folder.prepare(run_dir, config, resume, run_folder.Description.of(data, model, findings))
+            if not resume:  # what was there before is none of ours
+                stack.enter_context(run_folder.withdrawn_unless_begun(run_dir, lambda: any(run.begun for run in made)))
             precision = choose(config, model, device, run_dir / run_folder.ENVIRONMENT)
             run_folder.record_environment(run_dir, device, precision)
             return precision
@@ -160,6 +163,7 @@ def train(
         feed = stack.enter_context(Feed(config, model, data, device, ranks))
         run = _Run(config, model, data, feed, run_dir, device, precision.dtype, objective)
         run.held = held[0] if held else None
+        made.append(run)
         run.restore()
         run.join()
         if resume and run.step >= config.steps:
@@ -231,6 +235,11 @@ class _Run:
         self.phase: str | None = None
         self.phase_seconds: dict[str, float] = {}
         self.encoded_config = encode_config(config)
+
+    @property
+    def begun(self) -> bool:
+        """Whether there is anything to go on from."""
+        return self.step > 0 or self.saved is not None
 
     def restore(self) -> None:
         """Go to the newest checkpoint, if there is one."""

@@ -133,3 +133,19 @@ def test_a_run_is_verified(trained, tmp_path, capsys):
     assert main(["verify", str(run)]) == 0
     assert "found no checksums, which earlier versions did not write" in capsys.readouterr().out
     assert main(["verify", str(tmp_path)]) == 2
+
+
+def test_a_run_that_goes_on_with_more_steps_is_verified_all_along(trained, tmp_path, capsys):
+    run = tmp_path / "run"
+    shutil.copytree(trained, run)
+    checkpoint = run / "checkpoints/step-00000002"
+    assert main(["train", "--resume", str(run), "--steps", "4"]) == 0
+    assert main(["verify", str(run)]) == 0
+    shutil.rmtree(run / "checkpoints/step-00000004")  # as if it had been killed before its next checkpoint
+    assert main(["verify", str(run)]) == 0
+    content = (run / "config.json").read_bytes()
+    (run / "config.json").write_bytes(content.replace(b'"seed": 0', b'"seed": 7'))
+    capsys.readouterr()
+    assert main(["verify", str(run)]) == 1
+    assert capsys.readouterr().out == f"{run}/config.json: has other contents than were written\n"
+    assert checkpoint.is_dir()

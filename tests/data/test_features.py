@@ -54,7 +54,16 @@ def test_an_angle_keeps_its_unit() -> None:
         (random(4, 2), {"names": ("x",)}, "^features: found .*, expected 2 different names"),
         (random(4, 2), {"names": ("x", "x")}, "^features: found .*, expected 2 different names"),
         (random(4, 2), {"names": ("x", "")}, "^features: found .*, expected 2 different names"),
-        (random(4, 2), {"names": ("x", "two\nlines")}, "^features: found .*, expected 2 different names"),
+        (
+            random(4, 2),
+            {"names": ("x", "y\x1b[31m")},
+            "^features: found .*, expected names of signs that can be printed",
+        ),
+        (
+            random(4, 2),
+            {"names": ("x", "two\nlines")},
+            "^features: found .*, expected names of signs that can be printed",
+        ),
         (random(4, 2), {"names": ("x", 3)}, "^features: found .*, expected 2 different names"),
         (random(4, 2), {"periods": {"z": 1}}, "^periodic: found 'z', expected one of feature 1, feature 2"),
         (random(4, 2), {"periods": ["feature 1"]}, "^periodic: found .*, expected periods by name"),

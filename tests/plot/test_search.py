@@ -11,6 +11,7 @@ from matplotlib.colors import to_hex
 from visualize_tools import artists, axes_of, part, sticks_out, texts
 
 from ffrl.config import SupervisedConfig
+from ffrl.core.errors import UserError
 from stf.discovery.moves_text import describe_move
 from stf.plot.compute.roles import FieldRole
 from stf.plot.compute.search_log import read_search
@@ -114,6 +115,27 @@ def test_a_refill_that_is_taken_back_ends_its_lanes_and_brings_back_the_old_ones
 def line(figure: Any, gid: str) -> tuple[list[float], list[float]]:
     found = part(axes_of(figure, "lanes")[0], gid)
     return list(found.get_xdata()), list(found.get_ydata())
+
+
+@pytest.mark.parametrize(
+    ("change", "fault"),
+    [
+        ({"move": None}, "search.move: found None, expected a text"),
+        ({"fields": "x"}, "search.fields: found 'x', expected a list or nothing"),
+        ({"alive": ["x"]}, r"search.alive\[0\]: found 'x', expected an integer"),
+        ({"alive": [-1]}, "search.alive: found -1, expected the number of a field"),
+        ({"alive": [2**40]}, "search.alive: found 1099511627776, expected the number of a field"),
+        ({"evidence": {}}, "search.evidence: found {}, expected a number or nothing"),
+        ({"accepted": 1}, "search.accepted: found 1, expected true or false"),
+    ],
+)
+def test_an_entry_that_is_none_is_one_line_that_names_its_step(change: dict[str, Any], fault: str) -> None:
+    entries = story()
+    entries[2] = entries[2] | {"search": entries[2]["search"] | change}
+    with pytest.raises(UserError, match=f"^metrics.jsonl: step 200: {fault}"):
+        read_search(entries)
+    with pytest.raises(UserError, match="^metrics.jsonl: step 200: found no key 'search.move', expected one"):
+        read_search([{"step": 200, "search": {}}])
 
 
 def test_a_search_is_read_as_it_was_logged() -> None:

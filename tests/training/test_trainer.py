@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import threading
 from dataclasses import replace
@@ -21,6 +22,7 @@ from ffrl.core.signals import StopRequest
 from ffrl.models.activity import Phase
 from ffrl.objective.elbo import elbo_terms
 from ffrl.training import log as log_module
+from ffrl.training import trainer
 from ffrl.training.batch import draw_batch
 from ffrl.training.checkpoint import checkpoints, find_checkpoint
 from ffrl.training.config_io import read_config
@@ -195,6 +197,46 @@ def test_nan_from_the_start_ends_the_run(tmp_path, log_every, steps, streak):
     with pytest.raises(UserError, match=f"in {streak} steps in a row.*; there is no checkpoint yet$"):
         run_tiny(tmp_path / "run", config, data=TinyData(nan=True))
     assert checkpoints(tmp_path / "run") == {}
+
+
+@pytest.mark.parametrize("steps", [0, 1])
+def test_a_start_that_does_not_fit_into_memory_can_be_started_smaller(tmp_path, monkeypatch, steps):
+    run, take = tmp_path / "run", trainer.TrainingStep.__call__
+
+    def lacking(self, step):
+        if step >= steps:
+            raise MemoryError
+        take(self, step)
+
+    monkeypatch.setattr(trainer.TrainingStep, "__call__", lacking)
+    with pytest.raises(UserError, match="found no memory"):
+        run_tiny(run, tiny_config())
+    monkeypatch.undo()
+    if steps:  # nothing that was learnt is thrown away
+        kept = {path.name for path in run.iterdir()}
+        assert {"config.json", "run.json", METRICS} <= kept
+        with pytest.raises(UserError, match="found files in it"):
+            run_tiny(run, tiny_config())
+        assert {path.name for path in run.iterdir()} == kept
+    else:
+        assert {path.name for path in run.iterdir()} <= {".lock"}
+        assert run_tiny(run, tiny_config(steps=3)).steps == 3
+
+
+def test_a_resumption_that_does_not_fit_into_memory_takes_nothing_back(tmp_path, monkeypatch):
+    run = tmp_path / "run"
+    run_tiny(run, tiny_config(steps=3))
+    shutil.rmtree(run / "checkpoints")
+    before = {path.name: path.read_bytes() for path in run.iterdir() if path.is_file()}
+
+    def lacking(self, step):
+        raise MemoryError
+
+    monkeypatch.setattr(trainer.TrainingStep, "__call__", lacking)
+    with pytest.raises(UserError, match="found no memory"):
+        run_tiny(run, tiny_config(steps=3), resume=True)
+    assert before.keys() == {path.name for path in run.iterdir() if path.is_file()}
+    assert before["config.json"] == (run / "config.json").read_bytes()
 
 
 def test_data_without_sequences_are_refused_before_anything_is_written(tmp_path):

@@ -5,11 +5,13 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ffrl.core.errors import UserError
+from ffrl.core.schema import check
 from stf.discovery.moves_text import cheapest
 from stf.plot.compute.numbers import series
 
@@ -17,6 +19,21 @@ SEARCH = "search"
 CHANGES = ("merge", "delete", "silent", "refill", "undo")
 """Moves that change which fields are alive."""
 TRAINING = "train/log_evidence"
+PLACES = 2**20
+"""More fields than a model can have."""
+
+
+class _Entry(TypedDict):
+    """What :class:`Move` is read from."""
+
+    move: str
+    fields: NotRequired[list[int] | None]
+    alive: NotRequired[list[int] | None]
+    sources: NotRequired[list[int] | None]
+    cost: NotRequired[float | None]
+    ratio: NotRequired[float | None]
+    evidence: NotRequired[float | None]
+    accepted: NotRequired[bool]
 
 
 @dataclass(frozen=True)
@@ -197,8 +214,11 @@ def read_search(metrics: Sequence[Mapping[str, Any]]) -> Search | None:
 
     Args:
         metrics: entries of ``metrics.jsonl``, in order.
+
+    Raises:
+        UserError: an entry of the search is none; the message names its step.
     """
-    moves = tuple(_read(entry["step"], entry[SEARCH]) for entry in metrics if isinstance(entry.get(SEARCH), Mapping))
+    moves = tuple(_read(entry["step"], entry[SEARCH]) for entry in metrics if entry.get(SEARCH) is not None)
     if not moves:
         return None
     steps, training = series(metrics, TRAINING)
@@ -209,7 +229,13 @@ def read_search(metrics: Sequence[Mapping[str, Any]]) -> Search | None:
     return Search(max(places, default=-1) + 1, moves, steps[within], training[within], last)
 
 
-def _read(step: float, entry: Mapping[str, Any]) -> Move:
+def _read(step: float, entry: Any) -> Move:
+    source = f"metrics.jsonl: step {step}"
+    check({SEARCH: entry}, dict[str, _Entry], source)
+    for name in ("fields", "alive", "sources"):
+        wrong = [place for place in entry.get(name) or () if not 0 <= place < PLACES]
+        if wrong:
+            raise UserError(f"{source}: {SEARCH}.{name}: found {wrong[0]}, expected the number of a field")
     return Move(
         step=step,
         kind=entry["move"],
