@@ -164,8 +164,11 @@ class RefineConfig:
     inference of activity."""
     unit: float = 60.0
     """Weight of what holds the unit of speed, so that it is the same everywhere on an orbit."""
+    learning_rate: float = 1.5e-3
+    """Peak learning rate of Adam."""
 
     def __post_init__(self) -> None:
         require(0.0 <= self.fraction < 1.0, "refine.fraction", self.fraction, "a number in [0, 1)")
         non_negative("refine.rollout", self.rollout)
         non_negative("refine.unit", self.unit)
+        positive("refine.learning-rate", self.learning_rate)

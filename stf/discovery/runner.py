@@ -22,13 +22,15 @@ from ffrl.training.phases import RunContext
 from stf.config import SearchingConfig
 from stf.discovery.moves_text import describe_move
 from stf.discovery.population import annealed, gather, rows_of
-from stf.discovery.saving import learner_tensors, restored
+from stf.discovery.saving import learner_tensors, restored, saved_rows
 from stf.discovery.search import Search, draw_encoded
 from stf.discovery.searched import Searched
 from stf.inference.encoded import Encoded, whitening
 
 HELD_OUT = 10
 """One image in so many, the last ones, is for the held-out log evidence alone."""
+LOST = 0.5
+"""Nats per transition. Holding the unit of speed may cost a little; fields that have changed their jobs cost more."""
 
 
 @torch.no_grad()
@@ -180,7 +182,8 @@ class RefineRunner(EncodedPhase):
     """Fits the fields that are alive to the codes as joint training has left them, by EM steps without moves.
 
     Joint training moves codes and fields at once, and its gradients are those of pixels; here the fields catch up, and
-    the unit of speed and the misfit are those of the final codes.
+    the unit of speed and the misfit are those of the final codes. A refinement that has lost :data:`LOST` nats of the
+    log evidence of held-out sequences, each with its own misfit, is taken back.
 
     Args:
         run: the run.
@@ -189,26 +192,41 @@ class RefineRunner(EncodedPhase):
     def __init__(self, run: RunContext) -> None:
         super().__init__(run, "refine")
         model, refine, self.span = self.model, cast(SearchingConfig, run.config).refine, run.span
-        self.places, self.rollout = model.fields_alive, refine.rollout
+        self.places, self.rollout, self.learning_rate = model.fields_alive, refine.rollout, refine.learning_rate
         self.template, self.setting = model.field_model, model.discovery_setting(refine.unit)
         rows = {name: value[self.places] for name, value in rows_of(model.field_model).items()}
         alive = torch.ones(len(self.places), device=run.device)
-        self.population = gather([(rows, alive)], self.template, model.activity_model.misfit, self.setting)
+        self.before = {name: value.clone() for name, value in rows.items()}
+        self.misfit_before = model.activity_model.misfit.clone()
+        self.population = gather([(rows, alive)], self.template, self.misfit_before, self.setting)
+        self.told: list[dict[str, Any]] = []
 
     def __call__(self, step: int) -> None:
         """Take step ``step`` of the run."""
         done = step - self.span.first
         batch = draw_encoded(self.sequences, self.config.batch_size, self.seed, "refine-batch", done)
-        rate = annealed(done, self.span.steps, self.config.learning_rate / 2)
+        rate = annealed(done, self.span.steps, self.learning_rate)
         found = self.population.step(batch, rate, rollout=self.rollout)
         self.log({name: value[0] for name, value in found.items()})
         if done + 1 == self.span.steps:
+            self._weigh()
             self.install(self.population.candidate(0), self.places, self.population.misfit[0])
 
+    def _weigh(self) -> None:
+        """Go back to the fields of before, if held-out sequences have much more log evidence under them."""
+        population, alive = self.population, self.population.alive[0]
+        before = gather([(self.before, alive)], self.template, self.misfit_before, self.setting)
+        found, known = (float(one.held_out(self.held_out)) for one in (population, before))
+        if not found >= known - LOST:  # nor finite, perhaps
+            self.population = before
+            text = f"took the refinement back, which lost {known - found:.2g} nats of held-out evidence per transition"
+            self.told.append({"refinement": {"evidence": found, "before": known, "accepted": False}, "text": text})
+
     def tensors(self) -> dict[str, Tensor]:
-        """The fields and their optimizer; the model gets the fields as they stand."""
+        """The fields, their optimizer, and what they were before; the model gets the fields as they stand."""
         self.install(self.population.candidate(0), self.places, self.population.misfit[0])
-        found = {"alive": self.population.alive, "misfit": self.population.misfit}
+        found = {"alive": self.population.alive, "misfit": self.population.misfit, "before/misfit": self.misfit_before}
+        found |= {f"before/rows/{name}": rows for name, rows in self.before.items()}
         return found | learner_tensors("population", self.population)
 
     def numbers(self) -> dict[str, Any]:
@@ -222,14 +240,18 @@ class RefineRunner(EncodedPhase):
             UserError: its state is damaged.
         """
         path = checkpoint / STATE_TENSORS
-        for name, like in {"alive": self.population.alive, "misfit": self.population.misfit}.items():
+        likes = {"alive": self.population.alive, "misfit": self.population.misfit, "before/misfit": self.misfit_before}
+        for name, like in likes.items():
             if name not in tensors:
                 raise UserError(f"{path}: found no tensor {name!r} of the refinement, expected one")
             require_alike(path, name, tensors[name], like)
         device = self.population.alive.device
         tensors = {name: tensor.to(device) for name, tensor in tensors.items()}
         self.population = restored(self.template, tensors, self.setting, path)
+        self.misfit_before = tensors["before/misfit"]
+        self.before = saved_rows("before", self.template, len(self.places), tensors, path)
 
     def events(self) -> list[dict[str, Any]]:
-        """None."""
-        return []
+        """Whether the refinement was taken back."""
+        found, self.told = self.told, []
+        return found

@@ -25,9 +25,10 @@ from ffrl.training import trainer
 from ffrl.training.checkpoint import checkpoints, find_checkpoint, load_weights
 from ffrl.training.log import METRICS, read_metrics
 from ffrl.training.phases import spans
-from stf.config import DiscoveryConfig, RediscoveryConfig
+from stf.config import DiscoveryConfig, RediscoveryConfig, RefineConfig
 from stf.discovery.pairs import PairFit
 from stf.discovery.progress import FORM, LONGER, PAIRS, POLISH, SETTLE, TRIAL
+from stf.discovery.runner import LOST
 from stf.discovery.search import Search
 
 STATE, TENSORS = "training_state.json", "training_state.safetensors"
@@ -222,6 +223,25 @@ def test_fields_that_a_search_has_found_begin_without_the_moments_of_those_befor
     assert fields and moments["rediscovery"] == moments["first-joint"] - fields
     steps = load_file(checkpoints(tmp_path)[ends["rediscovery"] + 4] / TENSORS)
     assert {int(steps[f"optimizer/step/{name}"]) for name in fields} == {4}
+
+
+@pytest.mark.parametrize("rate", [1.5e-3, 10.0])
+def test_a_refinement_that_loses_what_was_found_is_taken_back(tmp_path, after_steps, interruptible, rate) -> None:
+    changes = dict(refine=RefineConfig(fraction=0.1, learning_rate=rate), fraction=0.6, checkpoint_every=8)
+    run = config(keep_checkpoints=100, **changes)
+    assert [(span.phase.name, span.last) for span in spans(run)][-2:] == [("joint", 72), ("refine", 80)]
+    train(tmp_path / "reference", run)
+    before, after = (load_file(checkpoints(tmp_path / "reference")[step] / "model.safetensors") for step in (72, 80))
+    same = [torch.equal(before[name], after[name]) for name in before if name.startswith("field_model.")]
+    told = [entry for entry in read_metrics(tmp_path / "reference" / METRICS) if "refinement" in entry]
+    assert all(same) == (rate > 1) == bool(told)
+    for entry in told:
+        found = entry["refinement"]
+        assert entry["step"] == 80 and not found["accepted"] and not found["evidence"] >= found["before"] - LOST
+    after_steps(76, interrupt)
+    assert train(tmp_path / "run", run).steps == 76
+    train(tmp_path / "run", run, resume=True, seed=99)
+    assert_same_run(tmp_path / "reference", tmp_path / "run")
 
 
 def test_entries_of_the_search_are_among_the_metrics(references) -> None:
