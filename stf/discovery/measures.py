@@ -63,12 +63,18 @@ def on_rates(population: Population, sequences: Encoded, chunk: int = 64) -> Ten
 
     Of fields that do the same one is on; a field that does nothing is off, though its probability is that of the prior.
     """
-    count = population.alive.new_zeros(())
+    return acting(population, sequences, chunk).to(population.alive.dtype).mean((0, 1))
+
+
+@torch.no_grad()
+def acting(population: Population, sequences: Encoded, chunk: int = 64) -> Tensor:
+    """Which fields of a single model are on in the most probable path, ``(N, T, K)`` of bools."""
+    found = []
     for part in range(0, len(sequences), chunk):
         batch = sequences[part : part + chunk]
-        found = population.infer(batch, population.velocities(batch), population.alive, population.misfit)
-        count = count + (found.mode() != 0).sum((0, 1))
-    return count / (len(sequences) * (sequences.means.shape[1] - 1))
+        posterior = population.infer(batch, population.velocities(batch), population.alive, population.misfit)
+        found.append(posterior.mode() != 0)
+    return torch.cat(found)
 
 
 @torch.no_grad()
