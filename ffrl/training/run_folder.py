@@ -12,7 +12,7 @@ import torch
 
 from ffrl.config import RunConfig
 from ffrl.core.device import environment
-from ffrl.core.errors import UserError
+from ffrl.core.errors import UserError, memory_lack
 from ffrl.core.files import is_empty, remove_leftovers, reporting, to_json, write_atomically
 from ffrl.core.reading import read_json_object, shown
 from ffrl.data.base import SequenceData
@@ -147,9 +147,9 @@ def prepare(run: Path, config: RunConfig, resume: bool, description: Description
 
 @contextmanager
 def withdrawn_unless_begun(run: Path, begun: Callable[[], bool]) -> Iterator[None]:
-    """Take back what :func:`prepare` and others have written, if an error comes before anything was learnt.
+    """Take back what :func:`prepare` and others have written, if a run does not fit into memory from the start.
 
-    What does not fit into memory, for instance, can then be started in smaller sizes in the same folder.
+    It can then be started in smaller sizes in the same folder; what ends in another way can be resumed.
 
     Args:
         run: locked run folder of a start.
@@ -157,8 +157,8 @@ def withdrawn_unless_begun(run: Path, begun: Callable[[], bool]) -> Iterator[Non
     """
     try:
         yield
-    except Exception:
-        if not begun():
+    except (MemoryError, RuntimeError, ValueError) as error:
+        if memory_lack(error) is not None and not begun():
             for name in OF_RUN:
                 with suppress(OSError):
                     (run / name).unlink(missing_ok=True)

@@ -32,6 +32,8 @@ def changed(hint, value):
         return 7
     if hint is float:
         return value / 2 + 0.05
+    if hint == float | None:
+        return 0.25
     return "somewhere"
 
 
