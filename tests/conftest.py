@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import random
 import signal
 from collections.abc import Callable, Iterator
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from ffrl.fields.ridge import RidgeUnits
+
+
+@pytest.fixture(autouse=True)
+def equal_draws() -> None:
+    """Every test draws the same numbers, whichever tests ran before it in its process."""
+    random.seed(0)
+    np.random.seed(0)
+    torch.manual_seed(0)
 
 
 @pytest.fixture

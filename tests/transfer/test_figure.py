@@ -19,16 +19,17 @@ from stf.transfer.figure import Transfer, draw_transfer
 from stf.transfer.sources import Source, Targets
 
 ROLES = [FieldRole(2, 1, "rotation"), FieldRole(0, 0, "scaling", direction=-1.0), FieldRole(1, silent=True)]
-RNG = np.random.default_rng(0)
 
 
 def frames(*shape: int) -> torch.Tensor:
-    return torch.from_numpy(RNG.random((*shape, 1, 2, 2), dtype=np.float32))
+    return torch.rand(*shape, 1, 2, 2)
 
 
 def speeds(steps: int, columns: int = 3) -> np.ndarray:
-    """Speeds of which about half are zero."""
-    return np.where(RNG.random((steps, columns)) < 0.5, 0, RNG.random((steps, columns)) + 0.5)
+    """Speeds of which about half are zero; each column acts in the first step."""
+    on = torch.rand(steps, columns) < 0.5
+    on[0] = True
+    return (on * (torch.rand(steps, columns) + 0.5)).double().numpy()
 
 
 def made(count: int = 2, **changes: Any) -> Transfer:
