@@ -92,8 +92,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _discard_output()
         return BROKEN_PIPE
     except OSError as error:
-        _discard_output()
-        where = "" if error.filename is None else f"{os.fsdecode(error.filename)}: "
+        lost = _discard_output()
+        where = "standard output: " if lost else ""
+        if error.filename is not None:
+            where = f"{os.fsdecode(error.filename)}: "
         return _complain(f"{where}{error.strerror or error}", FAILURE)
     except KeyboardInterrupt:
         return INTERRUPTED
@@ -109,12 +111,17 @@ def _complain(message: str, code: int) -> int:
     return code
 
 
-def _discard_output() -> None:
-    """Let what cannot be written to standard output vanish, or Python complains about it once more at exit."""
+def _discard_output() -> bool:
+    """Let what cannot be written to standard output vanish, or Python complains about it once more at exit.
+
+    Returns whether there was such output.
+    """
     try:
         sys.stdout.flush()
     except OSError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return True
+    return False
 
 
 if __name__ == "__main__":
