@@ -24,7 +24,9 @@ class DiscoveryConfig:
     trial_batch_size: int = 32
     """Sequences per step of the trials of moves."""
     starts: int = 1
-    """Random starts that form side by side; the one with the largest held-out log evidence goes on."""
+    """Random starts that form side by side; the one with the largest held-out log evidence goes on.
+
+    Of the first search; the second one has its own."""
     rounds: int = 2
     """Rounds of moves; between two of them empty places are refilled. 0 makes no moves: fields form, no more."""
     form: int = 400
@@ -129,11 +131,14 @@ class RediscoveryConfig:
     """Share of the steps that it takes; 0 leaves it out, and so does a discovery of 0."""
     after: float = 0.08
     """Share of the steps of the joint training before it."""
+    starts: int = 1
+    """Random starts that form side by side; the one with the largest held-out log evidence goes on."""
 
     def __post_init__(self) -> None:
         for key in ("fraction", "after"):
             value = getattr(self, key)
             require(0.0 <= value < 1.0, "rediscovery." + key, value, "a number in [0, 1)")
+        at_least("rediscovery.starts", self.starts, 1)
 
     def shares(self, discovery: DiscoveryConfig) -> tuple[float, float]:
         """Shares of the steps of the joint training before it and of the search; none where nothing was searched for.

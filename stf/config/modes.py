@@ -55,10 +55,10 @@ class SearchingConfig(RunConfig):
         orbit, the unit of speed is held less firmly, or the refinement breaks fields.
         """
         found = super().for_large_images()
-        still = replace(found.still, fraction=0.3, latent_weight=4.0)
-        discovery, refine = replace(found.discovery, fraction=0.13), replace(found.refine, unit=10.0)
-        again = RediscoveryConfig(fraction=0.22, after=0.08)
-        return replace(found, steps=8000, still=still, discovery=discovery, rediscovery=again, refine=refine)
+        still = replace(found.still, fraction=0.286, latent_weight=4.0)
+        discovery, refine = replace(found.discovery, fraction=0.099), replace(found.refine, fraction=0.046, unit=10.0)
+        again = RediscoveryConfig(fraction=0.168, after=0.061, starts=3)
+        return replace(found, steps=10500, still=still, discovery=discovery, rediscovery=again, refine=refine)
 
     def __post_init__(self) -> None:
         kind = type(self.model).__name__

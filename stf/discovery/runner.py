@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -123,6 +124,7 @@ class DiscoveryRunner(EncodedPhase):
         config, model = self.config, self.model
         fields = model.field_model
         if name != "discovery":
+            config = replace(config, starts=cast(SearchingConfig, run.config).rediscovery.starts)
             fields = cast(RowFields, fresh_fields(run.config, name).to(run.device))
         self.initial = {name: value.clone() for name, value in rows_of(fields).items()}
         self.search = Search(

@@ -57,7 +57,7 @@ def config(mode: str = "unsupervised", **changes: Any) -> Any:
 
 def config_of_two(**changes: Any) -> Any:
     """A run of 80 steps with two searches: 8 on still frames, 28 + 4 joint + 24 of discovery, 16 joint again."""
-    return config(fraction=0.35, rediscovery=RediscoveryConfig(fraction=0.3, after=0.05), **changes)
+    return config(fraction=0.35, rediscovery=RediscoveryConfig(fraction=0.3, after=0.05, starts=3), **changes)
 
 
 def train(folder: Path, run: Any, resume: bool = False, seed: int = 0) -> Any:
@@ -197,6 +197,10 @@ def test_a_second_search_begins_with_fresh_fields_and_resumes_bit_for_bit(tmp_pa
     train(tmp_path / "reference", run)
     entries = [entry for entry in read_metrics(tmp_path / "reference" / METRICS) if "search" in entry]
     assert [entry["step"] for entry in entries if entry["search"]["move"] == "start"] == [9, 41]
+    chosen = [entry["step"] > 40 for entry in entries if entry["search"]["move"] == "choose"]
+    assert chosen == [False, True]
+    alive = [load_file(checkpoints(tmp_path / "reference")[step] / TENSORS)["phase/alive"] for step in (9, 41)]
+    assert [len(one) for one in alive] == [2, 3]
     first, second = (load_file(checkpoints(tmp_path / "reference")[step] / TENSORS) for step in (9, 41))
     initial = [name for name in first if name.startswith("phase/initial/")]
     assert initial and not any(torch.equal(first[name], second[name]) for name in initial)
