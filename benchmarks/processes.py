@@ -18,7 +18,8 @@ from measure import machine
 from rich.console import Console
 from rich.table import Table
 
-from ffrl.training.log import METRICS, read_metrics
+from ffrl.storage.names import METRICS
+from ffrl.training.log import read_metrics
 
 console = Console(width=110)
 MAIN = "stf.cli.main"

@@ -17,7 +17,8 @@ from ffrl.config import ClipsConfig, DataConfig, PosesConfig, RenderedConfig, Ru
 from ffrl.config.data import DATA_SETS
 from ffrl.core.errors import UserError, require
 from ffrl.core.terminal import Console, say
-from ffrl.training.folders import CONFIG, EVALUATION, newest, reserved
+from ffrl.storage.names import CONFIG, EVALUATION
+from ffrl.training.folders import newest, reserved
 from stf.registry import CONFIGS, MODES, default_config, fine_tuning
 
 from . import presets

@@ -14,7 +14,8 @@ from ffrl.config import ClipsConfig
 from ffrl.core.device_name import DEVICES, DeviceName
 from ffrl.core.errors import UserError, require
 from ffrl.core.terminal import say
-from ffrl.training.folders import CONFIG, newest
+from ffrl.storage.names import CONFIG
+from ffrl.training.folders import newest
 
 from .flags import build, flags_of, split
 from .help import show_help, wants_help

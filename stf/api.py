@@ -24,9 +24,10 @@ from ffrl.data.on_device import on_device
 from ffrl.data.spec import DataSpec
 from ffrl.models.frame_kind import FeatureValues
 from ffrl.nn.networks import output_shape
+from ffrl.storage.names import CONFIG
 from ffrl.training.callbacks import Callback
 from ffrl.training.config_io import config_from_dict, read_config, sections
-from ffrl.training.folders import CONFIG, reserved
+from ffrl.training.folders import reserved
 from ffrl.training.parallel import join
 from ffrl.training.trainer import train as train_model
 from stf.precheck import Doubts

@@ -20,11 +20,11 @@ from ffrl.core.files import is_empty, reporting, write_atomically
 from ffrl.core.reading import json_object, read_json_object
 from ffrl.data.digits.assets import asset
 from ffrl.storage.checksums import CHECKSUMS, checksums
+from ffrl.storage.names import CONFIG, DESCRIPTION, METRICS
 from ffrl.storage.tensors import encode_tensors, read_tensors
-from ffrl.training.checkpoint import CONFIG, FOLDER, MODEL, find_checkpoint
+from ffrl.training.checkpoint import FOLDER, MODEL, find_checkpoint
 from ffrl.training.config_io import config_from_dict, encode_config
-from ffrl.training.log import METRICS, read_metrics
-from ffrl.training.run_folder import DESCRIPTION
+from ffrl.training.log import read_metrics
 from stf.registry import CONFIGS
 
 if TYPE_CHECKING:

@@ -23,13 +23,14 @@ from ffrl.data.inventory import Inventory
 from ffrl.data.on_device import on_device, where_made
 from ffrl.data.spec import DataSpec
 from ffrl.models.interface import Calibrated, SequenceModel, WithFields
+from ffrl.storage.names import CONFIG, DESCRIPTION, METRICS
 from ffrl.storage.room import Room
 from ffrl.storage.tensors import read_header
-from ffrl.training.checkpoint import CONFIG, MODEL, checkpoint_step, find_checkpoint, load_weights
+from ffrl.training.checkpoint import MODEL, checkpoint_step, find_checkpoint, load_weights
 from ffrl.training.config_io import config_to_dict, flat, read_config
-from ffrl.training.log import METRICS, read_metrics
+from ffrl.training.log import read_metrics
 from ffrl.training.parallel import join
-from ffrl.training.run_folder import DESCRIPTION, Description, require_run
+from ffrl.training.run_folder import Description, require_run
 from ffrl.training.trainer import TrainingResult
 from ffrl.training.trainer import train as train_model
 from stf.precheck import Doubts

@@ -11,11 +11,11 @@ from ffrl.core.errors import UserError
 from ffrl.core.files import reporting, to_json, write_atomically
 from ffrl.core.reading import read_json_object, shown
 from ffrl.core.schema import check
+from ffrl.storage.names import CONFIG, DESCRIPTION, ENVIRONMENT, METRICS
 
 CHECKSUMS = "checksums.json"
 VERSION = 1
-CONFIG = "config.json"
-OF_RUN = (CONFIG, "run.json", "environment.json", "metrics.jsonl")
+OF_RUN = (CONFIG, DESCRIPTION, ENVIRONMENT, METRICS)
 """Files of the run folder that a checkpoint knows, as far as they were written then."""
 BLOCK = 2**20
 

@@ -28,10 +28,11 @@ from ffrl.core.files import (
 )
 from ffrl.core.reading import read_json_object, shown
 from ffrl.storage.checksums import CHECKSUMS, checksums, require_unchanged
+from ffrl.storage.names import CONFIG
 from ffrl.storage.tensors import encode_tensors, read_header, read_tensors, require_alike, require_finite
 
 FOLDER = "checkpoints"
-MODEL, CONFIG = "model.safetensors", "config.json"
+MODEL = "model.safetensors"
 STATE_TENSORS, STATE = "training_state.safetensors", "training_state.json"
 STATE_VERSION = 1
 MOMENTS = ("step", "exp_avg", "exp_avg_sq")

@@ -11,10 +11,9 @@ from pathlib import Path
 
 from ffrl.core.errors import UserError
 from ffrl.core.files import LOCK, is_empty
+from ffrl.storage.names import CONFIG
 
 RUNS = Path("runs")
-CONFIG, EVALUATION = "config.json", "evaluation.json"
-"""In a run folder: its configuration, and what ``stf evaluate --json`` measured, where the report looks for it."""
 
 
 def newest(folder: Path = RUNS) -> Path:

@@ -19,10 +19,10 @@ from rich.text import Text
 from ffrl.core.files import reporting, write_atomically
 from ffrl.core.reading import read_json_lines
 from ffrl.core.schema import check
+from ffrl.storage.names import METRICS
 from ffrl.training.callbacks import Callback
 
 PLAIN_SECONDS = 10.0
-METRICS = "metrics.jsonl"
 MEASURED = ("train/", "validation/")
 """What keys of measurements begin with."""
 TIMINGS = ("seconds", "frames_per_second", "data_share")

@@ -23,13 +23,12 @@ from ffrl.data.on_device import where_made
 from ffrl.data.spec import DataSpec
 from ffrl.models.interface import SequenceModel
 from ffrl.storage.checksums import OF_RUN, renew
-from ffrl.training.checkpoint import CONFIG, FOLDER, MODEL, checkpoints, clean_checkpoints
+from ffrl.storage.names import CONFIG, DESCRIPTION, ENVIRONMENT
+from ffrl.training.checkpoint import FOLDER, MODEL, checkpoints, clean_checkpoints
 from ffrl.training.config_io import FORMAT_VERSION, config_to_dict, encode_config, flat, write_config
 from ffrl.training.precision import Precision
 
 Known = TypeVar("Known", Inventory, Contents)
-ENVIRONMENT = "environment.json"
-DESCRIPTION = "run.json"
 """What else a run has to know to be loaded: its data's shape and names, and modules of one's own."""
 MAY_CHANGE = frozenset(
     ("out", "device", "precision", "deterministic", "compile", "tensorboard", "data.download")

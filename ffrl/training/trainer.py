@@ -27,11 +27,11 @@ from ffrl.models.frame_kind import Changes
 from ffrl.models.interface import Calibrated, Divisible, SequenceModel
 from ffrl.objective.elbo import elbo_terms
 from ffrl.storage.checksums import require_unchanged
+from ffrl.storage.names import CONFIG, ENVIRONMENT, METRICS
 from ffrl.training import run_folder
 from ffrl.training.batch import Feed, training_size
 from ffrl.training.callbacks import Callback, TensorBoard, summary_writer
 from ffrl.training.checkpoint import (
-    CONFIG,
     STATE,
     STATE_TENSORS,
     TrainingState,
@@ -43,7 +43,7 @@ from ffrl.training.checkpoint import (
     save_checkpoint,
 )
 from ffrl.training.config_io import encode_config
-from ffrl.training.log import METRICS, Log, read_metrics
+from ffrl.training.log import Log, read_metrics
 from ffrl.training.parallel import Ranks, join
 from ffrl.training.phases import RunContext, Runner, frames_until, span_at, spans
 from ffrl.training.precision import Precision, choose
@@ -152,7 +152,7 @@ def train(
             run_folder.prepare(run_dir, config, resume, run_folder.Description.of(data, model, findings))
             if not resume:  # what was there before is none of ours
                 stack.enter_context(run_folder.withdrawn_unless_begun(run_dir, lambda: any(run.begun for run in made)))
-            precision = choose(config, model, device, run_dir / run_folder.ENVIRONMENT)
+            precision = choose(config, model, device, run_dir / ENVIRONMENT)
             run_folder.record_environment(run_dir, device, precision)
             return precision
 

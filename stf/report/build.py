@@ -22,8 +22,8 @@ from ffrl.core.reading import read_json_object
 from ffrl.data.base import SequenceData
 from ffrl.evaluation.evaluate import evaluate
 from ffrl.models.interface import SequenceModel
+from ffrl.storage.names import EVALUATION
 from ffrl.training.config_io import config_to_dict, flat
-from ffrl.training.folders import EVALUATION
 from ffrl.training.run_folder import Description
 from stf.plot.compute.assignment import Assignment, assign
 from stf.plot.compute.observed import Traversal

@@ -33,9 +33,10 @@ from ffrl.data.grids.made import MARK, Made, grid_of, mark_of
 from ffrl.data.grids.picture_folder import check_label_file
 from ffrl.data.shapes3d.file import IMAGE, label_values, open_shapes3d
 from ffrl.storage.checksums import CHECKSUMS, verify
-from ffrl.training.checkpoint import CONFIG, MODEL, STATE, STATE_TENSORS, find_checkpoint, load_weights
+from ffrl.storage.names import CONFIG, METRICS
+from ffrl.training.checkpoint import MODEL, STATE, STATE_TENSORS, find_checkpoint, load_weights
 from ffrl.training.config_io import read_config
-from ffrl.training.log import METRICS, read_metrics
+from ffrl.training.log import read_metrics
 from stf.benchmark.run.lines import Curve, Evaluation
 from stf.benchmark.run.records import Records
 from stf.benchmark.suites import SUITES

@@ -20,8 +20,9 @@ from ffrl.data import load
 from ffrl.models.baselines.poflow import PoFlowConfig
 from ffrl.models.frame_vae import FrameVAE
 from ffrl.models.interface import Calibrated
+from ffrl.storage.names import METRICS
 from ffrl.training.checkpoint import STATE
-from ffrl.training.log import METRICS, read_metrics
+from ffrl.training.log import read_metrics
 from stf.benchmark.run.curve import error_curve, errors
 from stf.run import build_model
 

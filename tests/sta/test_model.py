@@ -18,7 +18,8 @@ from cli.train import configure
 from ffrl.config import DataConfig, StillConfig
 from ffrl.evaluation.likelihood.estimate import draw
 from ffrl.evaluation.protocol.kind import activity_of
-from ffrl.training.log import METRICS, read_metrics
+from ffrl.storage.names import METRICS
+from ffrl.training.log import read_metrics
 from stf.plot.compute.observed import prior_on
 from stf.registry import CONFIGS, MODES, default_config
 from stf.sta.activity import RelaxedPhase

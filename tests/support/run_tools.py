@@ -9,8 +9,9 @@ from pathlib import Path
 
 from engine_tiny import timeless
 
+from ffrl.storage.names import METRICS
 from ffrl.training.checkpoint import checkpoints, find_checkpoint
-from ffrl.training.log import METRICS, read_metrics
+from ffrl.training.log import read_metrics
 
 
 def assert_same_run(reference: Path, resumed: Path) -> None:

@@ -21,9 +21,10 @@ from safetensors.torch import load_file, save_file
 from ffrl.config import StillConfig
 from ffrl.core.errors import UserError
 from ffrl.objective.elbo import elbo_terms
+from ffrl.storage.names import METRICS
 from ffrl.training import trainer
 from ffrl.training.checkpoint import checkpoints, find_checkpoint, load_weights
-from ffrl.training.log import METRICS, read_metrics
+from ffrl.training.log import read_metrics
 from ffrl.training.phases import spans
 from stf.config import DiscoveryConfig, RediscoveryConfig, RefineConfig
 from stf.discovery.pairs import PairFit

@@ -16,9 +16,10 @@ from parallel_tools import POISONED, outcomes, processes, run_small, small_confi
 
 from ffrl.core.errors import UserError
 from ffrl.models.interface import Divisible
+from ffrl.storage.names import METRICS
 from ffrl.training import trainer
 from ffrl.training.checkpoint import checkpoints
-from ffrl.training.log import METRICS, TIMINGS, read_metrics
+from ffrl.training.log import TIMINGS, read_metrics
 from ffrl.training.parallel import Ranks
 from ffrl.training.phases import spans
 from stf.registry import CONFIGS

@@ -15,7 +15,8 @@ from rich.console import Console
 from ffrl.config import OptimizerConfig, RunConfig, StillConfig, SupervisedConfig, TrainingPhase
 from ffrl.config.optimizer import learning_rate
 from ffrl.core.errors import UserError
-from ffrl.training.log import METRICS, read_metrics
+from ffrl.storage.names import METRICS
+from ffrl.training.log import read_metrics
 from ffrl.training.phases import GradientRunner, cycle, frames_until, span_at, spans
 from ffrl.training.step import rate_at
 from ffrl.training.trainer import _Run

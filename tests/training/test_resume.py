@@ -21,9 +21,10 @@ from run_tools import assert_same_run
 from ffrl.config import DataConfig
 from ffrl.core.errors import UserError
 from ffrl.objective.elbo import elbo_terms
+from ffrl.storage.names import DESCRIPTION, METRICS
 from ffrl.training import run_folder
 from ffrl.training.checkpoint import checkpoints
-from ffrl.training.log import METRICS, read_metrics
+from ffrl.training.log import read_metrics
 from stf.config import SparseModelConfig
 
 ROOT = Path(__file__).parents[2]
@@ -147,7 +148,7 @@ def test_a_run_that_was_killed_before_it_described_its_data_does_so_when_it_goes
     run, write = tmp_path / "run", run_folder.write_atomically
 
     def killed(path: Path, data: bytes) -> None:
-        if path.name == run_folder.DESCRIPTION:
+        if path.name == DESCRIPTION:
             raise KeyboardInterrupt
         write(path, data)
 

@@ -21,12 +21,13 @@ from ffrl.core.errors import UserError
 from ffrl.core.signals import StopRequest
 from ffrl.models.activity import Phase
 from ffrl.objective.elbo import elbo_terms
+from ffrl.storage.names import METRICS
 from ffrl.training import log as log_module
 from ffrl.training import trainer
 from ffrl.training.batch import draw_batch
 from ffrl.training.checkpoint import checkpoints, find_checkpoint
 from ffrl.training.config_io import read_config
-from ffrl.training.log import METRICS, MetricsFile, read_metrics
+from ffrl.training.log import MetricsFile, read_metrics
 from stf.config import SparseModelConfig
 from stf.run import build_model
 

@@ -11,8 +11,9 @@ from typing import Any
 
 from ffrl.config import RunConfig
 from ffrl.core.errors import UserError
+from ffrl.storage.names import CONFIG, METRICS
 from ffrl.training.config_io import read_config
-from ffrl.training.log import METRICS, read_metrics
+from ffrl.training.log import read_metrics
 from ffrl.training.phases import spans
 from stf.benchmark.run.cell import LEAST_STEPS
 from stf.registry import CONFIGS
@@ -39,7 +40,7 @@ def steps_within(budget: float, trial: Path) -> dict[str, Any]:
     Raises:
         UserError: the folder does not hold a finished trial.
     """
-    found = timing(read_metrics(trial / METRICS), read_config(trial / "config.json", CONFIGS))
+    found = timing(read_metrics(trial / METRICS), read_config(trial / CONFIG, CONFIGS))
     if found is None:
         raise UserError(f"{trial / METRICS}: found too few entries, expected those of a finished trial")
     seconds, once = found

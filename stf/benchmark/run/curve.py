@@ -24,10 +24,10 @@ from ffrl.evaluation.protocol.sequences import choose
 from ffrl.evaluation.protocol.statistics import mean_of
 from ffrl.evaluation.registry import numbers_of
 from ffrl.models.interface import Calibrated, SequenceModel
+from ffrl.storage.names import ENVIRONMENT, METRICS
 from ffrl.training.checkpoint import STATE, checkpoints
-from ffrl.training.log import METRICS, read_metrics
+from ffrl.training.log import read_metrics
 from ffrl.training.phases import frames_until
-from ffrl.training.run_folder import ENVIRONMENT
 from stf.run import Run
 
 SEQUENCES = 64

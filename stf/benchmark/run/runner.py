@@ -16,6 +16,7 @@ from ffrl.core.reading import read_json_object
 from ffrl.core.schema import check
 from ffrl.core.signals import StopRequest
 from ffrl.evaluation.protocol.statistics import mean_of
+from ffrl.storage.names import CONFIG
 from stf import __version__
 from stf.benchmark.run import machine
 from stf.benchmark.run.budget import steps_within
@@ -177,7 +178,7 @@ class Runner:
         self._clean(cell)
         start = time.monotonic()
         if not cell.last_checkpoint.is_dir():
-            resumes = (cell.run / "config.json").exists()
+            resumes = (cell.run / CONFIG).exists()
             yield self._stf(RESUME, cell.resume()) if resumes else self._stf(TRAIN, cell.train())
             if not cell.last_checkpoint.is_dir():
                 wanted = cell.last_checkpoint.name
