@@ -142,7 +142,7 @@ def _seeds(command: Benchmark, suite: Suite) -> list[int]:
     if command.seeds is None:
         return list(suite.seeds)
     words = command.seeds.split(",")
-    fits = all(word.isdecimal() and int(word) < 2**63 for word in words)
+    fits = all(word.isdecimal() and len(word) < 20 and int(word) < 2**63 for word in words)
     require(fits, "--seeds", command.seeds, "integers in [0, 2**63) with commas between them, such as 0,1,2")
     return list(dict.fromkeys(map(int, words)))
 

@@ -66,9 +66,11 @@ def main(arguments: Sequence[str]) -> int:
     command = build(Evaluate(), split(arguments, flags_of(Evaluate), positional=["RUN"]))
     if command.json is not None and not command.json.parent.is_dir():
         raise UserError(f"--json: found no folder {str(command.json.parent)!r}, expected one to write into")
+    if command.json is not None and command.json.is_dir():
+        raise UserError(f"--json: found the folder {str(command.json)!r}, expected a file to write")
     run = command.run or newest()
 
-    from ffrl.core.files import to_json, write_atomically
+    from ffrl.core.files import reporting, to_json, write_atomically
     from ffrl.evaluation.report.terminal import print_report
     from stf.report.run_verdict import print_verdict, verdict_of
     from stf.run import Run, evaluate
@@ -83,7 +85,12 @@ def main(arguments: Sequence[str]) -> int:
         codes=command.codes,
     )
     if command.json is not None:  # before anything is printed, which may fail
-        write_atomically(command.json, to_json(report))
+        target = command.json.resolve()
+        if target.exists() and not target.is_file():  # a pipe or a device
+            with reporting("write", target):
+                target.write_bytes(to_json(report))
+        else:
+            write_atomically(target, to_json(report))
     console = Console()
     print_report(report, console)
     print_verdict(verdict_of(opened, report), console)

@@ -29,7 +29,7 @@ def find(name: str) -> Path:
         UserError: a bare name of no preset and no file.
     """
     path = Path(name)
-    if path.suffix == ".toml" or path.exists() or path.name != name:
+    if path.suffix == ".toml" or path.is_file() or path.name != name:
         return path
     if name in presets():
         return FOLDER / f"{name}.toml"

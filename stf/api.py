@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
@@ -15,7 +16,7 @@ from torch import Tensor, nn
 import ffrl.data
 from ffrl.config import DataConfig, RunConfig
 from ffrl.core.device import flush_denormals, resolve_device
-from ffrl.core.errors import UserError, fitting
+from ffrl.core.errors import UserError, fitting, require
 from ffrl.core.terminal import Console
 from ffrl.data.arrays import arrays
 from ffrl.data.base import SequenceData
@@ -124,6 +125,10 @@ def fit(
     """
     flush_denormals()
     _require_mode(mode)
+    told = () if callbacks is None else callbacks
+    if not isinstance(told, Sequence) or not all(map(callable, told)):
+        raise UserError(f"callbacks: found {told!r}, expected a list of functions of a step and an entry")
+    require(not resume or out is not None, "out", None, "the folder of the run to resume")
     target = resolve_device(device)
     with join().in_turn():
         named, sequences = _sequences(data, target)
@@ -149,8 +154,9 @@ def fit(
             lambda: Path(out).expanduser() if out is not None else stack.enter_context(reserved(mode, spec.name))
         )
         console = Console(stderr=True, quiet=quiet)
-        told = replace(config, out=path), model, sequences, path, resume, console
-        train_model(*told, callbacks=callbacks, findings=doubts.findings)
+        run = replace(config, out=path), model, sequences, path, resume, console
+        train_model(*run, callbacks=told, findings=doubts.findings)
+    encoder, decoder = copy.deepcopy((encoder, decoder))  # those that were given can be trained on
     return Run.open(path, device=str(target), data=sequences, encoder=encoder, decoder=decoder)
 
 

@@ -136,6 +136,43 @@ def test_own_encoder_and_decoder(given, tmp_path):
     assert not (tmp_path / "no").exists()
 
 
+def test_own_modules_stay_trainable_and_are_not_those_of_the_run(given, tmp_path):
+    encoder, decoder = Encoder(), Decoder()
+    own = dict(encoder=encoder, decoder=decoder, batch_size=8, quiet=True)
+    made = stf.fit(given[0], steps=4, out=tmp_path / "own", **own)
+    before = {name: value.clone() for name, value in encoder.state_dict().items()}
+    x, codes = clips(given[0][:3]), made.model.encode(clips(given[0][:3]))
+    assert all(parameter.requires_grad for parameter in (*encoder.parameters(), *decoder.parameters()))
+    stf.fit(given[0], steps=8, out=tmp_path / "own", resume=True, **own)
+    assert not any(torch.equal(value, before[name]) for name, value in encoder.state_dict().items())
+    assert torch.equal(made.model.encode(x), codes)
+
+
+@pytest.mark.parametrize("error", [ValueError("mine"), KeyboardInterrupt(), MemoryError()])
+def test_a_callback_that_fails_ends_with_a_checkpoint(given, tmp_path, error):
+    def fails(step: int, entry: dict) -> None:
+        entry.clear()  # which is a copy
+        raise error
+
+    settings = dict(out=tmp_path / "run", steps=6, log_every=2, **SMALL)
+    kind, message = (
+        (KeyboardInterrupt, None) if isinstance(error, KeyboardInterrupt) else (UserError, "^callback fails: ")
+    )
+    with pytest.raises(kind, match=message):
+        stf.fit(given[0], callbacks=[fails], **settings)
+    assert [path.name for path in (tmp_path / "run" / "checkpoints").iterdir()] == ["step-00000002"]
+    assert stf.fit(given[0], resume=True, callbacks=None, **settings).finished
+
+
+def test_what_is_no_callback_is_one_line(given, tmp_path):
+    for wrong in (print, [3]):
+        with pytest.raises(UserError, match="^callbacks: found .*, expected a list of functions"):
+            stf.fit(given[0], out=tmp_path / "run", callbacks=wrong, **SMALL)
+    with pytest.raises(UserError, match="^out: found None, expected the folder of the run to resume"):
+        stf.fit(given[0], resume=True, **SMALL)
+    assert not (tmp_path / "run").exists()
+
+
 def test_an_encoder_without_variances(given, tmp_path):
     made = stf.fit(given[0], "msp", steps=4, out=tmp_path / "msp", encoder=Encoder(256), batch_size=8, quiet=True)
     assert made.model.latent_dim == 256

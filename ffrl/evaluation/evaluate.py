@@ -95,7 +95,7 @@ def evaluate(
         "sequences": len(indices),
         "samples": samples,
         "units": {name: unit for kind in kinds.values() for name, unit in kind.units.items()},
-        "data": _describe_data(data),
+        "data": describe_data(data),
         "model": _describe_model(model),
     }
     found = measured(task, progress, guard=guard)
@@ -224,7 +224,8 @@ def _check(model: SequenceModel, data: SequenceData) -> None:
         require(data.num_steps == model.num_steps, "data.num-steps", data.num_steps, trained)
 
 
-def _describe_data(data: SequenceData) -> dict[str, Any]:
+def describe_data(data: SequenceData) -> dict[str, Any]:
+    """Return what an evaluation says of the data that it is of."""
     return {
         "name": data.name,
         "title": data.title,

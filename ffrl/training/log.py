@@ -16,6 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 from rich.text import Text
 
+from ffrl.core.errors import UserError
 from ffrl.core.files import reporting, write_atomically
 from ffrl.core.reading import read_json_lines
 from ffrl.core.schema import check
@@ -129,6 +130,7 @@ class Log:
         self, run: Path | None, console: Console, steps: int, first: int, callbacks: Sequence[Callback] = ()
     ) -> None:
         self.console, self.steps, self.callbacks = console, steps, callbacks
+        self.failure: BaseException | None = None
         self.metrics: MetricsFile | Unwritten = Unwritten() if run is None else MetricsFile(run / METRICS, first)
         self._plain_at = -math.inf
         self._validation: dict[str, float] = {}
@@ -171,16 +173,28 @@ class Log:
         """Append an entry to ``metrics.jsonl``, and tell the callbacks."""
         self.metrics.append({"step": step, **entry})
         self._validation |= {key: value for key, value in entry.items() if key == "validation/loss"}
-        for callback in self.callbacks:
-            callback(step, entry)
+        self._call(step, entry)
+
+    def _call(self, step: int, entry: dict[str, Any]) -> None:
+        """Tell the callbacks, each with a copy; one that fails ends the training, with a checkpoint."""
+        for callback in self.callbacks if self.failure is None else ():
+            try:
+                callback(step, dict(entry))
+            except UserError as error:
+                self.failure = error
+            except Exception as error:
+                name, what = getattr(callback, "__name__", type(callback).__name__), str(error) or type(error).__name__
+                self.failure = UserError(f"callback {name}: found {what}, expected no error; the run can be resumed")
+                self.failure.__cause__ = error
+            except BaseException as error:
+                self.failure = error
 
     def tell(self, step: int, event: dict[str, Any]) -> None:
         """Append an entry that is no measurement to ``metrics.jsonl``, tell the callbacks, and print its ``text``."""
         entry = dict(event)
         text = entry.pop("text", None)
         self.metrics.append({"step": step, **entry})
-        for callback in self.callbacks:
-            callback(step, entry)
+        self._call(step, entry)
         if text:
             self.say(f"step {step}/{self.steps}  {text}")
 

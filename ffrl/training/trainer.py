@@ -349,12 +349,19 @@ class _Run:
         return total
 
     def loop(self, log: Log, stop: StopRequest) -> int | None:
-        """Take the remaining steps, or as many as there are until a signal to any process, and return that signal."""
+        """Take the remaining steps, or as many as there are until a signal to any process, and return that signal.
+
+        Where a callback fails all processes end in the same way, and then its error is raised.
+        """
         config = self.config
         self.model.train()
         clock, clocked, waited = time.perf_counter(), self.step, self.feed.waited
         phase_clock = clock
-        while (number := self.ranks.agree(stop.signal)) is None and self.step < config.steps:
+
+        def asked() -> int | None:
+            return stop.signal if log.failure is None else signal.SIGINT
+
+        while (number := self.ranks.agree(asked())) is None and self.step < config.steps:
             runner = self.enter()
             span = span_at(config, self.step)
             runner(self.step)
@@ -403,6 +410,8 @@ class _Run:
         if self.phase is not None:
             self.phase_seconds[self.phase] = self.phase_seconds.get(self.phase, 0.0) + now - phase_clock
         self.save(log)
+        if log.failure is not None:
+            raise log.failure
         return number
 
     def read_window(self, log: Log) -> dict[str, Any]:

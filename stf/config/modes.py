@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal, Self
 
 from ffrl.config import OptimizerConfig, RunConfig, StillConfig, TrainingPhase
-from ffrl.core.errors import require
+from ffrl.core.errors import UserError, require
 from ffrl.core.homes import deferred
 from ffrl.models.mode import Mode
 from stf.config.discovery import DiscoveryConfig, DiscoveryPhase, RediscoveryConfig, RefineConfig, RefinePhase
@@ -66,6 +66,8 @@ class SearchingConfig(RunConfig):
         super().__post_init__()
         require_potentials(self)
         others = self.still.fraction + sum(self.rediscovery.shares(self.discovery)) + self.refine.fraction
+        if others >= 1.0:
+            raise UserError(f"still, rediscovery, refine: found fractions that sum to {others:g}, expected below 1")
         expected = f"below {1 - others:g}, what the fractions of still, rediscovery and refine leave"
         require(self.discovery.fraction + others < 1.0, "discovery.fraction", self.discovery.fraction, expected)
 

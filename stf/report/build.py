@@ -20,7 +20,7 @@ from ffrl.core.evaluation_mode import evaluation_mode
 from ffrl.core.files import reporting, require_inside, write_atomically
 from ffrl.core.reading import read_json_object
 from ffrl.data.base import SequenceData
-from ffrl.evaluation.evaluate import evaluate
+from ffrl.evaluation.evaluate import describe_data, evaluate
 from ffrl.models.interface import SequenceModel
 from ffrl.storage.names import EVALUATION
 from ffrl.training.config_io import config_to_dict, flat
@@ -223,7 +223,7 @@ def evaluated(run: Run, seed: int, tell: Tell) -> Evaluated:
     if path.exists():
         with suppress(UserError, *MAY_LACK):
             read = read_json_object(path)
-            if read["step"] == run.step:
+            if read["step"] == run.step and read["data"] == describe_data(data):
                 return _described(run, read, f"From {EVALUATION} of this run: {_measured(read)}.")
     tell("evaluation")
     count = min(_count(model, data), data.size(SPLIT))

@@ -100,7 +100,7 @@ def blind(evaluation: Mapping[str, Any]) -> tuple[float, float] | None:
     What moves is then not in what encoder and decoder make of a frame.
     """
     reconstruction, still = (_mean(evaluation["prediction"][kind]) for kind in ("reconstruction", "raw_copy"))
-    return None if still.exceeds(reconstruction) else (reconstruction.mean, still.mean)
+    return (reconstruction.mean, still.mean) if reconstruction.mean >= still.mean else None
 
 
 def read_fields(evaluation: Mapping[str, Any], has_fields: bool, unit_steps: Mapping[str, str]) -> Reading:
@@ -129,8 +129,9 @@ def _aligned(evaluation: Mapping[str, Any], unit_steps: Mapping[str, str]) -> Re
     """Any fields at each step, matched with what really acts."""
     found, count = evaluation["alignment"], evaluation["model"]["num_fields"]
     described, alive = found["transformations"], found["alive"]["fields"]
-    kinds = len(described)
-    grades = [_grade(one) for one in described.values()]
+    acting = [one for one in described.values() if not _absent(one)]
+    kinds = len(acting)
+    grades = [_grade(one) for one in acting]
     own = all(grade == "does" for grade in grades)
     nearly = all(grade in ("does", "mostly does") for grade in grades)
     living = f"{alive} of {count} fields {'is' if alive == 1 else 'are'} alive"
@@ -163,9 +164,14 @@ def _grade(one: Mapping[str, Any]) -> str | None:
     return "mostly does" if min(one["share"], one["f1"]) >= MOSTLY else "comes closest to"
 
 
+def _absent(one: Mapping[str, Any]) -> bool:
+    """Whether a transformation never acts in the sequences that were measured."""
+    return one["f1"] is None and one["share"] is None
+
+
 def _matched(name: str, one: Mapping[str, Any], unit_steps: Mapping[str, str]) -> str:
     grade = _grade(one)
-    if one["field"] is None:
+    if one["field"] is None and not _absent(one):
         return f"No field responds to {name}."
     if grade is None:
         return f"Of {name} nothing can be said: in these sequences it does not act, or never apart from others."

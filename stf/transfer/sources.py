@@ -21,10 +21,11 @@ from ffrl.data.catalogue import transformations
 from ffrl.data.recordings.find import ARRAYS
 from ffrl.data.recordings.moving.read import read_moving
 from ffrl.data.recordings.read import GreyAs, read_images, read_sequence
-from ffrl.data.synthesis.moves import parse_moves
+from ffrl.data.synthesis.moves import FASTEST, MOST_STEPS, parse_moves
 from ffrl.data.synthesis.states import moved
 from ffrl.data.vectors.files import recordings_in
 from ffrl.evaluation.protocol.sequences import choose
+from ffrl.models.frame_kind import FeatureValues
 from ffrl.models.interface import SequenceModel
 from stf.plot.compute.observed import most_eventful
 
@@ -34,8 +35,6 @@ SPEEDS = "speeds"
 """Key of the activity in an ``activity.json``."""
 CANDIDATES, IMAGES = 100, 4
 """Random sequences of which the most eventful one is taken, and images that are taken unless numbers are given."""
-MOST_STEPS, FASTEST = 1000, 1e3
-"""Steps and largest speed of an activity that is read."""
 
 
 @dataclass(frozen=True)
@@ -177,8 +176,13 @@ class Sources:
 
     def _vectors(self, path: Path, starts: bool) -> Tensor:
         """Vectors of a file: one sequence, or the first of each sequence, or all of a single one, as starts."""
+        if self.config.name == "poses":
+            expected = "poses:NUMBER of its data: files of poses are aligned as in training, which is not done here"
+            raise UserError(f"{path}: found a file, expected {expected}")
         (features,) = self.model.image_shape
-        recordings = recordings_in(path, self.config.vectors)
+        kind = self.model.frame_kind
+        known = kind.features.names if isinstance(kind, FeatureValues) else ()
+        recordings = recordings_in(path, self.config.vectors, known)
         found = recordings[0].values
         require(found.shape[1] == features, str(path), f"{found.shape[1]} features", str(features))
         if not starts:
@@ -215,7 +219,7 @@ class Sources:
         data = self.data()
         size = data.size(self.split)
         values = numbers.split(",")
-        if not all(value.isascii() and value.isdecimal() and int(value) < size for value in values):
+        if not all(value.isascii() and value.isdecimal() and len(value) < 20 and int(value) < size for value in values):
             raise UserError(f"{flag}: found {self._kind} {numbers!r}, expected numbers from 0 to {size - 1}")
         return torch.tensor([int(value) for value in values], device=data.device)
 

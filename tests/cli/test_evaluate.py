@@ -64,6 +64,7 @@ def test_no_run_at_all_is_an_error():
         (["a", "--seed", "-2"], ["--seed", "-2"]),
         (["a", "--sequences", "0"], ["--sequences", "0"]),
         (["a", "--json", "no/where.json"], ["--json", "'no'"]),
+        (["a", "--json", "."], ["--json", "folder"]),
         (["a", "--codes=yes"], ["--codes", "'yes'", "the flag alone"]),
         (["a", "--steps", "3"], ["'--steps'", "did you mean"]),
         (["nowhere"], ["nowhere"]),
@@ -76,7 +77,7 @@ def test_wrong_arguments_are_one_line(capsys, arguments, parts):
     assert all(part in line for part in parts), line
 
 
-def test_arguments_are_passed_on_and_the_json_file_is_what_was_measured(capsys, monkeypatch):
+def test_arguments_are_passed_on_and_the_json_file_is_what_was_measured(capsys, monkeypatch, tmp_path):
     import ffrl.evaluation.report.terminal
     import stf.report.run_verdict
     import stf.run
@@ -103,9 +104,15 @@ def test_arguments_are_passed_on_and_the_json_file_is_what_was_measured(capsys, 
     assert calls == [(opened, default), (opened, given)]
     assert devices == [(run, "auto"), (run, "cpu")]
     assert json.loads(Path("out.json").read_text()) == {"elbo": -1.5, "step": 7}
+    (tmp_path / "link.json").symlink_to(tmp_path / "out.json")
+    Path("out.json").write_text("old")
+    assert main([*arguments.replace("out.json", str(tmp_path / "link.json")).split()]) == 0
+    assert (tmp_path / "link.json").is_symlink() and json.loads(Path("out.json").read_text())["step"] == 7
+    calls.pop(), devices.pop()
     output = capsys.readouterr()
-    assert output.out == 2 * "-1.5\nWhat was found\n  Found.\n"
-    assert output.err == "next: stf visualize-fields runs/a\nnext: stf visualize-fields runs/a --data.root d\n"
+    assert output.out == 3 * "-1.5\nWhat was found\n  Found.\n"
+    again = "next: stf visualize-fields runs/a --data.root d\n"
+    assert output.err == "next: stf visualize-fields runs/a\n" + 2 * again
 
 
 def test_a_run_is_measured_and_repeats_its_numbers(capsys, trained):

@@ -23,6 +23,12 @@ OF_OTHER_DATA = {"data.in-memory", "data.workers", "data.digits"}
 """Keys that mean nothing for the data set of the defaults, besides those of a section of their own."""
 
 
+def test_a_folder_of_the_same_name_hides_no_preset(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mnist").mkdir()
+    assert presets.find("mnist").name == "mnist.toml"
+
+
 def test_compact_writes_out_the_unsupervised_defaults():
     data = presets.read(presets.find("compact"))
     assert config_from_dict(UnsupervisedConfig, data, "compact", base=UnsupervisedConfig()) == UnsupervisedConfig()

@@ -190,6 +190,7 @@ WRONG = {
     "--discovery.fraction 1": ["discovery.fraction", "[0, 1)"],
     "--rediscovery.fraction 1": ["rediscovery.fraction", "[0, 1)"],
     "--rediscovery.after -0.1": ["rediscovery.after", "[0, 1)"],
+    "--still.fraction 0.9": ["still, rediscovery, refine", "sum to 1.18"],
     "--rediscovery.starts 0": ["rediscovery.starts", "at least 1"],
     "--rediscovery.fraction 0.3": ["discovery.fraction", "below 0.06"],
     "--discovery.rounds -1": ["discovery.rounds", "at least 0"],

@@ -447,6 +447,16 @@ def test_errors_are_of_the_kind_of_sequences_that_the_model_was_trained_on() -> 
     mixed = read_errors(measured(2, trained="mixed", equivariance=kinds))
     assert [one.mean for one in (mixed.flow, mixed.reconstruction, mixed.still)] == [60.0, 40.0, 180.0]
     assert blind(measured(2)) is None and blind(measured(2, prediction=BLIND)) == (249.0, 155.0)
+    one = {kind: {"mean_per_frame": entry["mean_per_frame"] | {"standard_error": None}} for kind, entry in GOOD.items()}
+    assert blind(measured(1, prediction=one)) is None, "less is less, also of a single sequence"
+
+
+def test_nothing_is_said_against_fields_of_what_never_acts() -> None:
+    truth = activity()
+    truth[..., 1] = 0
+    said = verdict(aligned(truth, truth), TOLD)
+    assert any("Of hue nothing can be said" in line for line in said.found)
+    assert not any("No field responds" in line or "do not separate" in line for line in said.found)
 
 
 @pytest.mark.parametrize("mode", list(MODES))

@@ -14,7 +14,7 @@ from ffrl.core.errors import UserError
 
 STILL = "still"
 """The move in which nothing acts."""
-MOST_STEPS = 1000
+MOST_STEPS, FASTEST = 1000, 1e3
 FORM = re.compile(r"(?P<names>[^\s+]+(?:\s*\+\s*[^\s+]+)*?)(?:\s+(?P<steps>\d+))?(?:\s+at\s+(?P<speed>\S+))?")
 
 
@@ -59,6 +59,6 @@ def _speed(text: str | None, source: str) -> float:
         speed = 1.0 if text is None else float(text)
     except ValueError:
         speed = math.nan
-    if not math.isfinite(speed):
-        raise UserError(f"{source}: found speed {text!r}, expected a number")
+    if not abs(speed) <= FASTEST:
+        raise UserError(f"{source}: found speed {text!r}, expected a number from -{FASTEST:g} to {FASTEST:g}")
     return speed

@@ -161,13 +161,22 @@ def sequences(config: DataConfig, device: Any = "cpu") -> VectorSequences:
     return VectorSequences(recordings, *split, first.names, around, first.transformations, (), title, "vectors")
 
 
-def recordings_in(path: Path, config: VectorsConfig) -> list[Recording]:
+def recordings_in(path: Path, config: VectorsConfig, names: Sequence[str] = ()) -> list[Recording]:
     """The recordings of one file, of the columns and at the stride that a configuration says.
 
+    Args:
+        path: the file.
+        config: of the data.
+        names: of the features that are expected; a file without names of its own has them by position.
+
     Raises:
-        UserError: it cannot be read, is damaged, or lacks a column.
+        UserError: it cannot be read, is damaged, lacks a column, or has some of the names in other places.
     """
-    return _of_table(read_table(path, _words(config.columns)), config.stride, path.name)
+    table = read_table(path, _words(config.columns))
+    if not set(names).isdisjoint(table.names) and tuple(names) != table.names:
+        found, expected = (", ".join(each) for each in (table.names, names))
+        raise UserError(f"{path}: found features {found:.200}, expected {expected:.200}")
+    return _of_table(table, config.stride, path.name)
 
 
 def frame_shape(config: DataConfig) -> tuple[int]:

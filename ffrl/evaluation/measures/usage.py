@@ -147,7 +147,8 @@ class Usage(Measure):
     @classmethod
     def summary(cls, results: Results) -> str:
         silent = [str(one["field"]) for one in results["fields"] if one["silent"]]
-        return f"silent fields: {', '.join(silent) or 'none'} of {len(results['fields'])}"
+        which = f" ({', '.join(silent)})" if silent else ""
+        return f"silent fields: {len(silent)} of {len(results['fields'])}{which}"
 
 
 MEASURE = Usage

@@ -42,6 +42,7 @@ def test_moves_are_the_activity_they_describe(text: str, activity: list[list[flo
         ("hue 3 at fast", ["'fast'", "a number"]),
         ("hue 3 at nan", ["'nan'"]),
         ("hue 3 at inf", ["'inf'"]),
+        ("hue 3 at -1e38", ["'-1e38'", "1000"]),
     ],
 )
 def test_other_moves_are_one_line(text: str, parts: list[str]) -> None:

@@ -17,7 +17,7 @@ from ffrl.config import DataConfig, VectorsConfig
 from ffrl.core.errors import UserError
 from ffrl.data import load
 from ffrl.data.catalogue import image_shape, transformations
-from ffrl.data.vectors.files import find_tables, periods, read_table
+from ffrl.data.vectors.files import find_tables, periods, read_table, recordings_in
 
 VALUES = walks(1, 30, missing=0.1)[0]
 NAMES = ("x", "y", "heading")
@@ -168,6 +168,16 @@ def test_what_is_no_table_of_numbers_is_one_line(tmp_path: Path, text: str, mess
     path = tmp_path / "a.csv"
     path.write_text(text)
     refused(path, message)
+
+
+def test_names_in_another_order_are_refused_and_arrays_have_them_by_position(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("z,x,y\n1,2,3\n4,5,6\n")
+    np.save(tmp_path / "a.npy", np.arange(6.0).reshape(2, 3))
+    with pytest.raises(UserError, match="a.csv: found features z, x, y, expected x, y, z"):
+        recordings_in(tmp_path / "a.csv", VectorsConfig(), ("x", "y", "z"))
+    (one,) = recordings_in(tmp_path / "a.csv", VectorsConfig(columns="x,y,z"), ("x", "y", "z"))
+    assert one.values.tolist() == [[2, 3, 1], [5, 6, 4]]
+    assert recordings_in(tmp_path / "a.npy", VectorsConfig(), ("x", "y", "z"))[0].values[0].tolist() == [0, 1, 2]
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "latin-1"])
