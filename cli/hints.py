@@ -7,7 +7,7 @@ import shlex
 from itertools import chain
 from pathlib import Path
 
-from ffrl.core.terminal import say
+from ffrl.core.terminal import as_argument, say
 
 
 def hint(command: str, run: Path, **flags: Path | None) -> None:
@@ -19,4 +19,4 @@ def hint(command: str, run: Path, **flags: Path | None) -> None:
         flags: its flags, those that are None left out; ``_`` stands for a full stop.
     """
     given = [(f"--{name.replace('_', '.')}", os.fspath(value)) for name, value in flags.items() if value is not None]
-    say(f"next: stf {shlex.join([command, os.fspath(run), *chain(*given)])}", error=True)
+    say(f"next: stf {shlex.join([command, as_argument(run), *chain(*given)])}", error=True)

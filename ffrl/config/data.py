@@ -43,7 +43,7 @@ class ClipsConfig:
     follow_smooth: float = 2.0
     """Frames, after the stride, over which the way of that window is smoothed: the deviation of a Gaussian."""
     validation: float = 0.2
-    """Share of the recordings that are held out; of a single recording, its last part."""
+    """Share of the clips that is held out: whole recordings, or the last part of a single one."""
     broken: Literal["refuse", "skip"] = "refuse"
     """What to do with recordings that cannot be used: stop, or name them and go on without."""
     cache: Path | None = None
@@ -115,7 +115,7 @@ class VectorsConfig:
     hop: int = 0
     """Vectors, after the stride, between the starts of two clips; 0 is half a clip."""
     validation: float = 0.2
-    """Share of the recordings that are held out; of a single recording, its last part."""
+    """Share of the clips that is held out: whole recordings, or the last part of a single one."""
 
     def __post_init__(self) -> None:
         at_least("data.vectors.stride", self.stride, 1)
@@ -199,7 +199,7 @@ class DataConfig:
     """Mixed sequences, protocol ffrl: probability per step that one more transformation acts."""
     active: int = 1
     """Mixed sequences, protocol ffrl: how many transformations act at a time, each switching on its own; two of them
-    may be the same one, and more than the data has transformations add nothing."""
+    may be the same one. With many more than the data has transformations, all of these act nearly always."""
     on_rate: float = 0.1
     """Mixed sequences, protocol sta: probability per step that an inactive transformation switches on."""
     off_rate: float = 0.3

@@ -30,6 +30,17 @@ def printable(text: str) -> str:
     return text if text.isprintable() else "".join(sign if sign.isprintable() else " " for sign in text)
 
 
+def as_argument(path: object) -> str:
+    """Return a path as an argument of a command, in which what begins with a dash is taken for a flag.
+
+    Example:
+        >>> as_argument("-b/run"), as_argument("runs/a")
+        ('./-b/run', 'runs/a')
+    """
+    text = os.fspath(path) if isinstance(path, os.PathLike) else str(path)
+    return f"./{text}" if text.startswith("-") else text
+
+
 def visible(text: str) -> str:
     r"""Return ``text`` with signs that would steer a terminal written out; line breaks and bytes of names stay.
 

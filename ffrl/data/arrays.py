@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from numbers import Real
 from typing import Any, Literal, Protocol
 
+import numpy as np
 import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
@@ -175,10 +177,7 @@ def channels_first(frames: Any, source: str, dimensions: int, channels: Channels
         >>> channels_first(np.zeros((8, 6, 12, 20, 3), np.uint8), "frames", 5, None).shape
         torch.Size([8, 6, 3, 12, 20])
     """
-    try:
-        tensor = torch.as_tensor(frames)
-    except (TypeError, ValueError, RuntimeError):
-        raise UserError(f"{source}: found {type(frames).__name__}, expected an array or a tensor of frames") from None
+    tensor = _as_tensor(frames, source)
     shape = tuple(tensor.shape)
     if len(shape) not in (dimensions - 1, dimensions) or 0 in shape:
         named = ("N, ", "")[5 - dimensions]
@@ -204,6 +203,37 @@ def channels_first(frames: Any, source: str, dimensions: int, channels: Channels
     tensor = tensor.float().contiguous()
     checked = check_frames(tensor if dimensions == 5 else tensor.unsqueeze(0), source)
     return checked if dimensions == 5 else checked[0]
+
+
+def _as_tensor(frames: ArrayLike | Tensor, source: str) -> Tensor:
+    """Frames as a tensor without a graph: their own memory where torch can use it, a copy elsewhere.
+
+    Raises:
+        UserError: no numbers, or some of them masked.
+    """
+    expected = "expected an array or a tensor of frames"
+    if isinstance(frames, list | tuple) and frames and all(isinstance(one, Tensor) for one in frames):
+        if len({one.shape for one in frames}) > 1:
+            raise UserError(f"{source}: found clips of different shapes, expected clips of one shape")
+        frames = torch.stack([one.detach() for one in frames])
+    if isinstance(frames, Tensor):
+        plain = frames.layout == torch.strided and frames.device.type != "meta"
+        if not plain:
+            found = f"a tensor of layout {frames.layout} on {frames.device}"
+            raise UserError(f"{source}: found {found}, expected a dense one with values")
+        return frames.detach()
+    if np.ma.is_masked(frames):
+        raise UserError(f"{source}: found {np.ma.count_masked(frames):,} masked values, expected none in pictures")
+    try:
+        values = np.asarray(frames)
+    except (TypeError, ValueError, RuntimeError):
+        raise UserError(f"{source}: found {type(frames).__name__}, {expected}") from None
+    if values.dtype.kind not in "buif":
+        found = type(frames).__name__ if values.ndim == 0 else f"values of type {values.dtype}"
+        raise UserError(f"{source}: found {found}, {expected}")
+    kind = np.dtype(np.float64) if values.dtype.kind == "f" and values.itemsize > 8 else values.dtype.newbyteorder("=")
+    usable = values.flags.writeable and min(values.strides, default=0) >= 0
+    return torch.as_tensor(values.astype(kind, copy=not usable))
 
 
 def arrays(
@@ -239,7 +269,7 @@ def arrays(
     """
     pixels = channels_first(frames, "frames", 5, channels)
     speeds = None if activity is None else checked_activity(activity, "activity", (len(pixels), pixels.shape[1] - 1))
-    if isinstance(validation, int | float):
+    if isinstance(validation, Real):
         parts = split_at_random(len(pixels), float(validation), seed)
         return ArraySequences(pixels, speeds, parts, transformations, unit_steps, title)
     both = isinstance(validation, tuple) and len(validation) == 2
@@ -284,13 +314,13 @@ def dataset(
         >>> dataset([np.zeros((6, 12, 20), np.uint8)] * 10).image_shape
         (1, 12, 20)
     """
-    joined = clips if isinstance(validation, int | float) else _Joined(clips, validation)
+    joined = clips if isinstance(validation, (int, float, Real)) else _Joined(clips, validation)
     try:
         count, total = len(clips), len(joined)
     except TypeError:
         raise UserError("dataset: found no length, expected a Dataset with len() and items by index") from None
     require(count >= 1, "dataset", "no clips", "at least one")
-    if isinstance(validation, int | float):
+    if isinstance(validation, Real):
         parts = split_at_random(count, float(validation), seed)
     else:
         parts = {"train": torch.arange(count), "validation": torch.arange(count, total)}

@@ -7,6 +7,7 @@ import difflib
 import types
 import typing
 from collections.abc import Mapping
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -126,9 +127,12 @@ def _convert(hint: Any, value: Any, source: str, key: str, base: Any) -> Any:
             return Path(value).expanduser()
         expected = "a path"
     elif hint is float:
-        if isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= MOST_NUMBER:
+        number = isinstance(value, Real) and not isinstance(value, bool)
+        if number and abs(value if isinstance(value, int) else float(value)) <= MOST_NUMBER:
             return float(value)
-        expected = "a finite number" if isinstance(value, (int, float)) and not isinstance(value, bool) else "a number"
+        expected = "a finite number" if number else "a number"
+    elif hint is int and isinstance(value, Integral) and not isinstance(value, bool):
+        return int(value)
     elif hint in (bool, int, str):
         if type(value) is hint:
             return value

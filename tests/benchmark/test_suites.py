@@ -148,6 +148,9 @@ def test_the_commands_of_a_cell():
     assert cell.resume() == ["train", "--resume", "out/runs/vae-mnist-seed5", "--device", "cuda"]
     assert "--codes" not in cell_of(Settings(1, None, 7, codes=False), "mnist-table1").evaluate()
     assert cell.last_checkpoint == Path("out/runs/vae-mnist-seed5/checkpoints/step-00000100")
+    dashed = replace(cell, out=Path("-b"))
+    assert dashed.evaluate()[1] == "./-b/runs/vae-mnist-seed5" and dashed.resume()[2] == dashed.train()[-1]
+    assert dashed.train()[-1] == "./-b/runs/vae-mnist-seed5"
 
 
 def test_flags_of_a_variant_win_over_those_of_the_suite():

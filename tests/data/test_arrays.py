@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
 import torch
@@ -92,6 +94,10 @@ def test_activity_goes_with_the_frames():
         (lambda f: np.where(f > 0.99, np.nan, f), r"frames: found \d+ NaN among 17280 values, expected values in"),
         (lambda f: f.astype(np.int64), "frames: found values of type torch.int64, expected uint8"),
         (lambda f: f[..., :4], "frames: found shape .* expected channels='first' or 'last' to say which axis"),
+        (lambda f: np.ma.masked_greater(f, 0.9), r"frames: found [\d,]+ masked values, expected none"),
+        (lambda f: f.astype(object), "frames: found values of type object, expected an array or a tensor of frames"),
+        (lambda f: torch.tensor(f).to_sparse(), "frames: found a tensor of layout torch.sparse_coo on cpu"),
+        (lambda f: torch.zeros(f.shape, device="meta"), "frames: found a tensor of layout torch.strided on meta"),
         (lambda f: "frames.npy", "frames: found str, expected an array or a tensor of frames"),
     ],
 )
@@ -99,6 +105,35 @@ def test_wrong_frames_are_one_line(change, message):
     with pytest.raises(UserError, match=message) as error:
         arrays(change(random(*SHAPE)))
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda f: f.astype(">f4"),
+        lambda f: f.astype(np.longdouble),
+        lambda f: list(f),
+        lambda f: [torch.tensor(clip) for clip in f],
+        lambda f: torch.tensor(f, requires_grad=True) * 1.0,
+        lambda f: np.ma.masked_array(f, mask=False),
+    ],
+    ids=["big-endian", "longdouble", "list", "tensors", "graph", "unmasked"],
+)
+def test_arrays_of_other_kinds_hold_the_same_frames(change) -> None:
+    frames = random(*SHAPE)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = arrays(change(frames)).mixed("train", torch.arange(2)).frames
+    assert torch.equal(found, arrays(frames).mixed("train", torch.arange(2)).frames) and not found.requires_grad
+
+
+def test_reversed_and_read_only_arrays_are_taken_without_a_warning() -> None:
+    frames = random(*SHAPE)
+    frames.flags.writeable = False
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = arrays(frames[:, ::-1], validation=np.float32(0.2)).mixed("train", torch.arange(2)).frames
+    assert torch.equal(found, arrays(frames.copy()).mixed("train", torch.arange(2)).frames.flip(1))
 
 
 @pytest.mark.parametrize(

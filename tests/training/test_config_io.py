@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from engine_tiny import MODES, tiny_config
 
@@ -43,6 +44,13 @@ def test_missing_keys_keep_the_values_of_the_base():
 def test_whole_numbers_are_numbers():
     config = config_from_dict(SupervisedConfig, {"optimizer": {"learning-rate": 1}}, "x", base=SupervisedConfig())
     assert config.optimizer.learning_rate == 1.0 and isinstance(config.optimizer.learning_rate, float)
+
+
+def test_numbers_of_numpy_are_numbers():
+    data = {"steps": np.int64(7), "optimizer": {"learning-rate": np.float32(0.5)}}
+    config = config_from_dict(SupervisedConfig, data, "x", base=SupervisedConfig())
+    assert type(config.steps) is int and config.steps == 7
+    assert type(config.optimizer.learning_rate) is float and config.optimizer.learning_rate == 0.5
 
 
 @pytest.mark.parametrize(

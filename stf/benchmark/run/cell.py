@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from ffrl.core.terminal import as_argument
 from stf.benchmark.suites import Data, Model, Suite
 
 TRIAL_STEPS = 80
@@ -174,4 +175,4 @@ def cells(
 
 
 def _words(*arguments: object) -> list[str]:
-    return [str(argument) for argument in arguments]
+    return [as_argument(argument) if isinstance(argument, Path) else str(argument) for argument in arguments]
