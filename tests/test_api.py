@@ -106,6 +106,17 @@ class Encoder(nn.Module):
         return self.net(x)
 
 
+class Changed(Encoder):
+    """The same, and what a function makes of it."""
+
+    def __init__(self, change) -> None:
+        super().__init__()
+        self.change = change
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.change(super().forward(x))
+
+
 class Decoder(nn.Sequential):
     """Two products."""
 
@@ -131,6 +142,14 @@ def test_own_encoder_and_decoder(given, tmp_path):
         stf.fit(given[0], out=tmp_path / "no", decoder=Decoder(7), quiet=True)
     with pytest.raises(UserError, match="^encoder: found that it fails on an input of shape"):
         stf.fit(given[0], out=tmp_path / "no", encoder=nn.Linear(7, 12), quiet=True)
+    for wrong, message in (
+        (lambda y: y[:1], r"found outputs of shape \(1, 12\) for two inputs, expected \(2, ...\)"),
+        (lambda y: y.int(), "found outputs of torch.int32 on cpu, expected real ones on cpu"),
+        (lambda y: y.to("meta"), "found outputs of torch.float32 on meta, expected real ones on cpu"),
+        (lambda y: 1 / 0, r"found that it fails on an input of shape \(2, .*: division by zero"),
+    ):
+        with pytest.raises(UserError, match=f"^encoder: {message}"):
+            stf.fit(given[0], out=tmp_path / "no", encoder=Changed(wrong), quiet=True)
     with pytest.raises(UserError, match="^encoder: found 'str', expected a torch.nn.Module"):
         stf.fit(given[0], out=tmp_path / "no", encoder="conv", quiet=True)
     assert not (tmp_path / "no").exists()

@@ -140,7 +140,7 @@ def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path) -> None:
             raise ZeroDivisionError
 
     reference = stf.fit(data, "supervised", out=tmp_path / "whole", **options)
-    with pytest.raises(ZeroDivisionError):
+    with pytest.raises(UserError, match="^callback stop: found ZeroDivisionError"):
         stf.fit(data, "supervised", out=tmp_path / "run", callbacks=[stop], **options)
     for values, changed, message in (
         (walks(24, missing=0.2) * [2, 1, 1], {}, "features with other means or scales"),

@@ -37,6 +37,8 @@ def entering(model: SequenceModel, frames: Any, dimensions: int | None) -> Tenso
     shape, expected = tuple(found.shape), model.image_shape
     if dimensions is not None and len(shape) != dimensions + len(expected):
         raise UserError(f"frames: found shape {shape}, expected (B, T+1, {', '.join(map(str, expected))})")
+    if dimensions == 2 and shape[1] < 2:
+        raise UserError(f"frames: found sequences of {shape[1]} frames, expected at least 2")
     rank = len(expected)
     if shape[-rank:] != expected:
         words = "images of shape {}, expected {} (C, H, W)" if rank == 3 else "vectors of shape {}, expected {}"

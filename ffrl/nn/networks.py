@@ -191,14 +191,20 @@ def output_shape(name: str, module: nn.Module, inputs: tuple[int, ...]) -> tuple
     weight = next(module.parameters(), torch.zeros(()))
     try:
         with torch.no_grad():
-            made = module.eval()(weight.new_zeros(1, *inputs))
-    except (RuntimeError, ValueError, IndexError, TypeError) as error:
-        reason = str(error).splitlines()[0]
-        raise UserError(f"{name}: found that it fails on an input of shape {(1, *inputs)}: {reason}") from None
+            made = module.eval()(weight.new_zeros(2, *inputs))
+    except Exception as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise UserError(f"{name}: found that it fails on an input of shape {(2, *inputs)}: {reason}") from error
     finally:
         module.train(training)
     require(isinstance(made, Tensor), name, f"outputs of type {type(made).__name__}", "a tensor")
-    return tuple(made.shape)
+    if not made.is_floating_point() or made.device != weight.device:
+        raise UserError(
+            f"{name}: found outputs of {made.dtype} on {made.device}, expected real ones on {weight.device}"
+        )
+    if made.shape[:1] != (2,):
+        raise UserError(f"{name}: found outputs of shape {tuple(made.shape)} for two inputs, expected (2, ...)")
+    return (1, *made.shape[1:])
 
 
 def require_output(name: str, module: nn.Module, inputs: tuple[int, ...], outputs: tuple[int, ...]) -> None:

@@ -114,12 +114,13 @@ def draw_feature_sequences(
     count, drawn = len(shown), features.each[:MOST]
     high = [ACTIVITY_ROW * len(rows) + 0.25, *[ROW] * len(drawn)]
     left = f", the first {MOST} of {len(features)} features" if len(features) > MOST else ""
+    line = ", line true" if truth.shape[-1] else ""
+    above = f"Above: speed of each field in unit steps per frame, colour inferred{line}. Below" if rows else "Shown"
     figure, body = titled(
         1.6 + WIDE * count,
         1.6 + sum(high),
         "Held-out sequences: what acts, and what it does to the features",
-        f"Above: speed of each field in unit steps per frame, colour inferred, line true. Below{left}: true values,\n"
-        "and the first vector moved by the inferred speeds, in the features' own units.",
+        f"{above}{left}: true values,\nand the first vector moved by the inferred speeds, in the features' own units.",
     )
     grid = body.subplots(1 + len(drawn), count, squeeze=False, height_ratios=high)
     for number in range(count):

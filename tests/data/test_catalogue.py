@@ -32,7 +32,7 @@ def test_large_images_get_an_encoder_of_their_own():
     small, large = (default_config("weak", DataConfig(name=name)) for name in ("mnist", "isaac3d"))
     assert (small.model.architecture, small.batch_size) == ("mlp", 64)
     assert (large.model.architecture, large.model.width, large.batch_size) == ("conv-coarse", 32, 32)
-    assert (small.steps, large.steps) == (8500, 8000)
+    assert (small.steps, large.steps) == (8500, 10500)
     assert [default_config(mode, DataConfig(name="isaac3d")).steps for mode in ("vae", "sta")] == [4000, 4000]
 
 

@@ -42,6 +42,8 @@ def test_one_sequence_is_no_batch() -> None:
     for model in models():
         with pytest.raises(UserError, match=r"found shape \(9, 3, 28, 28\), expected \(B, T\+1, 3, 28, 28\)"):
             model.infer(FRAMES[0])
+        with pytest.raises(UserError, match="^frames: found sequences of 1 frames, expected at least 2"):
+            model.infer(FRAMES[:, :1])
 
 
 def test_bytes_arrays_and_double_precision_are_used() -> None:

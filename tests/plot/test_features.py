@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from vector_tools import vector_data
+from visualize_tools import texts
 
 from ffrl.data.features import Feature, Features
 from ffrl.models.frame_kind import PIXELS, FeatureValues
@@ -53,6 +54,17 @@ def test_an_angle_goes_on_where_it_begins_anew() -> None:
     lines = {line.get_gid(): line.get_ydata() for line in ax.lines}
     assert np.array_equal(lines["true"], [350, NAN, 370, 390], equal_nan=True)
     assert lines["predicted"].tolist() == [365, 355, 375, 385], "beside the true one, not a turn away"
+
+
+def test_the_title_speaks_of_what_is_drawn() -> None:
+    values, speeds, none = np.zeros((1, 5, 2)), np.ones((1, 4, 1)), np.zeros((1, 4, 0))
+
+    def told(rows, truth: np.ndarray) -> str:
+        return texts(draw_feature_sequences(values, values, speeds, truth, rows, features(2)))
+
+    assert "line true" in told(activity_rows([FieldRole(0, 0, "turn")], ["turn"]), speeds)
+    unknown = told(activity_rows([FieldRole(0)], []), none)
+    assert "colour inferred. Below" in unknown and "line true" not in unknown
 
 
 @pytest.mark.parametrize("count", [1, 3, 500])
