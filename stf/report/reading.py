@@ -132,12 +132,14 @@ def _aligned(evaluation: Mapping[str, Any], unit_steps: Mapping[str, str]) -> Re
     acting = [one for one in described.values() if not _absent(one)]
     kinds = len(acting)
     grades = [_grade(one) for one in acting]
-    own = all(grade == "does" for grade in grades)
-    nearly = all(grade in ("does", "mostly does") for grade in grades)
+    own = kinds > 0 and all(grade == "does" for grade in grades)
+    nearly = kinds > 0 and all(grade in ("does", "mostly does") for grade in grades)
     living = f"{alive} of {count} fields {'is' if alive == 1 else 'are'} alive"
     what = "the one transformation has" if kinds == 1 else f"each of the {kinds} transformations has"
     if alive == 0:
         headline = f"No motion was found: none of the {count} fields is alive."
+    elif kinds == 0:
+        headline = f"Nothing can be said of the fields, {living}: no transformation acts in these sequences."
     elif own or nearly:
         link = "; " if alive == kinds else ", but "
         headline = f"{upper(what)} {'' if own else 'mostly '}a field of its own{link}{living}."

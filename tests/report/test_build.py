@@ -203,6 +203,9 @@ def test_an_evaluation_of_the_same_checkpoint_is_read(tiny: Run, tmp_path: Path)
     again = evaluated(dataclasses.replace(run, step=29), 0, told.append)
     assert again.source.startswith("Measured for this report: ")
     assert again.verdict.next[0].endswith(f"step 29 of 30: stf train --resume {tmp_path}.")
+    other = result | {"data": result["data"] | {"title": "vectors of b.csv"}}
+    (tmp_path / "evaluation.json").write_text(json.dumps(other))
+    assert evaluated(run, 0, told.append).source.startswith("Measured for this report: "), "it is of other data"
 
 
 @pytest.mark.parametrize("content", [None, '{"step": 30}', "{", "[]", '{"step": 30, "data": 3}'])

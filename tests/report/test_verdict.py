@@ -457,6 +457,8 @@ def test_nothing_is_said_against_fields_of_what_never_acts() -> None:
     said = verdict(aligned(truth, truth), TOLD)
     assert any("Of hue nothing can be said" in line for line in said.found)
     assert not any("No field responds" in line or "do not separate" in line for line in said.found)
+    said = verdict(aligned(activity(), 0 * truth), TOLD)
+    assert said.found[0].startswith("Nothing can be said of the fields") and well_formed(said)
 
 
 @pytest.mark.parametrize("mode", list(MODES))
